@@ -1,0 +1,1 @@
+"""The load generator and all that reads its results."""

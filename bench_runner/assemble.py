@@ -1,0 +1,210 @@
+"""Collected sums -> `run-result/v1` (pure, but for the facts of the machine in `provenance`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tokenmark_schemas.benchmarkrun import Objective
+from tokenmark_schemas.result import (
+    Client,
+    Coalesced,
+    Lag,
+    ObjectiveResult,
+    Repetition,
+    RepetitionMetric,
+    Requests,
+    Stat,
+    StageResult,
+    StageThroughput,
+    TokenCounts,
+    Window,
+)
+from tokenmark_schemas.workload import Stage
+
+from .clock import iso_at
+from .collect import Collected, steady_window, tokens_between
+from .metrics import METRICS
+from .stats import enough_for, percentile, stat
+
+NS = 1e9
+_RATES = {"output_tokens_per_s", "requests_per_s"}
+
+
+def stage_result(
+    stage: Stage, parts: list[Collected], *, max_output: int, objectives: Sequence[Objective], order: list[int]
+) -> StageResult:
+    """One stage over all its repetitions: samples pooled, each repetition's figures beside them."""
+    pooled = Collected.pooled(parts)
+    throughput = _throughput(stage, parts)
+    return StageResult(
+        name=stage.name,
+        load=stage,
+        window=_window(parts, stage),
+        requests=Requests(
+            due=pooled.due, sent=pooled.sent, succeeded=pooled.succeeded, failed=pooled.failed,
+            cancelled=pooled.cancelled, errors=dict(pooled.errors),
+        ),
+        tokens=TokenCounts(
+            prompt=pooled.prompt_tokens if pooled.prompt_known else None,
+            output=pooled.output_tokens,
+            max_output=max_output,
+            output_source=_source(pooled),
+            mismatches=pooled.mismatches,
+        ),
+        metrics={m.id: stat(pooled.values[m.id], m.unit) for m in METRICS},
+        throughput=throughput,
+        goodput=_goodput(pooled, objectives),
+        client=_client(pooled, parts),
+        repetitions=[_repetition(i, order[i], part, stage) for i, part in enumerate(parts)],
+    )  # fmt: skip
+
+
+def _source(pooled: Collected) -> str | None:
+    kinds = list(pooled.sources)
+    return None if not kinds else kinds[0] if len(kinds) == 1 else "mixed"
+
+
+def _lanes(stage: Stage) -> int:
+    return stage.concurrency or 1
+
+
+def _whole(part: Collected) -> float:
+    """Length of a repetition's window in seconds: from its start to the last send or, in open loop, the last due."""
+    return sum(max(0, end.stop_ns - end.start_ns) for end in part.windows) / NS
+
+
+def _window(parts: list[Collected], stage: Stage) -> Window:
+    steady = [steady_window(part, _lanes(stage)) for part in parts]
+    known = [(b - a) / NS for a, b in filter(None, steady)]
+    first = parts[0].windows[0].start_ns if parts and parts[0].windows else 0
+    drain = max((max(0, p.last_end_ns - p.windows[-1].stop_ns) for p in parts if p.windows), default=0)
+    return Window(
+        started_at=iso_at(first),
+        duration_s=sum(_whole(part) for part in parts),
+        steady_s=sum(known) if known else None,
+        drain_s=drain / NS,
+    )
+
+
+def _throughput(stage: Stage, parts: list[Collected]) -> StageThroughput:
+    steady_s = tokens = requests = 0.0
+    for part in parts:
+        window = steady_window(part, _lanes(stage))
+        if window is None:
+            continue
+        steady_s += (window[1] - window[0]) / NS
+        tokens += tokens_between(part, *window)
+        requests += sum(1 for end in part.ends if window[0] <= end <= window[1])
+    whole_s = sum((max(p.last_end_ns, p.windows[-1].stop_ns) - p.windows[0].start_ns) / NS for p in parts if p.windows)
+    prompt = sum(p.prompt_tokens for p in parts)
+    output = sum(p.output_tokens for p in parts)
+    done = sum(p.succeeded for p in parts)
+    rate = tokens / steady_s if steady_s else None
+    return StageThroughput(
+        requests_per_s=requests / steady_s if steady_s else None,
+        output_tokens_per_s=rate,
+        total_tokens_per_s=rate * (1 + prompt / output) if rate is not None and output and prompt else None,
+        requests_per_s_whole=done / whole_s if whole_s else 0.0,
+        output_tokens_per_s_whole=output / whole_s if whole_s else 0.0,
+    )
+
+
+def _client(pooled: Collected, parts: list[Collected]) -> Client:
+    ticks = [end.tick for part in parts for end in part.windows]
+    busy_ns = sum(tick.cpu_ns for tick in ticks)
+    wall_ns = sum(end.tick.at_ns - end.start_ns for part in parts for end in part.windows)
+    chunks = sum(len(stamps) for part in parts for stamps, _ in part.arrivals)
+    fallbacks = sum(tick.stamp_fallbacks for tick in ticks)
+    return Client(
+        cpu_us_per_token=busy_ns / 1e3 / chunks if chunks else None,
+        cores=busy_ns / wall_ns if wall_ns else 0.0,
+        read_lag=_lag(pooled.read_lags_s),
+        coalesced=Coalesced(
+            reads=pooled.coalesced_reads,
+            share=pooled.coalesced_reads / pooled.reads if pooled.reads else 0.0,
+            max_interval_s=pooled.coalesced_interval_ns / NS,
+        ),
+        send_lag=_lag(pooled.client_lags_s),
+        loop_lag_max_s=max((tick.loop_lag_max_ns for tick in ticks), default=0) / NS,
+        gc_pause_max_s=max((tick.gc_pause_max_ns for tick in ticks), default=0) / NS,
+        stamp_fallbacks=fallbacks,
+        workers=1,
+        backlog_max_bytes=max((tick.backlog_max_bytes for tick in ticks), default=0),
+    )
+
+
+def _lag(values: Sequence[float]) -> Lag:
+    if not values:
+        return Lag()
+    ordered = sorted(values)
+    return Lag(p50=percentile(ordered, 0.5), p99=percentile(ordered, 0.99), max=ordered[-1])
+
+
+def _repetition(index: int, order: int, part: Collected, stage: Stage) -> Repetition:
+    throughput = _throughput(stage, [part])
+    metrics = {}
+    for metric in METRICS:
+        ordered = sorted(part.values[metric.id])
+        shown = {
+            name: percentile(ordered, q)
+            for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+            if enough_for(len(ordered), q)
+        }
+        metrics[metric.id] = RepetitionMetric(count=len(ordered), **shown)
+    return Repetition(
+        index=index, order=order, succeeded=part.succeeded, failed=part.failed, metrics=metrics,
+        output_tokens_per_s=throughput.output_tokens_per_s, requests_per_s=throughput.requests_per_s,
+    )  # fmt: skip
+
+
+# --- objectives -----------------------------------------------------------------------------------------------------
+
+
+def _goodput(pooled: Collected, objectives: Sequence[Objective]) -> float | None:
+    """Requests whose own values meet every latency objective, over requests due; None without such objectives."""
+    limits = [(o.metric, o.max_milliseconds / 1e3) for o in objectives if o.max_milliseconds is not None]
+    if not limits or not pooled.due:
+        return None
+    met = sum(all(_within(values, m, limit) for m, limit in limits) for values in pooled.per_request)
+    return met / pooled.due
+
+
+def _within(values: dict[str, float], metric: str, limit: float) -> bool:
+    """One request against one limit; its own ITL is its TPOT, and an answer of one token has no gap to miss."""
+    value = values.get("tpot" if metric == "itl" else metric)
+    return value <= limit if value is not None else metric in ("tpot", "itl")
+
+
+def objective_results(stages: list[StageResult], objectives: Sequence[Objective]) -> list[ObjectiveResult]:
+    """Every objective on every stage. A withheld percentile makes it unknown, with the reason."""
+    return [_objective(stage, objective) for stage in stages for objective in objectives]
+
+
+def _objective(stage: StageResult, objective: Objective) -> ObjectiveResult:
+    value, unit, reason = _measured(stage, objective)
+    if objective.max_milliseconds is not None:
+        limit, met = objective.max_milliseconds / 1e3, None if value is None else value <= objective.max_milliseconds / 1e3
+    elif objective.max_per_mille is not None:
+        limit, met = objective.max_per_mille / 1e3, None if value is None else value <= objective.max_per_mille / 1e3
+    else:
+        limit = (objective.min_per_second_milli or 0) / 1e3
+        met = None if value is None else value >= limit
+    return ObjectiveResult(
+        metric=objective.metric, statistic=objective.statistic, stage=stage.name, limit=limit, value=value, unit=unit,
+        met="unknown" if met is None else "true" if met else "false", reason=reason, on_violation=objective.on_violation,
+    )  # fmt: skip
+
+
+def _measured(stage: StageResult, objective: Objective) -> tuple[float | None, str, str | None]:
+    if objective.metric == "errors":
+        sent = stage.requests.sent
+        return (stage.requests.failed / sent if sent else None), "ratio", None
+    if objective.metric in _RATES:
+        value = getattr(stage.throughput, objective.metric)
+        return value, "1/s", None if value is not None else "no steady window: the stage was too short"
+    found: Stat = stage.metrics[objective.metric]
+    value = getattr(found, objective.statistic)
+    if value is not None:
+        return value, found.unit, None
+    return None, found.unit, f"only {found.count} samples: too few for {objective.statistic}"
+

@@ -1,0 +1,93 @@
+"""`tokenmark run`: a manifest, flags, or both."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import typer
+
+from tokenmark_schemas.errors import InvalidInput
+
+from ..manifest import Flags, load
+
+
+def _option(default: object, help: str, name: str, **more: object) -> typer.models.OptionInfo:
+    return typer.Option(default, help=help, envvar=f"TOKENMARK_{name}", **more)  # type: ignore[arg-type, no-any-return]
+
+
+def run(
+    manifest: Path | None = typer.Argument(None, help="A BenchmarkRun, the same file kubectl applies, or a stored config.json."),
+    engine: str | None = _option(None, "The dialect the server speaks.", "ENGINE"),
+    target: str | None = _option(None, "http://host:port of the server, or `sim` for the bundled simulator.", "TARGET"),
+    model: str | None = _option(None, "The model, as the server knows it.", "MODEL"),
+    workload: str | None = _option(None, "A built-in workload or a workload file.", "WORKLOAD"),
+    concurrency: str | None = _option(None, "Closed loop: requests in flight, such as 1,8,64.", "CONCURRENCY"),
+    rate: str | None = _option(None, "Open loop: requests per second, such as 5,10.", "RATE"),
+    arrival: str | None = _option(None, "How open-loop arrivals are spaced: constant.", "ARRIVAL"),
+    requests: int | None = _option(None, "Requests a stage.", "REQUESTS", min=1),
+    duration: int | None = _option(None, "Seconds a stage.", "DURATION", min=1),
+    warmup_requests: int | None = _option(None, "Requests before the measurement; 0 for none.", "WARMUP_REQUESTS", min=0),
+    input_tokens: int | None = _option(None, "Prompt length, synthetic text.", "INPUT_TOKENS", min=1),
+    max_output_tokens: int | None = _option(None, "The most tokens an answer may have.", "MAX_OUTPUT_TOKENS", min=1),
+    repetitions: int | None = _option(None, "How often the whole plan is run.", "REPETITIONS", min=1),
+    workers: int | None = _option(None, "Load processes.", "WORKERS", min=1),
+    detail: str | None = _option(None, "summary, requests, chunks.", "DETAIL"),
+    seed: int | None = _option(None, "Seed of everything random.", "SEED", min=0),
+    objective: list[str] | None = _option(None, "A limit, such as ttft:p99<=800ms; may stand several times.", "OBJECTIVE"),
+    out: Path = _option(Path("results"), "Folder for results.", "OUT"),
+    format: str = _option("table", "table or json.", "FORMAT"),
+    quiet: bool = _option(False, "No progress.", "QUIET"),
+    provider: str | None = _option(None, "Recorded in the result, compared in dashboards.", "PROVIDER"),
+    region: str | None = _option(None, "Recorded in the result.", "REGION"),
+    cluster_label: str | None = _option(None, "Recorded in the result.", "CLUSTER_LABEL"),
+    label: list[str] | None = _option(None, "KEY=VALUE, recorded in the result.", "LABEL"),
+    prompts: Path | None = _option(None, "JSON lines with prompt or messages.", "PROMPTS"),
+    timeout: int | None = _option(None, "Seconds a request may take.", "TIMEOUT", min=1),
+    name: str | None = _option(None, "Name of the run; its results lie in OUT/NAME.", "NAME"),
+    token_env: str | None = _option(None, "Environment variable that holds the API token.", "TOKEN_ENV"),
+    pod: bool = _option(False, "Write results as log frames, for the operator.", "POD", hidden=True),
+) -> None:
+    """Run a benchmark: `tokenmark run --target sim --model sim`."""
+    if format not in ("table", "json"):
+        raise InvalidInput(f"--format {format}: choose table or json")
+    flags = Flags(
+        engine=engine, target=None if target == "sim" else target, model=model, workload=workload,
+        concurrency=concurrency, rate=rate, arrival=arrival, requests=requests, duration=duration,
+        warmup_requests=warmup_requests, input_tokens=input_tokens, max_output_tokens=max_output_tokens,
+        repetitions=repetitions, workers=workers, detail=detail, seed=seed, objective=objective, timeout=timeout,
+        prompts=prompts, provider=provider, region=region, cluster_label=cluster_label, label=label, name=name,
+        token_env=token_env,
+    )  # fmt: skip
+    code = _with_simulator(manifest, flags, out, format, quiet) if target == "sim" else _execute(manifest, flags, out, format, quiet, pod)
+    raise typer.Exit(code)
+
+
+def _execute(manifest: Path | None, flags: Flags, out: Path, format: str, quiet: bool, pod: bool = False) -> int:
+    config = load(manifest, flags)
+    from ..session import Session, outcome_code
+
+    session = Session(config, out, quiet=quiet, pod=pod)
+    result = session.execute()
+    if pod:
+        return outcome_code(session, result)
+    if format == "json":
+        print(json.dumps(result.snake(), indent=2))
+    else:
+        from ..reports.table import print_result
+
+        print_result(result)
+        print(f"\n{session.folder}/result.json", file=sys.stderr)
+    return outcome_code(session, result)
+
+
+def _with_simulator(manifest: Path | None, flags: Flags, out: Path, format: str, quiet: bool) -> int:
+    """Starts the simulator beside the run, for the model that the run asks for."""
+    from ..sim.beside import simulator_beside
+
+    flags.target, flags.model = "http://127.0.0.1:1", flags.model or (None if manifest else "sim")
+    model = load(manifest, flags).target.model
+    with simulator_beside(model) as url:
+        flags.target = url
+        return _execute(manifest, flags, out, format, quiet)

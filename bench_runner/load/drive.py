@@ -1,0 +1,74 @@
+"""The parent's side of one phase: fork the worker, read its events, be able to stop it.
+
+Forked, not spawned: a worker starts in milliseconds and inherits the prepared requests. The parent never touches a
+socket that carries load; it runs at a lower priority, so that on one core decoding waits for stamping, not the reverse.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Iterator
+
+from tokenmark_schemas.errors import RunFailed
+
+from . import worker
+from .link import End, Event, Unpacker
+from .phase import Phase
+
+LINK_BYTES = 4 * 2**20
+
+
+class Drive:
+    """Iterate `events()`; call `stop()` from anywhere (a signal handler too) to end the load at once."""
+
+    def __init__(self, phase: Phase) -> None:
+        self._parent, child = socket.socketpair()
+        self._parent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LINK_BYTES)
+        child.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINK_BYTES)
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 1
+            try:
+                self._parent.close()
+                worker.main(phase, child)
+                code = 0
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        child.close()
+
+    def stop(self) -> None:
+        """Asks the worker to cancel what is in flight and report it."""
+        try:
+            self._parent.send(b"S")
+        except OSError:
+            return
+
+    def events(self, wake_s: float = 0.25) -> Iterator[Event | None]:
+        """Every event up to the End; None at least every `wake_s`, so that the caller can look at the time.
+
+        Raises RunFailed when the worker died before its End.
+        """
+        unpacker, ended = Unpacker(), False
+        try:
+            while not ended:
+                ready, _, _ = select.select([self._parent], [], [], wake_s)
+                data = self._parent.recv(2**20) if ready else None
+                if data == b"":
+                    break
+                for event in unpacker.feed(data) if data else ():
+                    ended = ended or isinstance(event, End)
+                    yield event
+                yield None
+        finally:
+            self._parent.close()
+            _, status = os.waitpid(self.pid, 0)
+        if not ended:
+            raise RunFailed(
+                f"the load worker ended unexpectedly (wait status {status}); what was measured before is kept"
+            )

@@ -1,0 +1,169 @@
+"""Worker -> parent: length-prefixed binary frames over a socket pair.
+
+Every read's kernel stamp, user time and size travel beside the raw bytes; the worker decides nothing about their
+meaning. A long answer leaves in parts of 64 reads, so that the worker's memory and the cost of an answer's end depend
+on neither its length nor on how many end at once. Integers are nanoseconds on the machine's monotonic clock, which both processes share.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+EXCHANGE, TICK, END, PART = 1, 2, 3, 4
+PART_READS = 64
+
+# how an exchange ended; the parent refines OK by status and content
+OUTCOMES = (
+    "ok", "cancelled", "connect", "reset", "truncated", "not_http", "request_timeout", "first_token_timeout",
+    "idle_timeout",
+)  # fmt: skip
+OUTCOME_CODE = {name: code for code, name in enumerate(OUTCOMES)}
+
+_HEADER = struct.Struct("=BI")
+_EXCHANGE = struct.Struct("=qqqqqH")
+_TICK = struct.Struct("=qIIIqqqqqq")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request as the worker saw it. `sent_ns` is 0 when it never was sent."""
+
+    seq: int
+    due_ns: int
+    ready_ns: int
+    sent_ns: int
+    end_ns: int
+    outcome: str
+    stamps_ns: array[int]
+    reads_ns: array[int]
+    sizes: array[int]
+    data: bytes
+
+
+@dataclass(slots=True)
+class Tick:
+    """How the worker is doing: counters since its start, maxima in nanoseconds."""
+
+    at_ns: int
+    in_flight: int
+    issued: int
+    finished: int
+    cpu_ns: int
+    loop_lag_max_ns: int
+    gc_pause_max_ns: int
+    stamp_fallbacks: int
+    kernel_stamps: int
+    backlog_max_bytes: int
+
+
+@dataclass(slots=True)
+class End:
+    """The last frame: the window actually driven, and the final counters."""
+
+    start_ns: int
+    stop_ns: int
+    last_due_ns: int
+    tick: Tick
+
+
+Event = Exchange | Tick | End
+
+
+_PART = struct.Struct("=qI")
+
+
+def pack_part(seq: int, times: array[int], data: list[bytes]) -> bytes:
+    """`times` holds kernel stamp and user time of each read in turn, `data` the bytes of each."""
+    raw = b"".join(data)
+    size = _PART.size + 20 * len(data) + len(raw)
+    sizes = array("I", map(len, data))
+    return b"".join(
+        (_HEADER.pack(PART, size), _PART.pack(seq, len(data)), times.tobytes(), sizes.tobytes(), raw)
+    )
+
+
+def pack_exchange(seq: int, due: int, ready: int, sent: int, end: int, outcome: int) -> bytes:
+    """Ends an exchange: its reads went before, in parts."""
+    return _HEADER.pack(EXCHANGE, _EXCHANGE.size) + _EXCHANGE.pack(seq, due, ready, sent, end, outcome)
+
+
+def _tick_fields(t: Tick) -> tuple[int, ...]:
+    return (
+        t.at_ns, t.in_flight, t.issued, t.finished, t.cpu_ns, t.loop_lag_max_ns, t.gc_pause_max_ns,
+        t.stamp_fallbacks, t.kernel_stamps, t.backlog_max_bytes,
+    )  # fmt: skip
+
+
+def pack_tick(tick: Tick) -> bytes:
+    return _HEADER.pack(TICK, _TICK.size) + _TICK.pack(*_tick_fields(tick))
+
+
+def pack_end(end: End) -> bytes:
+    payload = struct.pack("=qqq", end.start_ns, end.stop_ns, end.last_due_ns) + _TICK.pack(*_tick_fields(end.tick))
+    return _HEADER.pack(END, len(payload)) + payload
+
+
+class _Reads:
+    """The reads of one exchange, as its parts come in."""
+
+    __slots__ = ("data", "sizes", "times")
+
+    def __init__(self) -> None:
+        self.times, self.sizes = array("q"), array("I")
+        self.data: list[bytes] = []
+
+    def take(self, payload: memoryview, count: int) -> None:
+        at = _PART.size
+        self.times.frombytes(payload[at : at + 16 * count])
+        at += 16 * count
+        self.sizes.frombytes(payload[at : at + 4 * count])
+        self.data.append(bytes(payload[at + 4 * count :]))
+
+
+class Unpacker:
+    """Bytes as they come -> events."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._open: dict[int, _Reads] = {}
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        self._buffer += data
+        at = 0
+        view = memoryview(self._buffer)
+        try:
+            while len(view) - at >= _HEADER.size:
+                kind, size = _HEADER.unpack_from(view, at)
+                if len(view) - at - _HEADER.size < size:
+                    break
+                event = self._event(kind, view[at + _HEADER.size : at + _HEADER.size + size])
+                at += _HEADER.size + size
+                if event is not None:
+                    yield event
+        finally:
+            view.release()
+            del self._buffer[:at]
+
+    def _event(self, kind: int, payload: memoryview) -> Event | None:
+        with payload:
+            if kind == PART:
+                seq, count = _PART.unpack_from(payload)
+                self._open.setdefault(seq, _Reads()).take(payload, count)
+                return None
+            if kind == EXCHANGE:
+                return self._exchange(payload)
+            if kind == TICK:
+                return Tick(*_TICK.unpack(payload))
+            start, stop, last_due = struct.unpack_from("=qqq", payload)
+            return End(start, stop, last_due, Tick(*_TICK.unpack_from(payload, 24)))
+
+    def _exchange(self, payload: memoryview) -> Exchange:
+        seq, due, ready, sent, end, outcome = _EXCHANGE.unpack(payload)
+        reads = self._open.pop(seq, None) or _Reads()
+        times = reads.times
+        return Exchange(
+            seq, due, ready, sent, end, OUTCOMES[outcome], times[0::2], times[1::2], reads.sizes, b"".join(reads.data)
+        )

@@ -1,0 +1,447 @@
+"""The worker: one plain epoll loop over non-blocking sockets, in a process of its own.
+
+A receive takes the kernel's arrival stamp, appends bytes and stamp, and does nothing else: no parsing, no logging,
+garbage collection off. Reads come first in every pass, because segments that queue up behind a late read share the last
+one's stamp. The loop finds only what it must know: is this response complete?
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import heapq
+import os
+import signal
+import socket
+import time
+from array import array
+from collections import deque
+
+from . import stamps
+from .framing import BLANK, BROKEN, CHUNKED, DONE, UNTIL_CLOSE, Framing, ends_chunked
+from .link import OUTCOME_CODE, PART_READS, End, Tick, pack_end, pack_exchange, pack_part, pack_tick
+from .pacers import PACERS
+from .phase import NS, Phase
+from .poll import READ, WRITE, Poller, new_poller
+
+TICK_NS = 250_000_000
+SWEEP_NS = 50_000_000
+PAUSE_AFTER_FAILURE_NS = 100_000_000
+READ_BYTES = 65_536
+SLOT_STEP_NS = 50_000  # slots open this far apart, so that the first requests do not delay each other
+mono = time.monotonic_ns
+
+
+TAIL_BYTES = 8
+CONNECTING, IDLE, BUSY = range(3)
+
+
+class Connection:
+    """One socket and the request it carries, if any."""
+
+    __slots__ = (
+        "data", "due", "fd", "framing", "out", "reads", "ready", "sent", "seq", "sock", "state", "tail", "times", "touched",
+    )  # fmt: skip
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.state = CONNECTING
+        self.framing = Framing()
+        self.times: array[int] = array("q")  # kernel stamp and user time of each read, in turn
+        self.data: list[bytes] = []
+        self.out: memoryview | None = None
+        self.seq = -1
+        self.reads = self.due = self.ready = self.sent = self.touched = 0
+        self.tail = b""  # the last bytes of what already went to the parent
+
+    def tail_with(self, data: bytes) -> bytes:
+        """The newest bytes, with the ones before them where they are few."""
+        return data if len(data) >= TAIL_BYTES else self.tail + b"".join(self.data[-TAIL_BYTES:])
+
+
+
+
+class Worker:
+    """Drives one phase and tells the parent everything over `link`."""
+
+    def __init__(self, phase: Phase, link: socket.socket) -> None:
+        self.phase, self.link = phase, link
+        self.poller: Poller = new_poller()
+        self.clock = stamps.ClockOffset()
+        self.connections: dict[int, Connection] = {}
+        self.idle: deque[Connection] = deque()
+        self.waiting: deque[tuple[int, int]] = deque()  # (seq, due) that no connection carries yet
+        self.slots: list[int] = []  # closed loop: heap of times at which a free slot may send again
+        self.offsets = PACERS[phase.arrival](phase.rate_per_s, phase.seed) if phase.rate_per_s else None
+        self.next_offset = next(self.offsets) if self.offsets else 0
+        self.issued = self.finished = self.in_flight = self.connecting = 0
+        self.start = self.stop = self.last_due = 0
+        self.stopping = False  # no new requests
+        self.cut_at = 0  # when the drain ends
+        self.out = bytearray()
+        self.backlog_max = self.loop_lag_max = self.gc_pause_max = self.fallbacks = self.kernel_stamps = 0
+        self.next_tick = self.next_sweep = 0
+        self.link_writes = False
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until the phase is over and the parent has everything."""
+        self.link.setblocking(False)
+        self.poller.add(self.link.fileno(), READ)
+        self._open_ahead()
+        self._begin()
+        while not (self.stopping and self.in_flight == 0 and not self.waiting):
+            events = self.poller.poll(self._timeout_s())
+            woke = mono()
+            self.clock.refresh()
+            self._receive(events)
+            self._issue()
+            self._housekeeping(mono())
+            self.loop_lag_max = max(self.loop_lag_max, mono() - woke)
+        self._close()
+
+    def _open_ahead(self) -> None:
+        """Connections are opened before the clock starts, so that the first requests do not wait for a handshake."""
+        lanes = self.phase.concurrency or min(256, max(1, round(self.phase.rate_per_s or 1)))
+        for _ in range(min(lanes, self.phase.max_connections)):
+            self._connect()
+        limit = mono() + 2 * NS
+        while self.connecting and mono() < limit:
+            self._receive(self.poller.poll(0.05))
+
+    def _begin(self) -> None:
+        self.start = self.last_due = mono()
+        self.next_tick = self.start + TICK_NS
+        if self.phase.concurrency:
+            self.slots = [self.start + i * SLOT_STEP_NS for i in range(self.phase.concurrency)]
+
+    def _timeout_s(self) -> float:
+        now = mono()
+        until = min(self.next_tick, self.next_sweep or now + SWEEP_NS)
+        if not self.stopping:
+            if self.offsets is not None:
+                until = min(until, self.start + self.next_offset)
+            elif self.slots:
+                until = min(until, self.slots[0])
+        return max(0.0, (until - now) / NS)
+
+    def _receive(self, events: list[tuple[int, int]]) -> None:
+        """The hot path: everything a token costs the client happens here."""
+        connections, offset, trusted = self.connections, self.clock.offset_ns, self.clock.trusted
+        unpack, link_fd = stamps.unpack_timespec, self.link.fileno()
+        for fd, mask in events:
+            conn = connections.get(fd)
+            if conn is None:
+                if fd == link_fd:
+                    self._from_parent(mask)
+                continue
+            if mask & WRITE:
+                self._writable(conn)
+                if not mask & READ:
+                    continue
+            try:
+                data, ancillary, _, _ = conn.sock.recvmsg(READ_BYTES, stamps.ANCILLARY_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError:
+                self._broken(conn)
+                continue
+            now = stamp = mono()
+            if ancillary and trusted:
+                seconds, nanoseconds = unpack(ancillary[0][2])
+                stamp = seconds * NS + nanoseconds - offset
+                self.kernel_stamps += 1
+                if stamp > now:  # younger than the read itself: the clocks disagree by a little, or were stepped
+                    self.fallbacks += stamp - now > stamps.STEP_NS
+                    stamp = now
+            else:
+                self.fallbacks += 1
+            if not data:
+                self._closed(conn, stamp)
+                continue
+            if conn.state != BUSY:  # bytes nobody asked for
+                self._drop(conn)
+                continue
+            conn.times.append(stamp)
+            conn.times.append(now)
+            conn.data.append(data)
+            conn.touched = now
+            framing = conn.framing
+            if framing.mode == CHUNKED:
+                if (data[-4:] == BLANK or len(data) < TAIL_BYTES) and ends_chunked(conn.tail_with(data)):
+                    self._finish(conn, "ok", stamp)
+                elif len(conn.data) >= PART_READS:
+                    self._part(conn)
+                continue
+            mode = framing.feed(data)
+            if mode == DONE:
+                self._finish(conn, "ok", stamp)
+            elif mode == BROKEN:
+                self._finish(conn, "not_http", stamp)
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    def _issue(self) -> None:
+        """Everything that is due now gets a connection."""
+        now = mono()
+        phase = self.phase
+        if not self.stopping and phase.issuing_ended(self.issued, now - self.start):
+            self._stop_issuing(now)
+        while not self.stopping:
+            if self.offsets is not None:
+                due = self.start + self.next_offset
+                if due > now or (phase.duration_ns and due - self.start >= phase.duration_ns):
+                    break
+                self.next_offset = next(self.offsets)
+            elif self.slots and self.slots[0] <= now:
+                due = heapq.heappop(self.slots)
+            else:
+                break
+            self.waiting.append((self.issued, due))
+            self.last_due = due
+            self.issued += 1
+            self.in_flight += 1
+            if phase.issuing_ended(self.issued, now - self.start):
+                self._stop_issuing(now)
+        self._assign()
+
+    def _assign(self) -> None:
+        while self.waiting:
+            if self.idle:
+                conn = self.idle.popleft()
+                if conn.fd in self.connections:
+                    self._send(conn, *self.waiting.popleft())
+                continue
+            if self.connecting >= len(self.waiting) or len(self.connections) >= self.phase.max_connections:
+                return
+            if not self._connect():
+                self._refuse()
+
+    def _send(self, conn: Connection, seq: int, due: int) -> None:
+        conn.seq, conn.due, conn.ready = seq, due, mono()
+        conn.state, conn.times, conn.data, conn.framing, conn.sent = BUSY, array("q"), [], Framing(), 0
+        conn.reads, conn.tail = 0, b""
+        conn.out = memoryview(self.phase.render(seq))
+        conn.touched = conn.ready
+        self._write(conn)
+
+    def _write(self, conn: Connection) -> None:
+        if conn.out is None:
+            return
+        if not conn.sent:
+            conn.sent = mono()
+        try:
+            count = conn.sock.send(conn.out)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            self._broken(conn)
+            return
+        conn.out = conn.out[count:]
+        if len(conn.out):
+            self.poller.modify(conn.fd, READ | WRITE)
+        else:
+            conn.out = None
+
+    def _finish(self, conn: Connection, outcome: str, end: int) -> None:
+        """The exchange is over: tell the parent, free the slot, keep or drop the connection."""
+        self._part(conn)
+        self.out += pack_exchange(conn.seq, conn.due, conn.ready, conn.sent, end, OUTCOME_CODE[outcome])
+        self.finished += 1
+        self.in_flight -= 1
+        framing = conn.framing
+        reusable = outcome == "ok" and framing.head is not None and framing.head.keep_alive and not framing.extra
+        if self.phase.concurrency:
+            failed = outcome != "ok" or (framing.head is not None and framing.head.status >= 400)
+            heapq.heappush(self.slots, mono() + PAUSE_AFTER_FAILURE_NS if failed else end)
+        if reusable and framing.mode != UNTIL_CLOSE:
+            conn.state = IDLE
+            self.idle.append(conn)
+        else:
+            self._drop(conn)
+
+    def _part(self, conn: Connection) -> None:
+        """Hands the reads so far to the parent."""
+        if conn.data:
+            self.out += pack_part(conn.seq, conn.times, conn.data)
+            conn.reads += len(conn.data)
+            conn.tail = b"".join(conn.data[-TAIL_BYTES:])[-TAIL_BYTES:]
+            conn.times, conn.data = array("q"), []
+
+    def _refuse(self) -> None:
+        """The oldest waiting request could not get a connection at all."""
+        seq, due = self.waiting.popleft()
+        now = mono()
+        self.out += pack_exchange(seq, due, now, 0, now, OUTCOME_CODE["connect"])
+        self.finished += 1
+        self.in_flight -= 1
+        if self.phase.concurrency:
+            heapq.heappush(self.slots, now + PAUSE_AFTER_FAILURE_NS)
+
+    def _stop_issuing(self, now: int) -> None:
+        self.stopping, self.stop = True, now
+        self.cut_at = now + self.phase.limits.drain_ns
+
+    def _cancel_all(self) -> None:
+        now = mono()
+        for conn in list(self.connections.values()):
+            if conn.state == BUSY:
+                self._finish(conn, "cancelled", now)
+        while self.waiting:
+            seq, due = self.waiting.popleft()
+            self.out += pack_exchange(seq, due, now, 0, now, OUTCOME_CODE["cancelled"])
+            self.finished += 1
+            self.in_flight -= 1
+
+    # --- connections ------------------------------------------------------------------------------------------------
+
+    def _connect(self) -> bool:
+        address = self.phase.address
+        sock = socket.socket(address.family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stamps.enable(sock)
+        code = sock.connect_ex(address.sockaddr)
+        if code not in (0, errno.EINPROGRESS):
+            sock.close()
+            return False
+        conn = Connection(sock)
+        conn.touched = mono()
+        self.connections[conn.fd] = conn
+        self.connecting += 1
+        self.poller.add(conn.fd, READ | WRITE)
+        return True
+
+    def _writable(self, conn: Connection) -> None:
+        if conn.state == CONNECTING:
+            if conn.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self._broken(conn)
+                return
+            self.connecting -= 1
+            conn.state = IDLE
+            self.idle.append(conn)
+        self.poller.modify(conn.fd, READ)
+        self._write(conn)
+
+    def _broken(self, conn: Connection) -> None:
+        """The socket reported an error."""
+        if conn.state == CONNECTING:
+            self._drop(conn)
+            if self.waiting and self.connecting < len(self.waiting):
+                self._refuse()
+        elif conn.state == BUSY:
+            self._finish(conn, "reset", mono())
+        else:
+            self._drop(conn)
+
+    def _closed(self, conn: Connection, stamp: int) -> None:
+        """The server closed its side."""
+        if conn.state != BUSY:
+            self._broken(conn)
+        elif conn.framing.mode == UNTIL_CLOSE:
+            self._finish(conn, "ok", stamp)
+        else:
+            self._finish(conn, "truncated" if conn.reads or conn.data else "reset", stamp)
+
+    def _drop(self, conn: Connection) -> None:
+        if self.connections.pop(conn.fd, None) is not None:
+            if conn.state == CONNECTING:
+                self.connecting -= 1
+            self.poller.remove(conn.fd)
+            conn.sock.close()
+
+    # --- everything that may wait a little --------------------------------------------------------------------------
+
+    def _housekeeping(self, now: int) -> None:
+        if now >= self.next_sweep:
+            self._sweep(now)
+            self.next_sweep = now + SWEEP_NS
+        if self.stopping and self.cut_at and now >= self.cut_at:
+            self._cancel_all()
+        if now >= self.next_tick:
+            self.out += pack_tick(self._tick(now))
+            self.next_tick = now + TICK_NS
+        if self.out:
+            self._flush()
+
+    def _sweep(self, now: int) -> None:
+        """Time limits, looked at every 50 ms: a limit is met late by at most that."""
+        limits = self.phase.limits
+        for conn in list(self.connections.values()):
+            if conn.state == BUSY:
+                if now - conn.ready > limits.request_ns:
+                    self._finish(conn, "request_timeout", now)
+                elif conn.reads + len(conn.data) < 2 and now - conn.ready > limits.first_token_ns:
+                    self._finish(conn, "first_token_timeout", now)
+                elif now - conn.touched > limits.idle_ns:
+                    self._finish(conn, "idle_timeout", now)
+            elif conn.state == CONNECTING and now - conn.touched > limits.first_token_ns:
+                self._broken(conn)
+
+    def _tick(self, now: int) -> Tick:
+        return Tick(
+            now, self.in_flight, self.issued, self.finished, time.process_time_ns(), self.loop_lag_max,
+            self.gc_pause_max, self.fallbacks, self.kernel_stamps, self.backlog_max,
+        )  # fmt: skip
+
+    def _flush(self) -> None:
+        self.backlog_max = max(self.backlog_max, len(self.out))
+        try:
+            del self.out[: self.link.send(self.out)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            os._exit(1)  # the parent is gone: nobody wants this load any more
+        if bool(self.out) != self.link_writes:
+            self.link_writes = bool(self.out)
+            self.poller.modify(self.link.fileno(), READ | WRITE if self.out else READ)
+
+    def _from_parent(self, mask: int) -> None:
+        if mask & READ:
+            try:
+                order = self.link.recv(64)
+            except BlockingIOError:
+                order = b"-"
+            except OSError:
+                order = b""
+            if not order:
+                os._exit(1)
+            if b"S" in order:
+                self._stop_issuing(mono())
+                self.cut_at = mono()
+
+    def _close(self) -> None:
+        now = mono()
+        self.out += pack_end(End(self.start, self.stop or now, self.last_due, self._tick(now)))
+        for conn in list(self.connections.values()):
+            self._drop(conn)
+        self.link.setblocking(True)
+        self.link.settimeout(30)
+        self.link.sendall(self.out)
+
+
+def main(phase: Phase, link: socket.socket) -> None:
+    """Body of the forked process. Signals are the parent's business; its death ends the load."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    worker = Worker(phase, link)
+    began = [0]
+
+    def note(moment: str, _info: dict[str, int]) -> None:
+        if moment == "start":
+            began[0] = mono()
+        else:
+            worker.gc_pause_max = max(worker.gc_pause_max, mono() - began[0])
+
+    gc.callbacks.append(note)
+    try:
+        worker.run()
+    except (BrokenPipeError, ConnectionResetError, TimeoutError):
+        os._exit(1)
+
+

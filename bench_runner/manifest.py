@@ -1,0 +1,259 @@
+"""A manifest, flags, or both -> RunConfig: how the command line arrives at what the operator writes into a ConfigMap."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tokenmark_schemas.benchmarkrun import BenchmarkRun, BenchmarkRunSpec
+from tokenmark_schemas.documents import read_models, read_workload
+from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.problems import problems_of
+from tokenmark_schemas.run import RunConfig, RunIdentity, resolve
+from tokenmark_schemas.workload import Workload
+
+OBJECTIVE = re.compile(r"^(?P<metric>[a-z_0-9]+):(?P<stat>p50|p90|p95|p99|mean)(?P<op><=|>=)(?P<value>\d+(?:\.\d+)?)(?P<unit>us|ms|s|%|/s)$")
+_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+
+
+@dataclass
+class Flags:
+    """What was said on the command line; None is not said."""
+
+    engine: str | None = None
+    target: str | None = None
+    model: str | None = None
+    workload: str | None = None
+    concurrency: str | None = None
+    rate: str | None = None
+    arrival: str | None = None
+    requests: int | None = None
+    duration: int | None = None
+    warmup_requests: int | None = None
+    input_tokens: int | None = None
+    max_output_tokens: int | None = None
+    repetitions: int | None = None
+    workers: int | None = None
+    detail: str | None = None
+    seed: int | None = None
+    objective: list[str] | None = None
+    timeout: int | None = None
+    prompts: Path | None = None
+    provider: str | None = None
+    region: str | None = None
+    cluster_label: str | None = None
+    label: list[str] | None = None
+    name: str | None = None
+    token_env: str | None = None
+
+
+def load(manifest: Path | None, flags: Flags) -> RunConfig:
+    """Raises InvalidInput with one sentence a problem."""
+    document = _read(manifest) if manifest else None
+    if isinstance(document, RunConfig):
+        return _rerun(document, flags)
+    spec = document.spec.camel() if document else {"target": {"engine": "openai", "model": ""}, "repetitions": 1}
+    _override(spec, flags)
+    checked = _checked(spec)
+    if checked.execution.workers > 1:
+        raise InvalidInput("more than one worker is not supported by this version yet; leave out --workers")
+    workload = _workload(checked, flags)
+    name = flags.name or (document.metadata.name if document else _default_name(checked))
+    try:
+        return resolve(
+            checked,
+            RunIdentity(name=name, namespace=document.metadata.namespace if document else "local"),
+            url=_url(checked, flags),
+            workload=workload,
+            token_env=flags.token_env,
+        )
+    except ValueError as exc:
+        raise InvalidInput(str(exc)) from exc
+
+
+def _read(path: Path) -> BenchmarkRun | RunConfig:
+    models = [m for m in read_models(path) if isinstance(m, BenchmarkRun | RunConfig)]
+    if len(models) != 1:
+        raise InvalidInput(f"{path}: expected one BenchmarkRun (or a stored config.json), found {len(models)}")
+    return models[0]
+
+
+def _rerun(config: RunConfig, flags: Flags) -> RunConfig:
+    """A stored configuration runs as it is; only where it points may change."""
+    changed = {n for n, v in vars(flags).items() if v not in (None, [])} - {"target", "name", "token_env"}
+    if changed:
+        names = ", ".join("--" + name.replace("_", "-") for name in sorted(changed))
+        raise InvalidInput(f"a stored config.json is an exact rerun; {names} cannot change it (use the manifest instead)")
+    updates: dict[str, Any] = {}
+    if flags.target:
+        updates["target"] = config.target.model_copy(update={"url": flags.target.rstrip("/")})
+    if flags.name:
+        updates["run"] = config.run.model_copy(update={"name": flags.name})
+    return config.model_copy(update=updates)
+
+
+def _override(spec: dict[str, Any], flags: Flags) -> None:
+    target = spec["target"]
+    if flags.target:
+        target.pop("serviceRef", None)
+        target["endpoint"] = {"url": flags.target if "://" in flags.target else f"http://{flags.target}"}
+    for key, value in (("engine", flags.engine), ("model", flags.model), ("requestTimeoutSeconds", flags.timeout)):
+        if value is not None:
+            target[key] = value
+    if flags.timeout is not None:
+        target["firstTokenTimeoutSeconds"] = min(flags.timeout, target.get("firstTokenTimeoutSeconds", 120))
+    for key, value in (
+        ("repetitions", flags.repetitions), ("seed", flags.seed), ("maxOutputTokens", flags.max_output_tokens),
+    ):  # fmt: skip
+        if value is not None:
+            spec[key] = value
+    if flags.workload:
+        spec.pop("workload", None)
+        spec["workloadRef"] = {"name": "file"} if _is_path(flags.workload) else {"name": flags.workload}
+    if flags.warmup_requests is not None:
+        spec["warmup"] = {"requestCount": flags.warmup_requests, "durationSeconds": 0 if flags.warmup_requests == 0 else 5}
+    if flags.workers:
+        spec.setdefault("execution", {})["workers"] = flags.workers
+    if flags.detail:
+        spec.setdefault("results", {})["detail"] = flags.detail.capitalize()
+    if flags.objective:
+        spec["objectives"] = [parse_objective(text) for text in flags.objective]
+    _override_load(spec, flags)
+    _override_data(spec, flags)
+    _override_environment(spec, flags)
+
+
+def _override_load(spec: dict[str, Any], flags: Flags) -> None:
+    if flags.concurrency and flags.rate:
+        raise InvalidInput("--concurrency and --rate exclude each other: a stage is a closed or an open loop")
+    if not flags.concurrency and not flags.rate:
+        if flags.requests or flags.duration:
+            raise InvalidInput("--requests and --duration need --concurrency or --rate to say which load they end")
+        return
+    stop: dict[str, Any] = {}
+    if flags.requests:
+        stop["requestCount"] = flags.requests
+    if flags.duration or not flags.requests:
+        stop["durationSeconds"] = flags.duration or 30
+    arrival = {"arrival": flags.arrival.capitalize()} if flags.arrival else {}
+    if flags.concurrency:
+        levels = _numbers(flags.concurrency, "--concurrency", r"\d+")
+        spec["stages"] = [{"name": f"c{n}", "concurrency": int(n), **stop} for n in levels]
+    else:
+        levels = _numbers(flags.rate or "", "--rate", r"\d+(\.\d{1,3})?")
+        spec["stages"] = [{"name": "r" + n.replace(".", "-"), "requestRate": n, **arrival, **stop} for n in levels]
+
+
+def _override_data(spec: dict[str, Any], flags: Flags) -> None:
+    if not flags.prompts and not flags.input_tokens:
+        return
+    if flags.prompts and flags.input_tokens:
+        raise InvalidInput("--prompts and --input-tokens exclude each other: prompts have their own lengths")
+    if flags.prompts:
+        import hashlib
+
+        try:
+            content = flags.prompts.read_bytes()
+        except OSError as exc:
+            raise InvalidInput(f"--prompts {flags.prompts}: {exc.strerror}") from exc
+        source = {"uri": f"file://{flags.prompts.resolve()}", "sha256": hashlib.sha256(content).hexdigest()}
+        dataset: dict[str, Any] = {"jsonl": source}
+    else:
+        dataset = {"synthetic": {"inputTokens": {"mean": flags.input_tokens}}}
+    base = {"maxOutputTokens": flags.max_output_tokens or 256}
+    if "stages" not in spec:
+        spec["stages"] = [{"name": "c1", "concurrency": 1, "durationSeconds": 30}]
+    spec.pop("workloadRef", None)
+    spec["workload"] = {**base, "dataset": dataset}
+
+
+def _override_environment(spec: dict[str, Any], flags: Flags) -> None:
+    environment = spec.setdefault("environment", {})
+    for key, value in (("provider", flags.provider), ("region", flags.region), ("clusterLabel", flags.cluster_label)):
+        if value is not None:
+            environment[key] = value
+    for pair in flags.label or []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise InvalidInput(f"--label {pair}: expected KEY=VALUE")
+        environment.setdefault("labels", {})[key] = value
+
+
+def _numbers(text: str, flag: str, pattern: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if not re.fullmatch(pattern, part):
+            raise InvalidInput(f"{flag} {text}: {part!r} is not a number; write for example {flag} 1,8,64")
+    return parts
+
+
+def parse_objective(text: str) -> dict[str, Any]:
+    """`ttft:p99<=800ms`, `output_tokens_per_s:mean>=1000/s`, `errors:mean<=1%` -> an objective of the spec."""
+    match = OBJECTIVE.match(text.replace(" ", ""))
+    if match is None:
+        raise InvalidInput(f"--objective {text!r}: expected METRIC:STATISTIC<=VALUE, such as ttft:p99<=800ms or errors:mean<=1%")
+    value, unit = float(match["value"]), match["unit"]
+    objective: dict[str, Any] = {"metric": match["metric"], "statistic": match["stat"], "onViolation": "Fail"}
+    if unit == "%":
+        objective["maxPerMille"] = round(value * 10)
+    elif unit == "/s":
+        objective["minPerSecondMilli"] = round(value * 1000)
+    else:
+        objective["maxMilliseconds"] = max(1, round(value * _MS[unit]))
+    if (unit == "/s") != (match["op"] == ">="):
+        raise InvalidInput(f"--objective {text!r}: times and errors take <=, rates take >=")
+    return objective
+
+
+def _checked(spec: dict[str, Any]) -> BenchmarkRunSpec:
+    try:
+        return BenchmarkRunSpec.model_validate(spec)
+    except ValidationError as exc:
+        raise InvalidInput("\n".join(_flagged(p.field, p.message) for p in problems_of(exc, BenchmarkRunSpec))) from None
+
+
+_FLAG_OF = {"target.model": "--model", "target": "--target", "target.engine": "--engine", "repetitions": "--repetitions",
+            "maxOutputTokens": "--max-output-tokens", "results.detail": "--detail"}  # fmt: skip
+
+
+def _flagged(field: str, message: str) -> str:
+    flag = _FLAG_OF.get(field)
+    if flag == "--model":
+        return "--model is missing: name the model as the server knows it"
+    if flag == "--target":
+        return "--target is missing: give the server's address, such as --target http://host:8000, or --target sim"
+    return f"{flag or 'spec.' + field}: {message}"
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or name.endswith((".yaml", ".yml", ".json"))
+
+
+def _workload(spec: BenchmarkRunSpec, flags: Flags) -> Workload | None:
+    if spec.workload is not None:
+        return None
+    if flags.workload and _is_path(flags.workload):
+        return read_workload(flags.workload)
+    if spec.workload_ref is not None and spec.workload_ref.config_map is not None:
+        raise InvalidInput("spec.workloadRef.configMap lies in a cluster; on the command line give --workload FILE")
+    return read_workload(spec.workload_ref.name if spec.workload_ref and spec.workload_ref.name else "smoke")
+
+
+def _url(spec: BenchmarkRunSpec, flags: Flags) -> str:
+    if spec.target.endpoint is None:
+        ref = spec.target.service_ref
+        raise InvalidInput(
+            f"spec.target.serviceRef names the Service {ref.name if ref else ''}, which only a cluster can reach; "
+            "add --target http://host:port (or --target sim)"
+        )
+    return spec.target.endpoint.url.rstrip("/")
+
+
+def _default_name(spec: BenchmarkRunSpec) -> str:
+    model = re.sub(r"[^a-z0-9]+", "-", spec.target.model.lower()).strip("-")[:32] or "model"
+    return f"{model}-{spec.target.engine}"
+

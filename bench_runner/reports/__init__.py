@@ -1,0 +1,1 @@
+"""RunResult -> something to read (pure)."""

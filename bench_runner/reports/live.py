@@ -1,0 +1,46 @@
+"""Progress while a run goes on: a redrawn line on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from ..run import Progress
+from .table import rate, seconds
+
+PLAIN_EVERY_S = 10.0
+
+
+class LiveLine:
+    """Writes to stderr; one line, redrawn, where that is a terminal."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._terminal = sys.stderr.isatty()
+        self._last = 0.0
+        self._key = ""
+
+    def show(self, progress: Progress) -> None:
+        if self._quiet:
+            return
+        now, key = time.monotonic(), f"{progress.phase}/{progress.repetition}"
+        if self._terminal:
+            sys.stderr.write(f"\r\033[K{self._text(progress)}"[:400])
+        elif key != self._key or now - self._last >= PLAIN_EVERY_S:
+            sys.stderr.write(self._text(progress) + "\n")
+            self._last, self._key = now, key
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        if self._terminal and not self._quiet:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+
+    @staticmethod
+    def _text(p: Progress) -> str:
+        where = "warm-up" if p.phase == "warmup" else f"{p.phase} {p.repetition}/{p.repetitions}"
+        failed = f" · {p.failed} failed" if p.failed else ""
+        return (
+            f"{where:<14} {p.elapsed_s:5.1f} s · {p.in_flight} in flight · {p.done} done{failed}"
+            f" · TTFT p50 {seconds(p.ttft_p50_s)} · {rate(p.tokens_per_s)} tok/s"
+        )

@@ -1,0 +1,105 @@
+"""The result as a terminal table: 80 columns are enough."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tokenmark_schemas.result import RunResult, Stat, StageResult
+
+SHOWN = (("ttft", "TTFT"), ("tpot", "TPOT"), ("e2e", "E2E"))
+MARK = {"valid": ("valid", "bold green"), "degraded": ("degraded", "bold yellow"), "invalid": ("INVALID", "bold red")}
+
+
+def seconds(value: float | None) -> str:
+    """Three significant digits, in the unit a person would pick; a dash where there is no value."""
+    if value is None:
+        return "–"
+    for limit, factor, unit in ((0.001, 1e6, "µs"), (1.0, 1e3, "ms")):
+        if value < limit:
+            return f"{_three(value * factor)} {unit}"
+    return f"{_three(value)} s"
+
+
+def _three(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def rate(value: float | None) -> str:
+    return "–" if value is None else _three(value)
+
+
+def render(result: RunResult) -> RenderableType:
+    """Heading, one table, objectives, verdict with reasons."""
+    env = result.provenance.environment
+    place = " · ".join(filter(None, (env.get("provider"), env.get("region"), env.get("cluster_label"))))
+    model = result.provenance.engine.reported_model or ""
+    heading = Text.assemble(
+        ("\n" + result.run.name, "bold"), f"  {result.provenance.engine.name} {model}".rstrip(),
+        f"  {result.provenance.workload.name}", f"  {place}" if place else "",
+    )  # fmt: skip
+    return Group(heading, _table(result), *_objectives(result), _verdict(result))
+
+
+def _table(result: RunResult) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("stage", "", "p50", "p90", "p95", "p99", "tok/s", "req", "err"):
+        table.add_column(name, justify="left" if name in ("stage", "") else "right", no_wrap=True)
+    for stage in result.stages:
+        for row, (metric, title) in enumerate(SHOWN):
+            first = row == 0
+            table.add_row(
+                stage.name if first else "",
+                title,
+                *_quantiles(stage.metrics[metric]),
+                rate(stage.throughput.output_tokens_per_s) if first else "",
+                str(stage.requests.succeeded) if first else "",
+                _errors(stage) if first else "",
+            )
+    return table
+
+
+def _quantiles(stat: Stat) -> list[str]:
+    return [seconds(getattr(stat, name)) for name in ("p50", "p90", "p95", "p99")]
+
+
+def _errors(stage: StageResult) -> str:
+    return str(stage.requests.failed) if stage.requests.failed else "0"
+
+
+def _objectives(result: RunResult) -> list[Text]:
+    styles = {"true": "green", "false": "bold red", "unknown": "yellow"}
+    words = {"true": "met", "false": "MISSED", "unknown": "unknown"}
+    lines = []
+    for o in result.objectives:
+        value = o.reason or (seconds(o.value) if o.unit == "s" else rate(o.value))
+        limit = seconds(o.limit) if o.unit == "s" else rate(o.limit)
+        lines.append(
+            Text.assemble(
+                "objective ", f"{o.metric} {o.statistic} at {o.stage}: ", (words[o.met], styles[o.met]),
+                f" ({value}, limit {limit})",
+            )  # fmt: skip
+        )
+    return lines
+
+
+def _verdict(result: RunResult) -> Text:
+    word, style = MARK[result.verdict.state]
+    text = Text.assemble("verdict   ", (word, style))
+    withheld = any(stage.metrics[m].withheld[:-1] for stage in result.stages for m, _ in SHOWN)
+    if result.stages:
+        client = max(result.stages, key=lambda s: s.client.read_lag.p99 or 0).client
+        text.append(f"  (client error: read lag p99 {seconds(client.read_lag.p99)}, {result.provenance.stamps} stamps)")
+    for reason in result.verdict.reasons:
+        text.append(f"\n  · {reason.message}")
+    for stage in result.stages:
+        for kind, count in stage.requests.errors.items():
+            text.append(f"\n  · stage {stage.name}: {count} × {kind}")
+    if withheld:
+        text.append("\n  – a dash is a percentile with fewer than 5 samples above it", style="dim")
+    return text
+
+
+def print_result(result: RunResult, console: Console | None = None) -> None:
+    (console or Console()).print(render(result), soft_wrap=False)

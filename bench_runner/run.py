@@ -1,0 +1,278 @@
+"""One run: the single place where workload, load, engine and sinks are wired together.
+
+Order: resolve the address, warm up (its own phase), then every repetition of every stage. Interrupting it at any time
+yields the result of what was measured so far.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from tokenmark_schemas.errors import InvalidInput, RunFailed
+from tokenmark_schemas.result import Phase as PhaseFacts
+from tokenmark_schemas.result import Phases, RunFacts, RunResult
+from tokenmark_schemas.run import DRAIN_LIMIT_S, RunConfig
+from tokenmark_schemas.workload import Stage
+
+from .assemble import objective_results, stage_result
+from .clock import iso_at, iso_now
+from .collect import Collected
+from .decode import decode
+from .engines import dialect_of
+from .engines.base import Dialect
+from .load.drive import Drive
+from .load.link import End, Exchange, Tick
+from .load.phase import NS, Address, Limits, Phase, stage_phase, warmup_phase
+from .prompts import RequestFactory, salt_of
+from .provenance import provenance
+from .sample import Sample
+from .verdict import judge
+
+WARMUP_GIVE_UP = 3
+REPORT_NS = 250_000_000
+
+
+@dataclass
+class Progress:
+    """What a person wants to know while it runs."""
+
+    phase: str
+    stage: str
+    repetition: int
+    repetitions: int
+    elapsed_s: float
+    in_flight: int = 0
+    done: int = 0
+    failed: int = 0
+    ttft_p50_s: float | None = None
+    tokens_per_s: float | None = None
+
+
+class Observer(Protocol):
+    """Who wants to see samples and progress while the run goes on."""
+
+    def sample(self, sample: Sample) -> None: ...
+    def progress(self, progress: Progress) -> None: ...
+    def repetition(self, index: int, result: RunResult) -> None: ...
+
+
+@dataclass
+class Stop:
+    """Set by a signal handler; ends the run at once and keeps what there is."""
+
+    asked: bool = False
+    why: str = ""
+    hooks: list[Callable[[], None]] = field(default_factory=list)
+
+    def ask(self, why: str) -> None:
+        self.asked, self.why = True, why
+        for hook in self.hooks:
+            hook()
+
+
+class Runner:
+    """Runs one RunConfig. `run()` returns the result; raises RunFailed when nothing could be measured at all."""
+
+    def __init__(self, config: RunConfig, observer: Observer, stop: Stop) -> None:
+        self.config, self.observer, self.stop = config, observer, stop
+        self.dialect: Dialect = dialect_of(config.target.engine)
+        url = urlsplit(config.target.url)
+        if url.scheme != "http" or not url.hostname:
+            raise InvalidInput(
+                f"target {config.target.url}: only http:// targets are supported by this version yet; "
+                "put a plain http address, such as http://host:8000"
+            )
+        self.address = resolve_address(url.hostname, url.port or 80)
+        base = url.path.rstrip("/").removesuffix("/v1")
+        self.factory = RequestFactory(
+            self.dialect,
+            config.target.model,
+            config.workload,
+            host=url.netloc,
+            path=base + self.dialect.path,
+            token=_token(config),
+            dataset_file=config.dataset_file,
+        )
+        self.started = time.monotonic_ns()
+        self.warmup = Collected()
+        self.parts: dict[str, list[Collected]] = {stage.name: [] for stage in config.stages}
+        self.orders: dict[str, list[int]] = {stage.name: [] for stage in config.stages}
+        self.kernel_stamps = 0
+
+    def run(self) -> RunResult:
+        """The whole plan, or as much of it as there was time for."""
+        self._warm_up()
+        order = 0
+        for repetition in range(self.config.repetitions):
+            for stage in self.config.stages:
+                if self._must_stop():
+                    return self.result()
+                self.parts[stage.name].append(self._measure(stage, repetition))
+                self.orders[stage.name].append(order)
+                order += 1
+                self._cool_down()
+            self.observer.repetition(repetition, self.result())
+        if not any(part.succeeded for parts in self.parts.values() for part in parts):
+            raise RunFailed(f"no request succeeded: {_first_message(self.parts)}")
+        return self.result()
+
+    def result(self) -> RunResult:
+        """Everything measured so far as a result."""
+        config = self.config
+        stages = [
+            stage_result(
+                stage, self.parts[stage.name], max_output=config.workload.max_output_tokens,
+                objectives=config.objectives, order=self.orders[stage.name],
+            )
+            for stage in config.stages if self.parts[stage.name]
+        ]  # fmt: skip
+        stamps = "kernel" if self.kernel_stamps else "user"
+        models = sum((p.reported_models for parts in self.parts.values() for p in parts), start=Collected().reported_models)
+        return RunResult(
+            run=RunFacts(
+                **config.run.model_dump(include={"name", "namespace", "uid", "attempt"}),
+                repetitions=min((len(parts) for parts in self.parts.values()), default=0),
+                started_at=iso_at(self.started),
+                ended_at=iso_now(),
+                purpose=config.purpose,
+                interrupted=self.stop.asked,
+            ),
+            verdict=judge(
+                stages, warmup_requests=self.warmup.due, attempt=config.run.attempt, interrupted=self.stop.asked,
+                stamps=stamps,
+            ),
+            phases=Phases(warmup=_phase_facts([self.warmup]), measured=_phase_facts(sum(self.parts.values(), []))),
+            stages=stages,
+            objectives=objective_results(stages, config.objectives),
+            provenance=provenance(
+                config, engine_version=None, reported_model=models.most_common(1)[0][0] if models else None,
+                stamps=stamps,
+            ),
+        )  # fmt: skip
+
+    # --- phases -----------------------------------------------------------------------------------------------------
+
+    def _warm_up(self) -> None:
+        rule = self.config.warmup
+        if not rule.request_count and not rule.duration_seconds:
+            return
+        stage = self.config.stages[0]
+        phase = warmup_phase(stage, rule.request_count, rule.duration_seconds, **self._common("warmup", 0))
+        self.warmup = self._drive(phase, stage, "warmup", 0)
+        if not self.warmup.succeeded and not self.stop.asked:
+            message = next(iter(self.warmup.messages.values()), "nothing came back")
+            raise RunFailed(f"every warm-up request failed: {message} (target {self.config.target.url})")
+
+    def _measure(self, stage: Stage, repetition: int) -> Collected:
+        return self._drive(stage_phase(stage, **self._common(stage.name, repetition)), stage, stage.name, repetition)
+
+    def _common(self, name: str, repetition: int) -> dict[str, object]:
+        """What warm-up and stages share."""
+        config, target = self.config, self.config.target
+        salt = salt_of(config.run.name, config.run.uid, config.run.attempt, name, repetition, self.started)
+        return {
+            "address": self.address,
+            "render": self.factory.renderer(salt, self._id(name, repetition)),
+            "seed": config.seed,
+            "limits": Limits(
+                request_ns=target.request_timeout_s * NS,
+                first_token_ns=target.first_token_timeout_s * NS,
+                idle_ns=target.idle_timeout_s * NS,
+                drain_ns=DRAIN_LIMIT_S * NS,
+            ),
+        }
+
+    def _id(self, stage: str, repetition: int) -> str:
+        return f"{self.config.run.name}-a{self.config.run.attempt}-{stage}-r{repetition}"
+
+    def _drive(self, phase: Phase, stage: Stage, label: str, repetition: int) -> Collected:
+        """One phase: fork, decode what comes, watch the time."""
+        out, drive = Collected(), Drive(phase)
+        self.stop.hooks = [drive.stop]
+        progress = Progress(label, stage.name, repetition + 1, self.config.repetitions, 0.0)
+        began = reported = time.monotonic_ns()
+        for event in drive.events():
+            if isinstance(event, Exchange):
+                self._take(event, out, label, repetition)
+            elif isinstance(event, End):
+                out.windows.append(event)
+                self.kernel_stamps += event.tick.kernel_stamps
+            elif isinstance(event, Tick):
+                progress.in_flight = event.in_flight
+            self._watch(drive, out, label)
+            if event is None and time.monotonic_ns() - reported > REPORT_NS:
+                reported = time.monotonic_ns()
+                self._report(progress, out, began)
+        self.stop.hooks = []
+        return out
+
+    def _take(self, event: Exchange, out: Collected, label: str, repetition: int) -> None:
+        sample = decode(
+            event, self.dialect, stage=label, repetition=repetition, stream=self.config.workload.streaming,
+            request_id=f"{self._id(label, repetition)}-{event.seq}",
+        )  # fmt: skip
+        out.add(sample)
+        self.observer.sample(sample)
+
+    def _watch(self, drive: Drive, out: Collected, label: str) -> None:
+        hopeless = label == "warmup" and not out.succeeded and out.failed >= WARMUP_GIVE_UP
+        if hopeless or self._must_stop():
+            drive.stop()
+
+    def _must_stop(self) -> bool:
+        if not self.stop.asked and time.monotonic_ns() - self.started > self.config.deadline_s * NS:
+            self.stop.ask(f"the run's own deadline of {self.config.deadline_s} s has passed")
+        return self.stop.asked
+
+    def _report(self, progress: Progress, out: Collected, began: int) -> None:
+        progress.elapsed_s = (time.monotonic_ns() - began) / 1e9
+        progress.done, progress.failed = out.succeeded, out.failed
+        recent = out.values["ttft"][-200:]
+        progress.ttft_p50_s = sorted(recent)[len(recent) // 2] if recent else None
+        progress.tokens_per_s = out.output_tokens / progress.elapsed_s if progress.elapsed_s > 0.5 else None
+        self.observer.progress(progress)
+
+    def _cool_down(self) -> None:
+        until = time.monotonic() + self.config.cooldown_seconds
+        while time.monotonic() < until and not self._must_stop():
+            time.sleep(0.1)
+
+
+def _token(config: RunConfig) -> str | None:
+    if config.target.token_env is None:
+        return None
+    token = os.environ.get(config.target.token_env, "").strip()
+    if not token:
+        raise InvalidInput(f"the environment variable {config.target.token_env} should hold the API token and is empty")
+    return token
+
+
+def resolve_address(host: str, port: int) -> Address:
+    """The first address of a name. Raises RunFailed when it has none."""
+    try:
+        family, _, _, _, sockaddr = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as exc:
+        raise RunFailed(f"the name {host} does not resolve: {exc.strerror or exc}; check target") from exc
+    return Address(family, sockaddr)
+
+
+def _phase_facts(parts: list[Collected]) -> PhaseFacts:
+    errors = sum((part.errors for part in parts), start=Collected().errors)
+    duration = sum((max(p.last_end_ns, p.windows[-1].stop_ns) - p.windows[0].start_ns) for p in parts if p.windows)
+    return PhaseFacts(
+        requests=sum(part.due for part in parts),
+        failed=sum(part.failed for part in parts),
+        duration_s=duration / 1e9,
+        errors=dict(errors),
+    )
+
+
+def _first_message(parts: dict[str, list[Collected]]) -> str:
+    messages = [m for stage in parts.values() for part in stage for m in part.messages.values()]
+    return messages[0] if messages else "nothing came back"

@@ -1,0 +1,146 @@
+"""A run with a person or a pod around it: signals, files, progress, what is left behind when it ends early.
+
+The same session serves both; `InPod` adds log frames and the termination message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from tokenmark_schemas.errors import RunFailed, TokenmarkError
+from tokenmark_schemas.result import RunResult, TerminationSummary
+from tokenmark_schemas.run import RunConfig
+
+from .reports.live import LiveLine
+from .run import Progress, Runner, Stop
+from .sample import Sample
+from .sinks.files import RequestLog, run_folder, write_config, write_result
+from .sinks.pod import (
+    compressed,
+    termination_stage,
+    write_frames,
+    write_progress,
+    write_requests,
+    write_termination,
+)
+
+EXIT_BY_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
+POD_PROGRESS_S = 2.0
+
+
+class Session:
+    """Observer of a run, owner of its files and of the exit code."""
+
+    def __init__(self, config: RunConfig, out: Path, *, quiet: bool, pod: bool) -> None:
+        self.config, self.pod = config, pod
+        self.folder = run_folder(out, config.run.name)
+        self.requests_file = self.folder / "requests.jsonl.gz"
+        self.log = RequestLog(self.requests_file, config.detail)
+        self.live = LiveLine(quiet=quiet or pod)
+        self.stop = Stop()
+        self.signalled = 0
+        self._last_progress = 0.0
+
+    # --- observer ---------------------------------------------------------------------------------------------------
+
+    def sample(self, sample: Sample) -> None:
+        if sample.stage != "warmup":
+            self.log.add(sample)
+
+    def progress(self, progress: Progress) -> None:
+        self.live.show(progress)
+        if self.pod and time.monotonic() - self._last_progress > POD_PROGRESS_S:
+            self._last_progress = time.monotonic()
+            write_progress(
+                {
+                    "phase": progress.phase, "stage": progress.stage, "repetition": progress.repetition,
+                    "repetitions": progress.repetitions, "elapsed_s": round(progress.elapsed_s, 1),
+                    "done": progress.done, "failed": progress.failed, "in_flight": progress.in_flight,
+                }
+            )  # fmt: skip
+
+    def repetition(self, index: int, result: RunResult) -> None:
+        """A finished repetition is safe: on disk, and in a pod's log as a frame of its own."""
+        write_result(self.folder, result)
+        if self.pod and index + 1 < self.config.repetitions:
+            write_frames(f"partial-{index}", compressed(result))
+
+    # --- the run ----------------------------------------------------------------------------------------------------
+
+    def execute(self) -> RunResult:
+        """Runs; whatever happens, files hold what was measured. Raises what the run raises."""
+        for number in EXIT_BY_SIGNAL:
+            signal.signal(number, self._on_signal)
+        write_config(self.folder, self.config)
+        if self.pod:
+            write_progress({"phase": "starting", "stage": "", "repetition": 0, "repetitions": self.config.repetitions})
+        result: RunResult | None = None
+        try:
+            runner = Runner(self.config, self, self.stop)
+            result = runner.run()
+        except TokenmarkError as exc:
+            self._leave(None, exc)
+            raise
+        finally:
+            self.live.clear()
+            self.log.close()
+        write_result(self.folder, result)
+        if self.log.problem:
+            print(f"tokenmark: {self.log.problem}", file=sys.stderr)
+        self._leave(result, None)
+        return result
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self.signalled:
+            os._exit(EXIT_BY_SIGNAL[signal.Signals(number)])
+        self.signalled = number
+        self.stop.ask(f"signal {signal.Signals(number).name}")
+
+    @property
+    def exit_code(self) -> int:
+        """128 + n after a signal; a runner never exits 0 on one."""
+        return EXIT_BY_SIGNAL[signal.Signals(self.signalled)] if self.signalled else 0
+
+    def _leave(self, result: RunResult | None, error: TokenmarkError | None) -> None:
+        """Frames and termination message of a pod. Results come first, detail after."""
+        if not self.pod:
+            return
+        digest = None
+        if result is not None:
+            payload = compressed(result)
+            digest = hashlib.sha256(payload).hexdigest()
+            write_frames("result", payload)
+        write_termination(Path(os.environ.get("TOKENMARK_TERMINATION_LOG", "/dev/termination-log")), self._summary(result, error, digest))
+        if result is not None and (why := write_requests(self.requests_file)):
+            write_progress({"phase": "detail", "dropped": why})
+
+    def _summary(self, result: RunResult | None, error: TokenmarkError | None, digest: str | None) -> TerminationSummary:
+        code = error.exit_code if error else self.exit_code
+        interrupted = self.stop.asked
+        return TerminationSummary(
+            outcome="failed" if error else "interrupted" if interrupted else "completed",
+            exit_code=code,
+            message=str(error) if error else self.stop.why,
+            result_sha256=digest,
+            verdict=result.verdict.state if result else None,
+            stages=[termination_stage(stage) for stage in result.stages] if result else [],
+        )
+
+
+def outcome_code(session: Session, result: RunResult) -> int:
+    """Exit code of a run that has a result: interruption, then objectives, then the verdict."""
+    if session.signalled:
+        return session.exit_code
+    if session.stop.asked:
+        return RunFailed.exit_code
+    if any(o.met == "false" and o.on_violation == "Fail" for o in result.objectives):
+        return 3
+    return 4 if result.verdict.state == "invalid" else 0
+
+

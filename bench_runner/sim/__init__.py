@@ -1,0 +1,1 @@
+"""`tokenmark sim`: a server whose answers, and the times it really sent them at, are known."""

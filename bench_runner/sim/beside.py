@@ -1,0 +1,38 @@
+"""The simulator in a child process, for as long as a `with` block lasts."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .scenario import Scenario
+from .server import Simulator
+
+
+@contextmanager
+def simulator_beside(model: str) -> Iterator[str]:
+    """Yields the URL of a simulator that serves `model`; it ends with the block, or with this process."""
+    simulator = Simulator(Scenario(model=model))
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _serve(simulator, parent)
+    simulator.listener.close()
+    try:
+        yield f"http://127.0.0.1:{simulator.port}"
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+
+
+def _serve(simulator: Simulator, parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: simulator.stop())
+    signal.signal(signal.SIGALRM, lambda *_: os.getppid() == parent or simulator.stop())
+    signal.setitimer(signal.ITIMER_REAL, 1, 1)
+    try:
+        simulator.serve()
+    finally:
+        os._exit(0)

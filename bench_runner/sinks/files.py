@@ -1,0 +1,110 @@
+"""`result.json`, `requests.jsonl.gz` and `config.json` in one folder a run.
+
+Requests are written as they finish, so that whatever ends the process, what was measured is on disk. A full disk stops
+the writing, is reported, and never stops the run.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.result import RunResult
+from tokenmark_schemas.run import RunConfig
+
+from ..sample import Sample
+
+
+def request_row(sample: Sample, *, chunks: bool) -> dict[str, Any]:
+    """One line of `requests.jsonl.gz`."""
+    content = sample.content_ns
+    return {
+        "id": sample.id,
+        "stage": sample.stage,
+        "repetition": sample.repetition,
+        "seq": sample.seq,
+        "due_ns": sample.due_ns,
+        "sent_ns": sample.sent_ns,
+        "first_byte_ns": sample.first_byte_ns,
+        "content_ns": list(content) if chunks or len(content) < 3 else [content[0], content[-1]],
+        "chunks": len(content),
+        "end_ns": sample.end_ns,
+        "output_tokens": sample.output_tokens,
+        "prompt_tokens": sample.prompt_tokens,
+        "token_source": sample.token_source,
+        "engine_timings": sample.engine_timings,
+        "status": sample.status,
+        "error": {"class": sample.failure.kind, "message": sample.failure.message} if sample.failure else None,
+    }
+
+
+class RequestLog:
+    """Appends rows to a gzip file; flushes with every repetition."""
+
+    def __init__(self, path: Path, detail: str) -> None:
+        self.problem: str | None = None
+        self._chunks = detail in ("Chunks", "Text")
+        self._file: gzip.GzipFile | None = None
+        self._raw: BinaryIO | None = None
+        if detail != "Summary":
+            self._raw = path.open("wb")
+            self._file = gzip.GzipFile(fileobj=self._raw, mode="wb", compresslevel=3, mtime=0)
+
+    def add(self, sample: Sample) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(orjson.dumps(request_row(sample, chunks=self._chunks)) + b"\n")
+        except OSError as exc:
+            self._give_up(exc)
+
+    def close(self) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.close()
+        except OSError as exc:
+            self._give_up(exc)
+        if self._raw is not None:
+            self._raw.close()
+        self._file = None
+
+    def _give_up(self, exc: OSError) -> None:
+        self.problem = f"the request log could not be written ({exc.strerror}); the summary is complete"
+        self._file = None
+
+
+def run_folder(out: Path, name: str) -> Path:
+    """<out>/<run name>, made. Raises InvalidInput when it cannot be."""
+    folder = out / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".tokenmark-write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as exc:
+        raise InvalidInput(f"results cannot be written to {folder}: {exc.strerror}; choose another --out") from exc
+    return folder
+
+
+def write_config(folder: Path, config: RunConfig) -> None:
+    _replace(folder / "config.json", json.dumps(config.snake(), indent=2).encode() + b"\n")
+
+
+def write_result(folder: Path, result: RunResult) -> None:
+    """Whole or not at all: written beside, then renamed."""
+    _replace(folder / "result.json", json.dumps(result.snake(), indent=2).encode() + b"\n")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_suffix(path.suffix + ".partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as exc:
+        raise InvalidInput(f"{path} cannot be written: {exc.strerror}; free space or choose another --out") from exc

@@ -1,0 +1,113 @@
+"""The verdict: may these numbers be trusted? Rules over measured facts, each with its limit and what to do about it.
+
+`invalid`: the instrument does not stand behind the numbers. `degraded`: usable with the reason in mind. A rule never
+judges the target: a slow server gives a valid result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tokenmark_schemas.result import Reason, StageResult, Verdict
+
+from .stats import needed_for
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`value(stage)` is compared with the limits: above `degraded` or above `invalid`. Remedy ends the message."""
+
+    code: str
+    what: str
+    unit: str
+    degraded: float
+    invalid: float
+    remedy: str
+    value: Callable[[StageResult], float | None]
+
+
+def _relative(stage: StageResult, lag_s: float | None) -> float | None:
+    """A lag as a share of the median TTFT: half a millisecond matters when answers take five."""
+    ttft = stage.metrics["ttft"]
+    base = ttft.p50 if ttft.p50 is not None else ttft.mean
+    return None if lag_s is None or not base else lag_s / base
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("read_lag", "bytes waited for the client (p99)", "s", 0.001, 0.010,
+         "give the client a core of its own, or lower the load per worker", lambda s: s.client.read_lag.p99),
+    Rule("read_lag_share", "bytes waited for the client, as a share of TTFT", "", 0.05, 0.25,
+         "give the client a core of its own", lambda s: _relative(s, s.client.read_lag.p99)),
+    Rule("send_lag", "requests left late (p99)", "s", 0.002, 0.050,
+         "give the client a core of its own, or lower the request rate per worker", lambda s: s.client.send_lag.p99),
+    Rule("loop_lag", "the client's loop was busy without a pause", "s", 0.020, 0.200,
+         "look for a busy neighbour or CPU throttling on the client's node", lambda s: s.client.loop_lag_max_s),
+    Rule("gc_pause", "the client paused for garbage collection", "s", 0.001, 0.020,
+         "report this: collection is switched off while load runs", lambda s: s.client.gc_pause_max_s),
+    Rule("client_cpu", "the client used nearly all of its core", "cores", 0.85, 0.97,
+         "lower the load per worker", lambda s: s.client.cores),
+    Rule("coalesced", "chunks that shared one arrival stamp, over this long an interval", "s", 0.010, 0.100,
+         "read chunk gaps with care; TTFT and end-to-end times stand",
+         lambda s: s.client.coalesced.max_interval_s if s.client.coalesced.share > 0.01 else None),
+    Rule("token_mismatch", "answers whose token count is below their number of chunks, as a share", "", 0.01, 0.20,
+         "the server's usage counts something else; look at token_source",
+         lambda s: s.tokens.mismatches / s.requests.succeeded if s.requests.succeeded else None),
+    Rule("errors", "requests that failed, as a share of those sent", "", 0.01, 0.50,
+         "see requests.errors; latency covers the successful ones only",
+         lambda s: s.requests.failed / s.requests.sent if s.requests.sent else None),
+)  # fmt: skip
+
+
+def judge(stages: list[StageResult], *, warmup_requests: int, attempt: int, interrupted: bool, stamps: str) -> Verdict:
+    """All rules over all stages -> verdict with reasons, worst first."""
+    found = [pair for stage in stages for pair in _stage_reasons(stage)]
+    found += _run_reasons(warmup_requests, attempt, interrupted, stamps)
+    order = {"invalid": 0, "degraded": 1}
+    found.sort(key=lambda pair: order[pair[0]])
+    state = found[0][0] if found else "valid"
+    return Verdict(state=state, reasons=[reason for _, reason in found])  # type: ignore[arg-type]
+
+
+def _stage_reasons(stage: StageResult) -> Iterator[tuple[str, Reason]]:
+    for rule in RULES:
+        value = rule.value(stage)
+        if value is None or value <= rule.degraded:
+            continue
+        severity = "invalid" if value > rule.invalid else "degraded"
+        limit = rule.invalid if severity == "invalid" else rule.degraded
+        yield severity, Reason(
+            code=rule.code,
+            stage=stage.name,
+            value=round(value, 6),
+            limit=limit,
+            message=f"stage {stage.name}: {rule.what}: {value:.4g} {rule.unit}".rstrip()
+            + f", limit {limit:g}; {rule.remedy}",
+        )
+    yield from _sample_reasons(stage)
+
+
+def _sample_reasons(stage: StageResult) -> Iterator[tuple[str, Reason]]:
+    count, needed = stage.requests.succeeded, needed_for(0.95)
+    if count == 0:
+        yield "invalid", Reason(code="no_samples", stage=stage.name, value=0, limit=1,
+                                message=f"stage {stage.name}: no request succeeded; nothing was measured")  # fmt: skip
+    elif count < needed:
+        yield "degraded", Reason(
+            code="few_samples", stage=stage.name, value=count, limit=needed,
+            message=f"stage {stage.name}: {count} answers; p95 needs {needed}: run longer or with more repetitions",
+        )  # fmt: skip
+
+
+def _run_reasons(warmup: int, attempt: int, interrupted: bool, stamps: str) -> Iterator[tuple[str, Reason]]:
+    if interrupted:
+        yield "invalid", Reason(code="interrupted", message="the run was stopped before its plan was done")
+    if warmup == 0:
+        yield "degraded", Reason(code="no_warmup", message="there was no warm-up; first requests pay for cold caches")
+    if attempt > 1:
+        yield "degraded", Reason(code="disrupted_attempt", value=attempt, limit=1,
+                                 message=f"this is attempt {attempt}: an earlier one loaded the target and was lost")  # fmt: skip
+    if stamps == "user":
+        yield "degraded", Reason(
+            code="user_stamps", message="no kernel arrival stamps on this system; read lag cannot be told from latency"
+        )

@@ -1,0 +1,326 @@
+"""BenchmarkRun v1alpha1: one measured load on one target, as a Kubernetes object.
+
+A run is a record: everything that influences the measurement is immutable, only `suspend` and
+`ttlSecondsAfterFinished` may change. A rerun is a new object; statistical repeats are `repetitions`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from .base import (
+    Contract,
+    KeyName,
+    Label,
+    ObjectName,
+    Port,
+    Seconds,
+    StringMap,
+    Text63,
+    Text253,
+    Text1024,
+    Tokens,
+    cel,
+    exactly_one,
+    list_map,
+    rules,
+)
+from .kube import Environment, Execution, Exclusivity, ObjectMeta, RetryExecution, Results, Status, Timestamp, immutable
+from .workload import ConfigMapKey, Stages, Warmup, WorkloadSpec, check_stage_names
+
+EngineName = Literal[
+    "openai", "openai-completions", "vllm", "sglang", "tgi", "ollama", "llamacpp", "rag", "postgres", "chroma"
+]
+
+
+class Endpoint(Contract):
+    url: Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^https?://")]
+
+    @field_validator("url")
+    @classmethod
+    def _no_user_information(cls, url: str) -> str:
+        if "@" in url:
+            raise ValueError("endpoint.url must not contain user information; use authSecretRef")
+        return url
+
+
+class ServiceRef(Contract):
+    """A Service in the run's own namespace."""
+
+    name: Label
+    port: Port
+    scheme: Literal["http", "https"] = "http"
+    path: Annotated[str, Field(max_length=256, pattern=r"^/")] = "/"
+
+
+class SecretKeyRef(Contract):
+    """A key of a Secret in the run's namespace. Only the runner pod mounts it; the operator never reads it."""
+
+    name: ObjectName
+    key: KeyName
+
+
+class Target(Contract):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            exactly_one("endpoint", "serviceRef"),
+            cel(
+                "!has(self.endpoint) || !self.endpoint.url.contains('@')",
+                "endpoint.url must not contain user information; use authSecretRef",
+                path=".endpoint.url",
+            ),
+            cel(
+                "!has(self.endpoint) || isURL(self.endpoint.url)",
+                "endpoint.url is not a URL, such as https://host:8000",
+                path=".endpoint.url",
+            ),
+            cel(
+                "self.firstTokenTimeoutSeconds <= self.requestTimeoutSeconds",
+                "firstTokenTimeoutSeconds must not be above requestTimeoutSeconds",
+                path=".firstTokenTimeoutSeconds",
+            ),
+        )
+    )
+    engine: EngineName = "openai"
+    model: Annotated[str, Field(min_length=1, max_length=253)]
+    endpoint: Endpoint | None = None
+    service_ref: ServiceRef | None = None
+    auth_secret_ref: SecretKeyRef | None = None
+    ca_bundle_ref: ConfigMapKey | None = Field(default=None, description="PEM bundle in a ConfigMap, for https.")
+    request_timeout_seconds: Seconds = 600
+    first_token_timeout_seconds: Seconds = 120
+    idle_timeout_seconds: Seconds = Field(default=60, description="Longest silence inside an answer.")
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Target:
+        if (self.endpoint is None) == (self.service_ref is None):
+            raise ValueError("set exactly one of endpoint, serviceRef")
+        if self.first_token_timeout_seconds > self.request_timeout_seconds:
+            raise ValueError("firstTokenTimeoutSeconds must not be above requestTimeoutSeconds")
+        return self
+
+
+class WorkloadRef(Contract):
+    model_config = ConfigDict(json_schema_extra=rules(exactly_one("name", "configMap")))
+    name: Label | None = Field(default=None, description="A built-in workload.")
+    config_map: ConfigMapKey | None = Field(default=None, description="A workload file in a ConfigMap.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> WorkloadRef:
+        if (self.name is None) == (self.config_map is None):
+            raise ValueError("set exactly one of name, configMap")
+        return self
+
+
+class Retrieval(Contract):
+    """For the RAG and database engines."""
+
+    k: Annotated[int, Field(ge=1, le=1000)] = 5
+    docset: Label = "default"
+
+
+class Objective(Contract):
+    """A limit the run is held to. `onViolation: Fail` makes a miss a failed run."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "[has(self.maxMilliseconds), has(self.minPerSecondMilli), has(self.maxPerMille)]"
+                ".filter(x, x).size() == 1",
+                "set exactly one of maxMilliseconds, minPerSecondMilli, maxPerMille",
+            )
+        )
+    )
+    metric: Literal[
+        "ttft", "ttft_scheduled", "ttfo", "tpot", "itl", "e2e", "e2e_scheduled", "output_tokens_per_s",
+        "requests_per_s", "errors",
+    ]  # fmt: skip
+    statistic: Literal["p50", "p90", "p95", "p99", "mean"] = "p99"
+    max_milliseconds: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
+    min_per_second_milli: Annotated[int, Field(ge=1, le=2_000_000_000)] | None = Field(
+        default=None, description="For throughput, in thousandths per second."
+    )
+    max_per_mille: Annotated[int, Field(ge=0, le=1000)] | None = Field(
+        default=None, description="For errors: failed requests per thousand sent."
+    )
+    on_violation: Literal["Report", "Fail"] = "Report"
+
+    @model_validator(mode="after")
+    def _limit_fits_metric(self) -> Objective:
+        wanted = {
+            "errors": "max_per_mille", "output_tokens_per_s": "min_per_second_milli",
+            "requests_per_s": "min_per_second_milli",
+        }.get(self.metric, "max_milliseconds")  # fmt: skip
+        given = [n for n in ("max_milliseconds", "min_per_second_milli", "max_per_mille") if getattr(self, n) is not None]
+        if given != [wanted]:
+            camel = {"max_milliseconds": "maxMilliseconds", "min_per_second_milli": "minPerSecondMilli"}
+            raise ValueError(f"an objective on {self.metric} takes {camel.get(wanted, 'maxPerMille')} and no other limit")
+        return self
+
+
+class BaselineRef(Contract):
+    name: ObjectName
+    max_regression_percent: Annotated[int, Field(ge=0, le=1000)] = 5
+
+
+class ObjectRef(Contract):
+    name: ObjectName
+
+
+class InlineCost(Contract):
+    """Money as integers: millionths of a dollar."""
+
+    microdollars_per_hour: Annotated[int, Field(ge=0, le=10**12)]
+
+
+class Cost(Contract):
+    model_config = ConfigDict(json_schema_extra=rules(exactly_one("configMap", "inline")))
+    config_map: ObjectRef | None = None
+    inline: InlineCost | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Cost:
+        if (self.config_map is None) == (self.inline is None):
+            raise ValueError("set exactly one of configMap, inline")
+        return self
+
+
+class Search(Contract):
+    """Find the highest load that still meets every objective."""
+
+    find: Literal["MaxConcurrency", "MaxRate"]
+    max_steps: Annotated[int, Field(ge=3, le=32)] = 12
+
+
+_RUN_IMMUTABLE = (
+    ("target", True), ("workloadRef", False), ("workload", False), ("maxOutputTokens", False), ("warmup", False),
+    ("retrieval", False), ("repetitions", True), ("cooldownSeconds", True), ("seed", True), ("baselineRef", False),
+    ("netProbeRef", False), ("cost", False), ("search", False), ("purpose", False), ("environment", True),
+    ("execution", True), ("exclusivity", True), ("results", True),
+)  # fmt: skip
+
+
+class BenchmarkRunSpec(Contract):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("!(has(self.workload) && has(self.workloadRef))", "set workload or workloadRef, not both"),
+            *[immutable(name, always=always) for name, always in _RUN_IMMUTABLE],
+            immutable("stages", key="name"),
+            immutable("objectives", key="metric"),
+        )
+    )
+    target: Target
+    workload_ref: WorkloadRef | None = Field(default=None, description="Default: the built-in workload smoke.")
+    workload: WorkloadSpec | None = None
+    max_output_tokens: Tokens | None = Field(default=None, description="Overrides the workload's.")
+    warmup: Warmup | None = Field(default=None, description="Default: the workload's, else 10 requests and 5 s.")
+    retrieval: Retrieval | None = None
+    stages: Stages | None = Field(default=None, description="Default: the workload's.")
+    repetitions: Annotated[int, Field(ge=1, le=50)] = 3
+    cooldown_seconds: Annotated[int, Field(ge=0, le=3600)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 1
+    objectives: (
+        Annotated[list[Objective], Field(min_length=1, max_length=32, json_schema_extra=list_map("metric", "statistic"))]
+        | None
+    ) = None
+    baseline_ref: BaselineRef | None = None
+    net_probe_ref: ObjectRef | None = None
+    cost: Cost | None = None
+    search: Search | None = None
+    purpose: Text1024 | None = Field(default=None, description="Why this run was made; carried into the result.")
+    environment: Environment = Environment()
+    execution: RetryExecution = RetryExecution()
+    exclusivity: Exclusivity = Exclusivity()
+    results: Results = Results()
+    suspend: bool = False
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BenchmarkRunSpec:
+        if self.workload is not None and self.workload_ref is not None:
+            raise ValueError("set workload or workloadRef, not both")
+        check_stage_names(self.stages or [])
+        keys = [(o.metric, o.statistic) for o in self.objectives or []]
+        if len(set(keys)) != len(keys):
+            raise ValueError("each objective's metric and statistic may stand once")
+        return self
+
+
+class Quantiles(Contract):
+    p50: int | None = None
+    p90: int | None = None
+    p95: int | None = None
+    p99: int | None = None
+
+
+class StageSummary(Contract):
+    """What `kubectl get` and `/metrics` read: integers only (microseconds, thousandths per second, per mille)."""
+
+    stage: Text63
+    requests: Annotated[int, Field(ge=0)] = 0
+    failed: Annotated[int, Field(ge=0)] = 0
+    output_tokens: Annotated[int, Field(ge=0)] = 0
+    ttft_microseconds: Quantiles = Quantiles()
+    ttft_scheduled_microseconds: Quantiles = Quantiles()
+    tpot_microseconds: Quantiles = Quantiles()
+    itl_microseconds: Quantiles = Quantiles()
+    e2e_microseconds: Quantiles = Quantiles()
+    output_tokens_per_second_milli: int | None = None
+    requests_per_second_milli: int | None = None
+    goodput_per_mille: int | None = None
+
+
+class ObjectiveOutcome(Contract):
+    metric: Text63
+    statistic: Text63
+    stage: Text63
+    met: Literal["True", "False", "Unknown"]
+
+
+class Attempt(Contract):
+    """One Job. Intent is recorded (state Creating) before the Job is created."""
+
+    number: Annotated[int, Field(ge=1, le=99)]
+    job_name: Text63
+    job_uid: Annotated[str, Field(max_length=64)] | None = Field(default=None, alias="jobUID")
+    pod_uid: Annotated[str, Field(max_length=64)] | None = Field(default=None, alias="podUID")
+    node: Text253 | None = None
+    state: Literal["Creating", "Pending", "Running", "Succeeded", "Failed", "Disrupted"]
+    reason: Text63 | None = None
+    message: Text1024 | None = None
+    started_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
+    load_ends_by: Timestamp | None = Field(
+        default=None, description="The runner stops its load by itself no later than this."
+    )
+
+
+class Queue(Contract):
+    position: Annotated[int, Field(ge=1)]
+    blocked_by: Annotated[str, Field(max_length=253)]
+
+
+class RunStatus(Status):
+    attempts: (
+        Annotated[list[Attempt], Field(max_length=16, json_schema_extra=list_map("number"))] | None
+    ) = None
+    queue: Queue | None = None
+    environment: StringMap | None = None
+    fingerprint: Annotated[str, Field(max_length=64)] | None = None
+    workload_hash: Annotated[str, Field(max_length=64)] | None = None
+    workload_name: Text63 | None = None
+    progress: Annotated[str, Field(max_length=256)] | None = None
+    summary: Annotated[list[StageSummary], Field(max_length=32, json_schema_extra=list_map("stage"))] | None = None
+    objectives: Annotated[list[ObjectiveOutcome], Field(max_length=1024)] | None = None
+
+
+class BenchmarkRun(Contract):
+    """The object itself; metadata and status as far as Tokenmark reads them."""
+
+    api_version: Literal["tokenmark.dev/v1alpha1"]
+    kind: Literal["BenchmarkRun"]
+    metadata: ObjectMeta
+    spec: BenchmarkRunSpec
+    status: RunStatus | None = None

@@ -1,0 +1,123 @@
+"""The two CustomResourceDefinitions, generated from the models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from .benchmarkrun import BenchmarkRunSpec, RunStatus
+from .kube import GROUP, VERSION
+from .netprobe import NetProbeSpec, ProbeStatus
+from .structural import structural
+
+_NAME = {
+    "type": "string",
+    "maxLength": 48,
+    "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+}
+_STATE = '.status.conditions[?(@.type=="Succeeded")]'
+
+
+def _column(name: str, path: str, kind: str = "string", *, wide: bool = False) -> dict[str, Any]:
+    return {"name": name, "jsonPath": path, "type": kind, **({"priority": 1} if wide else {})}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row: how a kind is called, and what `kubectl get` shows of it."""
+
+    kind: str
+    plural: str
+    short: str
+    description: str
+    spec: type[BaseModel]
+    status: type[BaseModel]
+    columns: tuple[dict[str, Any], ...]
+    selectable: tuple[str, ...]
+
+
+KINDS = (
+    Kind(
+        "BenchmarkRun", "benchmarkruns", "brun",
+        "One measured load on one LLM serving target.",
+        BenchmarkRunSpec, RunStatus,
+        (
+            _column("State", f"{_STATE}.reason"),
+            _column("Model", ".spec.target.model"),
+            _column("TTFT-P99(us)", ".status.summary[-1:].ttftMicroseconds.p99", "integer"),
+            _column("TPOT-P99(us)", ".status.summary[-1:].tpotMicroseconds.p99", "integer"),
+            _column("mTok/s", ".status.summary[-1:].outputTokensPerSecondMilli", "integer"),
+            _column("Valid", '.status.conditions[?(@.type=="Valid")].status'),
+            _column("Age", ".metadata.creationTimestamp", "date"),
+            _column("Provider", ".status.environment.provider", wide=True),
+            _column("Instance", ".status.environment.instance_type", wide=True),
+            _column("Attempt", ".status.attempts[-1:].number", "integer", wide=True),
+            _column("Progress", ".status.progress", wide=True),
+            _column("Message", f"{_STATE}.message", wide=True),
+        ),
+        (".spec.target.model", ".spec.target.engine"),
+    ),
+    Kind(
+        "NetProbe", "netprobes", "nprobe",
+        "Latency and throughput between the nodes of a cluster.",
+        NetProbeSpec, ProbeStatus,
+        (
+            _column("State", f"{_STATE}.reason"),
+            _column("Pairs", ".status.pairsCompleted", "integer"),
+            _column("RTT-P99(us)", ".status.rttP99Microseconds", "integer"),
+            _column("Mbit/s-median", ".status.throughputMedianMegabitsPerSecond", "integer"),
+            _column("Age", ".metadata.creationTimestamp", "date"),
+            _column("Message", f"{_STATE}.message", wide=True),
+        ),
+        (),
+    ),
+)  # fmt: skip
+
+
+def crd(kind: Kind) -> dict[str, Any]:
+    """One row of KINDS -> its CustomResourceDefinition."""
+    version: dict[str, Any] = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": list(kind.columns),
+        "schema": {"openAPIV3Schema": _object_schema(kind)},
+    }
+    if kind.selectable:
+        version["selectableFields"] = [{"jsonPath": path} for path in kind.selectable]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind.kind,
+                "listKind": f"{kind.kind}List",
+                "plural": kind.plural,
+                "singular": kind.kind.lower(),
+                "shortNames": [kind.short],
+                "categories": ["tokenmark"],
+            },
+            "versions": [version],
+        },
+    }
+
+
+def _object_schema(kind: Kind) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": kind.description,
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object", "properties": {"name": _NAME}},
+            "spec": structural(kind.spec.model_json_schema(by_alias=True), path="spec"),
+            "status": structural(kind.status.model_json_schema(by_alias=True), path="status"),
+        },
+    }

@@ -1,0 +1,155 @@
+"""YAML and JSON documents -> models, with the line of every mistake.
+
+Reads any document Tokenmark knows (BenchmarkRun, NetProbe, workload, run config, run result) and built-in workloads.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from .benchmarkrun import BenchmarkRun
+from .errors import InvalidInput
+from .netprobe import NetProbe, NetProbeResult
+from .problems import Problem, problems_of
+from .result import RunResult
+from .run import RunConfig
+from .workload import Workload
+
+MAX_DOCUMENT_BYTES = 64 * 2**20
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+KINDS: dict[str, type[BaseModel]] = {"BenchmarkRun": BenchmarkRun, "NetProbe": NetProbe}
+VERSIONS: dict[str, type[BaseModel]] = {
+    "workload/v1": Workload,
+    "run-config/v1": RunConfig,
+    "run-result/v1": RunResult,
+    "netprobe-result/v1": NetProbeResult,
+}
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """A file's text. Raises InvalidInput when it is missing, unreadable, too large or not UTF-8."""
+    try:
+        if Path(path).stat().st_size > MAX_DOCUMENT_BYTES:
+            raise InvalidInput(f"{path} is larger than {MAX_DOCUMENT_BYTES // 2**20} MiB; that is no Tokenmark document")
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InvalidInput(f"{path} does not exist; check the path") from None
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+        raise InvalidInput(f"{path} cannot be read: {reason}") from exc
+
+
+def load_documents(text: str, source: str) -> list[tuple[Any, yaml.Node]]:
+    """Every document of a YAML or JSON text with its node tree, which knows the lines."""
+    try:
+        nodes = [node for node in yaml.compose_all(text, Loader=_LOADER) if node is not None]
+        values = [value for value in yaml.load_all(text, Loader=_LOADER) if value is not None]  # noqa: S506 - C safe loader
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
+        raise InvalidInput(f"{where}: not YAML: {getattr(exc, 'problem', None) or 'syntax error'}") from None
+    except RecursionError:
+        raise InvalidInput(f"{source}: nested too deeply to be a Tokenmark document") from None
+    if not values:
+        raise InvalidInput(f"{source} holds no document")
+    return list(zip(values, nodes, strict=True))
+
+
+def model_for(document: Any, source: str) -> type[BaseModel]:
+    """Which contract a document claims to be. Raises InvalidInput when it claims none of ours."""
+    if not isinstance(document, dict):
+        raise InvalidInput(f"{source}: expected a mapping at the top, found {type(document).__name__}")
+    if "kind" in document:
+        kind = str(document["kind"])
+        if kind in KINDS:
+            return KINDS[kind]
+        near = difflib.get_close_matches(kind, KINDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; known kinds: {', '.join(KINDS)}"
+        raise InvalidInput(f"{source}: kind: {kind!r} is not a Tokenmark kind{hint}")
+    version = str(document.get("schema_version", document.get("schemaVersion", "")))
+    if version in VERSIONS:
+        return VERSIONS[version]
+    raise InvalidInput(
+        f"{source}: neither kind ({', '.join(KINDS)}) nor schema_version ({', '.join(VERSIONS)}) tells what this is"
+    )
+
+
+def parse(document: Any, node: yaml.Node | None, source: str) -> BaseModel:
+    """One document -> its model. Raises InvalidInput with a line a problem."""
+    model = model_for(document, source)
+    try:
+        return model.model_validate(document)
+    except ValidationError as exc:
+        lines = [_located(problem, node, source) for problem in problems_of(exc, model)]
+        raise InvalidInput("\n".join(dict.fromkeys(lines))) from None
+
+
+def read_models(path: str | os.PathLike[str]) -> list[BaseModel]:
+    """Every document of a file, checked."""
+    return [parse(value, node, str(path)) for value, node in load_documents(read_text(path), str(path))]
+
+
+def _located(problem: Problem, node: yaml.Node | None, source: str) -> str:
+    line = line_of(node, problem.path) if node is not None else None
+    return f"{source}:{line}: {problem}" if line else f"{source}: {problem}"
+
+
+def line_of(node: yaml.Node, path: tuple[str | int, ...]) -> int | None:
+    """The line (from 1) of the deepest part of `path` that the document has."""
+    line = node.start_mark.line + 1
+    current: yaml.Node | None = node
+    for part in path:
+        current, found = _step(current, part)
+        if current is None:
+            break
+        line = found
+    return line
+
+
+def _step(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node | None, int]:
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], node.value[part].start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == part or str(key.value).replace("_", "").lower() == str(part).lower():
+                return value, key.start_mark.line + 1
+    return None, 0
+
+
+def _workload_folders() -> Iterator[Path]:
+    here = Path(__file__).resolve().parent
+    yield here / "builtin_workloads"
+    yield here.parent.parent / "workloads"
+
+
+def builtin_workloads() -> dict[str, Path]:
+    """Name -> file of every workload that ships with Tokenmark."""
+    for folder in _workload_folders():
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {}
+
+
+def read_workload(name_or_path: str) -> Workload:
+    """A built-in workload by name, or a workload file. Raises InvalidInput with the nearest known name."""
+    known = builtin_workloads()
+    if name_or_path in known:
+        path: str | Path = known[name_or_path]
+    elif "/" in name_or_path or name_or_path.endswith((".yaml", ".yml", ".json")):
+        path = name_or_path
+    else:
+        near = difflib.get_close_matches(name_or_path, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        raise InvalidInput(f"there is no built-in workload {name_or_path!r}; {hint}")
+    model = read_models(path)[0]
+    if not isinstance(model, Workload):
+        raise InvalidInput(f"{path} is no workload file; it needs schemaVersion: workload/v1")
+    return model

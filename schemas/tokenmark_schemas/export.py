@@ -1,0 +1,71 @@
+"""Writes the committed JSON Schemas and CRDs: `python -m tokenmark_schemas.export ROOT`.
+
+Generated files are committed so that people read them without Python; a drift test fails when they differ.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from .benchmarkrun import BenchmarkRun
+from .crd import KINDS, crd
+from .netprobe import NetProbe, NetProbeResult, ProbeConfig
+from .result import RunResult, TerminationSummary
+from .run import RunConfig
+from .workload import Workload
+
+SCHEMAS: dict[str, tuple[type[BaseModel], bool]] = {
+    "benchmarkrun-v1alpha1": (BenchmarkRun, True),
+    "netprobe-v1alpha1": (NetProbe, True),
+    "workload-v1": (Workload, True),
+    "run-config-v1": (RunConfig, False),
+    "run-result-v1": (RunResult, False),
+    "termination-v1": (TerminationSummary, False),
+    "netprobe-config-v1": (ProbeConfig, False),
+    "netprobe-result-v1": (NetProbeResult, False),
+}
+
+CRD_OPEN = '{{- if .Values.crds.enabled }}\n'
+CRD_KEEP = (
+    "  annotations:\n    {{- if .Values.crds.keep }}\n    helm.sh/resource-policy: keep\n    {{- end }}\n"
+    "    tokenmark.dev/schema: v1alpha1\n"
+)
+
+
+def json_schema(name: str) -> dict[str, Any]:
+    """The schema of one contract; Kubernetes objects are spelled camelCase, files snake_case."""
+    model, by_alias = SCHEMAS[name]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"https://tokenmark.dev/schemas/{name}.schema.json",
+        **model.model_json_schema(by_alias=by_alias),
+    }
+
+
+def files() -> dict[str, str]:
+    """Every generated file, by its path under the root of the tree."""
+    out = {f"schemas/{name}.schema.json": json.dumps(json_schema(name), indent=2) + "\n" for name in SCHEMAS}
+    for kind in KINDS:
+        text = yaml.safe_dump(crd(kind), sort_keys=False, width=120)
+        name = f"  name: {kind.plural}.tokenmark.dev\n"
+        chart = CRD_OPEN + text.replace(name, name + CRD_KEEP, 1).replace("{{ ", "{{`{{ `}}") + "{{- end }}\n"
+        out[f"deploy/helm/tokenmark/templates/crd-{kind.plural}.yaml"] = chart
+        out[f"deploy/crds/{kind.plural}.yaml"] = text
+    return out
+
+
+def main(root: str = ".") -> None:
+    for path, text in files().items():
+        target = Path(root) / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

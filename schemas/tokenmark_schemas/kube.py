@@ -1,0 +1,197 @@
+"""What both kinds share: metadata, conditions, execution, results, environment, and the immutability rules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from .base import (
+    Contract,
+    Label,
+    ObjectName,
+    Seconds,
+    StringMap,
+    Text63,
+    Text253,
+    cel,
+    exactly_one,
+    list_map,
+    rules,
+)
+
+GROUP = "tokenmark.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+Timestamp = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
+FreeObject = Annotated[dict[str, Any], Field(max_length=64)]
+
+# Kubernetes' own grammar of a resource quantity.
+QUANTITY = (
+    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+)
+Quantity = Annotated[str, Field(max_length=32, pattern=QUANTITY)]
+Resources = Annotated[dict[str, Quantity], Field(max_length=16)]
+
+
+class ObjectMeta(Contract):
+    """The part of metadata that Tokenmark reads; everything else passes through unread."""
+
+    model_config = ConfigDict(extra="ignore")
+    name: Annotated[str, Field(min_length=1, max_length=48, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    namespace: Text63 = "default"
+    uid: Text253 = ""
+    generation: int = 1
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    resource_version: str | None = None
+
+
+class ResourceRequirements(Contract):
+    requests: Resources | None = None
+    limits: Resources | None = None
+
+
+class Toleration(Contract):
+    key: Text253 | None = None
+    operator: Literal["Exists", "Equal"] | None = None
+    value: Text253 | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
+
+
+class PullSecret(Contract):
+    name: ObjectName
+
+
+class Execution(Contract):
+    """Where and with what a runner pod runs: a small override set, never a whole pod template."""
+
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    image: Annotated[str, Field(max_length=512)] | None = Field(
+        default=None, description="Only images the operator's allow-list names."
+    )
+    resources: ResourceRequirements | None = None
+    node_selector: StringMap | None = None
+    tolerations: Annotated[list[Toleration], Field(max_length=16)] | None = None
+    affinity: FreeObject | None = None
+    topology_spread_constraints: Annotated[list[FreeObject], Field(max_length=4)] | None = None
+    priority_class_name: ObjectName | None = None
+    runtime_class_name: ObjectName | None = None
+    service_account_name: ObjectName | None = Field(
+        default=None, description="Only accounts the operator's allow-list names; no token is mounted."
+    )
+    image_pull_secrets: Annotated[list[PullSecret], Field(max_length=8)] | None = None
+    pod_labels: StringMap | None = None
+    pod_annotations: Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)] | None = None
+    queue_name: Label | None = Field(default=None, description="A Kueue local queue.")
+    active_deadline_seconds: Annotated[int, Field(ge=60, le=86_400)] | None = Field(
+        default=None, description="Default: what the plan needs, plus a margin."
+    )
+
+
+class RetryExecution(Execution):
+    max_attempts: Annotated[int, Field(ge=1, le=5)] = 2
+    retry_on: Annotated[list[Literal["Disruption"]], Field(max_length=1)] = ["Disruption"]
+
+
+class Exclusivity(Contract):
+    """No two loads on one target: runs of one group go one after the other, oldest first."""
+
+    group: Label | None = Field(default=None, description="Default: derived from the target.")
+    policy: Literal["Queue", "Allow", "Reject"] = "Queue"
+
+
+class SecretRef(Contract):
+    name: ObjectName
+
+
+class ObjectStore(Contract):
+    uri: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^(s3|gs|az|file)://")]
+    credentials_secret_ref: SecretRef | None = None
+
+
+class ConfigMapSink(Contract):
+    """Results in a ConfigMap named after the run."""
+
+
+class Sink(Contract):
+    model_config = ConfigDict(json_schema_extra=rules(exactly_one("configMap", "objectStore")))
+    name: Label
+    config_map: ConfigMapSink | None = None
+    object_store: ObjectStore | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Sink:
+        if (self.config_map is None) == (self.object_store is None):
+            raise ValueError("set exactly one of configMap, objectStore")
+        return self
+
+
+class Results(Contract):
+    detail: Literal["Summary", "Requests", "Chunks", "Text"] = "Requests"
+    sinks: Annotated[list[Sink], Field(min_length=1, max_length=4, json_schema_extra=list_map("name"))] = [
+        Sink(name="configmap", config_map=ConfigMapSink())
+    ]
+    retention: Literal["DeleteWithRun", "Retain"] = "DeleteWithRun"
+
+
+class Environment(Contract):
+    """Said by the user; what is left out is detected from node labels."""
+
+    provider: Text63 | None = None
+    region: Text63 | None = None
+    zone: Text63 | None = None
+    cluster_label: Text63 | None = None
+    instance_type: Text63 | None = None
+    accelerator: Text63 | None = None
+    labels: StringMap | None = None
+
+
+class Condition(Contract):
+    type: Annotated[str, Field(max_length=63)]
+    status: Literal["True", "False", "Unknown"]
+    reason: Annotated[str, Field(min_length=1, max_length=128)]
+    message: Annotated[str, Field(max_length=4096)]
+    last_transition_time: Timestamp
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+
+
+class Artifact(Contract):
+    """Where a result lies, and how to know that it is whole."""
+
+    name: Text63
+    kind: Literal["ConfigMap", "ObjectStore"]
+    ref: Annotated[str, Field(max_length=1024)]
+    key: Text253 | None = None
+    sha256: Annotated[str, Field(max_length=64)] | None = None
+    size_bytes: Annotated[int, Field(ge=0)] | None = None
+
+
+class Status(Contract):
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    start_time: Timestamp | None = None
+    completion_time: Timestamp | None = None
+    conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] | None = None
+    artifacts: Annotated[list[Artifact], Field(max_length=16, json_schema_extra=list_map("name"))] | None = None
+
+
+def immutable(name: str, *, always: bool = False, key: str | None = None) -> dict[str, str]:
+    """A transition rule that refuses a change of `spec.<name>`.
+
+    `always` says that the member has a default, so it is never absent. `key` is for lists of named items: a
+    `listType: map` compares without regard to order, so the order of the keys is compared as well.
+    """
+    same = f"self.{name} == oldSelf.{name}"
+    if key:
+        same += f" && self.{name}.map(x, x.{key}) == oldSelf.{name}.map(x, x.{key})"
+    rule = same if always else f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || ({same}))"
+    return cel(
+        rule,
+        f"{name} is immutable once created; make a new object with another name",
+        path=f".{name}",
+        reason="FieldValueForbidden",
+    )
+
+

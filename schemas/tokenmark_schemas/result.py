@@ -1,0 +1,252 @@
+"""`run-result/v1`: what a run found, in SI units, with the error of its own instrument.
+
+Absent is null, never zero: a percentile with too few samples is null and named in `withheld`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from .base import Contract
+from .workload import Stage
+
+
+class Stat(Contract):
+    """Summary of one metric over one stage. `withheld` names the statistics with too few samples above them."""
+
+    unit: str
+    count: int
+    mean: float | None = None
+    stddev: float | None = None
+    min: float | None = None
+    max: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    p999: float | None = None
+    ci95_p50: tuple[float, float] | None = None
+    ci95_p99: tuple[float, float] | None = None
+    withheld: list[str] = []
+
+
+class RunFacts(Contract):
+    name: str
+    namespace: str
+    uid: str
+    attempt: int
+    repetitions: int
+    started_at: str
+    ended_at: str
+    purpose: str | None = None
+    interrupted: bool = False
+
+
+class Reason(Contract):
+    """Why a verdict is not `valid`: what was measured, and the limit it crossed."""
+
+    code: str
+    message: str
+    value: float | None = None
+    limit: float | None = None
+    stage: str | None = None
+
+
+class Verdict(Contract):
+    state: Literal["valid", "degraded", "invalid"]
+    reasons: list[Reason] = []
+
+
+class Phase(Contract):
+    requests: int
+    failed: int
+    duration_s: float
+    errors: dict[str, int] = {}
+
+
+class Phases(Contract):
+    warmup: Phase
+    measured: Phase
+
+
+class Window(Contract):
+    """Seconds: from the first request due to the last one due, the part of it in steady state, and the drain after."""
+
+    started_at: str
+    duration_s: float
+    steady_s: float | None
+    drain_s: float
+
+
+class Requests(Contract):
+    due: int
+    sent: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    errors: dict[str, int] = {}
+
+
+class TokenCounts(Contract):
+    prompt: int | None
+    output: int
+    max_output: int
+    output_source: Literal["usage", "tokenizer", "chunks", "mixed"] | None
+    mismatches: int
+
+
+class StageThroughput(Contract):
+    """Per second: over the steady window, and over the whole window beside it (`*_whole`)."""
+
+    requests_per_s: float | None
+    output_tokens_per_s: float | None
+    total_tokens_per_s: float | None
+    requests_per_s_whole: float
+    output_tokens_per_s_whole: float
+
+
+class Lag(Contract):
+    """Seconds."""
+
+    p50: float | None = None
+    p99: float | None = None
+    max: float | None = None
+
+
+class Coalesced(Contract):
+    """Reads that completed more than one chunk: their earlier chunks carry the last one's stamp."""
+
+    reads: int
+    share: float
+    max_interval_s: float
+
+
+class Client(Contract):
+    """The instrument's own error, measured while it measured."""
+
+    cpu_us_per_token: float | None
+    cores: float
+    read_lag: Lag
+    coalesced: Coalesced
+    send_lag: Lag
+    loop_lag_max_s: float
+    gc_pause_max_s: float
+    stamp_fallbacks: int
+    workers: int
+    backlog_max_bytes: int
+    calibration: dict[str, float] | None = None
+
+
+class RepetitionMetric(Contract):
+    count: int
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+class Repetition(Contract):
+    index: int
+    order: int
+    output_tokens_per_s: float | None
+    requests_per_s: float | None
+    succeeded: int
+    failed: int
+    metrics: dict[str, RepetitionMetric]
+
+
+class StageResult(Contract):
+    name: str
+    load: Stage
+    window: Window
+    requests: Requests
+    tokens: TokenCounts
+    metrics: dict[str, Stat]
+    steps: dict[str, Stat] | None = None
+    resources: dict[str, Any] | None = None
+    throughput: StageThroughput
+    goodput: float | None = Field(default=None, description="Requests that met every objective / requests due.")
+    client: Client
+    server: dict[str, float] | None = None
+    repetitions: list[Repetition] = []
+
+
+class ObjectiveResult(Contract):
+    metric: str
+    statistic: str
+    stage: str
+    limit: float
+    value: float | None
+    unit: str
+    met: Literal["true", "false", "unknown"]
+    reason: str | None = None
+    on_violation: Literal["Report", "Fail"]
+
+
+class ToolFacts(Contract):
+    name: str
+    version: str
+    image_digest: str | None = None
+    python: str
+    kernel: str
+
+
+class EngineFacts(Contract):
+    name: str
+    version: str | None = None
+    reported_model: str | None = None
+
+
+class WorkloadFacts(Contract):
+    name: str
+    version: int | None = None
+    hash: str
+
+
+class Provenance(Contract):
+    vantage: Literal["in_cluster", "north_south", "local"]
+    tool: ToolFacts
+    engine: EngineFacts
+    environment: dict[str, str]
+    workload: WorkloadFacts
+    spec_hash: str
+    fingerprint: str
+    seed: int
+    images: dict[str, str] = {}
+    stamps: Literal["kernel", "user"]
+
+
+class RunResult(Contract):
+    schema_version: Literal["run-result/v1"] = "run-result/v1"
+    run: RunFacts
+    verdict: Verdict
+    phases: Phases
+    stages: list[StageResult]
+    objectives: list[ObjectiveResult] = []
+    cost: dict[str, Any] | None = None
+    network: dict[str, Any] | None = None
+    baseline: dict[str, Any] | None = None
+    provenance: Provenance
+
+
+class TerminationStage(Contract):
+    stage: str
+    requests: int
+    failed: int
+    ttft_p50_us: int | None = None
+    ttft_p99_us: int | None = None
+    tpot_p50_us: int | None = None
+    output_tokens_per_s_milli: int | None = None
+
+
+class TerminationSummary(Contract):
+    """What a runner leaves in its pod's termination message (at most 4096 bytes): the safety net of the results."""
+
+    schema_version: Literal["termination/v1"] = "termination/v1"
+    outcome: Literal["completed", "failed", "interrupted"]
+    exit_code: int
+    message: str = ""
+    result_sha256: str | None = None
+    verdict: str | None = None
+    stages: list[TerminationStage] = []

@@ -1,0 +1,173 @@
+"""`run-config/v1`: everything a runner needs, resolved, and how a BenchmarkRun becomes one.
+
+The operator and the command line resolve a manifest through the same function: that is what makes `kubectl apply -f`
+and `tokenmark run` the same run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from .base import Contract, Text63, Text253
+from .benchmarkrun import BenchmarkRunSpec, EngineName, Objective
+from .kube import Environment
+from .workload import Stage, Warmup, Workload, WorkloadSpec, canonical_json
+
+DRAIN_LIMIT_S = 30
+STAGE_OVERHEAD_S = 3
+START_MARGIN_S = 120
+
+
+class RunIdentity(Contract):
+    name: Text63
+    namespace: Text63 = "local"
+    uid: Text253 = ""
+    attempt: int = 1
+
+
+class RunTarget(Contract):
+    """Where to send, and the time limits in seconds. `token_env` names the variable that holds the bearer token."""
+
+    engine: EngineName
+    model: str
+    url: str
+    token_env: str | None = None
+    ca_file: str | None = None
+    request_timeout_s: int = 600
+    first_token_timeout_s: int = 120
+    idle_timeout_s: int = 60
+
+
+class WorkloadIdentity(Contract):
+    name: str
+    version: int | None = None
+    hash: str
+
+
+class RunConfig(Contract):
+    """Input of a run; stored as `config.json` beside its result, where it serves as an exact rerun."""
+
+    schema_version: Literal["run-config/v1"] = "run-config/v1"
+    run: RunIdentity
+    target: RunTarget
+    workload: WorkloadSpec
+    workload_identity: WorkloadIdentity
+    dataset_file: str | None = Field(default=None, description="JSON lines mounted beside this file.")
+    stages: Annotated[list[Stage], Field(min_length=1)]
+    warmup: Warmup = Warmup()
+    repetitions: int = 1
+    cooldown_seconds: int = 0
+    seed: int = 1
+    objectives: list[Objective] = []
+    detail: Literal["Summary", "Requests", "Chunks", "Text"] = "Requests"
+    purpose: str | None = None
+    vantage: Literal["in_cluster", "north_south", "local"] = "local"
+    environment: Environment = Environment()
+    detected: dict[str, str] = Field(default={}, description="Facts of the cluster and node, as found.")
+    images: dict[str, str] = {}
+    deadline_s: int = Field(default=86_400, description="The runner stops its load by itself after this long.")
+    spec_hash: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over what must be equal for two results to be comparable; place and provider are left out."""
+        stages = [stage.model_dump(mode="json") for stage in self.stages]
+        return hashlib.sha256(
+            canonical_json(
+                {
+                    "engine": self.target.engine,
+                    "model": self.target.model,
+                    "workload": self.workload_identity.hash,
+                    "stages": stages,
+                    "warmup": self.warmup.model_dump(mode="json"),
+                    "seed": self.seed,
+                }
+            )
+        ).hexdigest()
+
+
+def plan_seconds(stages: list[Stage], warmup: Warmup, repetitions: int, cooldown_s: int, request_timeout_s: int) -> int:
+    """How long the load can take, in seconds: an upper estimate that a deadline is set from."""
+    per_stage = sum(_stage_seconds(stage, request_timeout_s) + STAGE_OVERHEAD_S + cooldown_s for stage in stages)
+    warm = max(warmup.duration_seconds, 5 * warmup.request_count) + DRAIN_LIMIT_S
+    return warm + repetitions * per_stage + START_MARGIN_S
+
+
+def _stage_seconds(stage: Stage, request_timeout_s: int) -> int:
+    if stage.duration_seconds is not None:
+        return stage.duration_seconds + DRAIN_LIMIT_S
+    count = stage.request_count or 0
+    lanes = stage.concurrency or max(1, int(stage.rate_per_s or 1))
+    return int(min(86_400, count / lanes * min(request_timeout_s, 60))) + DRAIN_LIMIT_S
+
+
+def resolve(
+    spec: BenchmarkRunSpec,
+    run: RunIdentity,
+    *,
+    url: str,
+    workload: Workload | None,
+    dataset_sha256: str | None = None,
+    **extra: Any,
+) -> RunConfig:
+    """BenchmarkRun spec + the workload it names -> RunConfig. Pure; raises ValueError where nothing says the load.
+
+    `workload` is the file that `workloadRef` points at, None when the spec holds its workload inline.
+    """
+    if spec.workload is not None:
+        base: WorkloadSpec = spec.workload
+        name, version, stages = "inline", None, spec.stages
+    else:
+        if workload is None:
+            raise ValueError("the run names no workload")
+        base = WorkloadSpec(**workload.model_dump(include=set(WorkloadSpec.model_fields)))
+        name, version, stages = workload.name, workload.version, spec.stages or workload.stages
+    if stages is None:
+        raise ValueError("spec.stages is missing: an inline workload has no stages of its own")
+    if spec.max_output_tokens is not None:
+        base = base.model_copy(update={"max_output_tokens": spec.max_output_tokens})
+    warmup = spec.warmup or (workload.warmup if workload else Warmup())
+    target = spec.target
+    deadline_s = spec.execution.active_deadline_seconds or plan_seconds(
+        stages, warmup, spec.repetitions, spec.cooldown_seconds, target.request_timeout_seconds
+    )
+    return RunConfig(
+        run=run,
+        target=RunTarget(
+            engine=target.engine,
+            model=target.model,
+            url=url,
+            request_timeout_s=target.request_timeout_seconds,
+            first_token_timeout_s=target.first_token_timeout_seconds,
+            idle_timeout_s=target.idle_timeout_seconds,
+            token_env=extra.pop("token_env", None),
+            ca_file=extra.pop("ca_file", None),
+        ),
+        workload=base,
+        workload_identity=WorkloadIdentity(name=name, version=version, hash=base.content_hash(dataset_sha256)),
+        stages=stages,
+        warmup=warmup,
+        repetitions=spec.repetitions,
+        cooldown_seconds=spec.cooldown_seconds,
+        seed=spec.seed,
+        objectives=spec.objectives or [],
+        detail=spec.results.detail,
+        purpose=spec.purpose,
+        environment=spec.environment,
+        deadline_s=deadline_s,
+        spec_hash=hashlib.sha256(canonical_json(spec.snake())).hexdigest(),
+        **extra,
+    )
+
+
+def service_url(spec: BenchmarkRunSpec, namespace: str) -> str:
+    """The address of the target as seen from a pod of that namespace."""
+    if spec.target.endpoint is not None:
+        return spec.target.endpoint.url.rstrip("/")
+    ref = spec.target.service_ref
+    if ref is None:
+        raise ValueError("the target has neither endpoint nor serviceRef")
+    return f"{ref.scheme}://{ref.name}.{namespace}.svc:{ref.port}{ref.path}".rstrip("/")

@@ -1,0 +1,207 @@
+"""`workload/v1`: what is asked of an engine, and the load shape it is asked in.
+
+The hash covers all that changes the work done by the server (data, lengths, sampling), not the load shape: two runs
+with the same hash at different concurrency are points of one curve.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from .base import (
+    Contract,
+    KeyName,
+    Label,
+    ObjectName,
+    Seconds,
+    Sha256,
+    Text1024,
+    Tokens,
+    cel,
+    exactly_one,
+    list_map,
+    rules,
+)
+
+DECIMAL_RATE = r"^\d{1,6}(\.\d{1,3})?$"
+
+
+class Arrival(StrEnum):
+    CONSTANT = "Constant"
+    POISSON = "Poisson"
+    GAMMA = "Gamma"
+
+
+class Stage(Contract):
+    """One load level. Closed loop (`concurrency`) or open loop (`requestRate`), until a duration or a count."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("has(self.concurrency) != has(self.requestRate)", "set exactly one of concurrency and requestRate"),
+            cel("has(self.durationSeconds) || has(self.requestCount)", "set durationSeconds or requestCount"),
+            cel(
+                "!has(self.arrival) || has(self.requestRate)",
+                "arrival describes requestRate; leave it out with concurrency",
+            ),
+        )
+    )
+    name: Label = Field(description="Names the stage in results and metrics.")
+    concurrency: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="Closed loop: requests kept in flight."
+    )
+    request_rate: Annotated[str, Field(min_length=1, max_length=10, pattern=DECIMAL_RATE)] | None = Field(
+        default=None, description="Open loop: requests per second, as a decimal string."
+    )
+    arrival: Arrival | None = Field(default=None, description="How open-loop arrivals are spaced; Constant if unset.")
+    duration_seconds: Seconds | None = Field(default=None, description="Stop sending after this long.")
+    request_count: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
+        default=None, description="Stop sending after this many requests."
+    )
+
+    @model_validator(mode="after")
+    def _one_load_and_a_stop_rule(self) -> Stage:
+        if (self.concurrency is None) == (self.request_rate is None):
+            raise ValueError("set exactly one of concurrency and requestRate")
+        if self.duration_seconds is None and self.request_count is None:
+            raise ValueError("set durationSeconds or requestCount")
+        if self.arrival is not None and self.request_rate is None:
+            raise ValueError("arrival describes requestRate; leave it out with concurrency")
+        if self.request_rate is not None and float(self.request_rate) <= 0:
+            raise ValueError("requestRate must be above zero")
+        return self
+
+    @property
+    def rate_per_s(self) -> float | None:
+        """Open-loop rate in requests per second, None in closed loop."""
+        return None if self.request_rate is None else float(self.request_rate)
+
+
+class Warmup(Contract):
+    """Requests before the measurement, until both hold; reported as a phase of their own, never in the numbers."""
+
+    request_count: Annotated[int, Field(ge=0, le=100_000)] = 10
+    duration_seconds: Annotated[int, Field(ge=0, le=86_400)] = 5
+
+
+class TokenLengths(Contract):
+    """A length in tokens: normal around `mean`, cut to [min, max]; without stddev, exactly `mean`."""
+
+    mean: Tokens
+    stddev: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    min: Tokens | None = None
+    max: Tokens | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> TokenLengths:
+        if self.min is not None and self.min > self.mean:
+            raise ValueError("min must not be above mean")
+        if self.max is not None and self.max < self.mean:
+            raise ValueError("max must not be below mean")
+        return self
+
+
+class Synthetic(Contract):
+    """Seeded text of common one-token words: lengths are controlled without a tokenizer, every prompt is unique."""
+
+    input_tokens: TokenLengths
+    output_tokens: TokenLengths | None = Field(default=None, description="Default: maxOutputTokens.")
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 7
+    shared_prefix_tokens: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=0, description="Tokens at the start that all prompts share: measures prefix caching on purpose."
+    )
+
+
+class ConfigMapKey(Contract):
+    name: ObjectName
+    key: KeyName
+
+
+class JsonLines(Contract):
+    """A file of one JSON object a line: `prompt` or `messages`, optionally `max_output_tokens`."""
+
+    uri: Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^(https?|file|s3|gs|az)://")]
+    sha256: Sha256
+
+
+class Dataset(Contract):
+    model_config = ConfigDict(json_schema_extra=rules(exactly_one("synthetic", "prompts", "configMap", "jsonl")))
+    synthetic: Synthetic | None = None
+    prompts: (
+        Annotated[list[Annotated[str, Field(min_length=1, max_length=16_384)]], Field(min_length=1, max_length=256)]
+        | None
+    ) = Field(default=None, description="Literal prompts, used in turn.")
+    config_map: ConfigMapKey | None = Field(default=None, description="JSON lines in a ConfigMap of this namespace.")
+    jsonl: JsonLines | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Dataset:
+        given = [n for n in ("synthetic", "prompts", "config_map", "jsonl") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError("set exactly one of synthetic, prompts, configMap, jsonl")
+        return self
+
+
+class Sampling(Contract):
+    """Sampling parameters as integers: `temperatureMilli: 700` is 0.7."""
+
+    temperature_milli: Annotated[int, Field(ge=0, le=5_000)] = 0
+    top_p_milli: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+
+
+class WorkloadSpec(Contract):
+    """The work itself, as it stands inline in a BenchmarkRun."""
+
+    dataset: Dataset
+    max_output_tokens: Tokens = Field(description="The most tokens an answer may have.")
+    min_output_tokens: Tokens | None = None
+    ignore_eos: Literal["Server", "Force"] = Field(
+        default="Server",
+        alias="ignoreEOS",
+        description="Force asks engines that can to go on past the end-of-sequence token, so that lengths are equal.",
+    )
+    streaming: bool = True
+    sampling: Sampling = Sampling()
+
+    def content_hash(self, dataset_sha256: str | None = None) -> str:
+        """sha256 over what changes the server's work; `dataset_sha256` stands for data kept outside the document."""
+        fields = self.model_dump(mode="json", include=set(WorkloadSpec.model_fields))
+        document = {**fields, "dataset_sha256": dataset_sha256}
+        return hashlib.sha256(canonical_json(document)).hexdigest()
+
+
+Stages = Annotated[list[Stage], Field(min_length=1, max_length=32, json_schema_extra=list_map("name"))]
+
+
+class Workload(WorkloadSpec):
+    """A workload file: versioned, immutable once published, and says which question it answers."""
+
+    schema_version: Literal["workload/v1"] = "workload/v1"
+    name: Label
+    version: Annotated[int, Field(ge=1)] = 1
+    question: Text1024
+    stages: Stages
+    warmup: Warmup = Warmup()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Workload:
+        check_stage_names(self.stages)
+        return self
+
+
+def check_stage_names(stages: list[Stage]) -> None:
+    """Raises ValueError when two stages share a name."""
+    names = [stage.name for stage in stages]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"stage names must differ; {', '.join(twice)} stands twice")
+
+
+def canonical_json(document: Any) -> bytes:
+    """Sorted keys, no spaces: the same content has the same bytes, and so the same hash."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
