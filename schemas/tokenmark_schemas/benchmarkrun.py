@@ -27,7 +27,7 @@ from .base import (
     list_map,
     rules,
 )
-from .kube import Environment, Execution, Exclusivity, ObjectMeta, RetryExecution, Results, Status, Timestamp, immutable
+from .kube import Environment, Exclusivity, ObjectMeta, RetryExecution, Results, Status, Timestamp, immutable
 from .workload import ConfigMapKey, Stages, Warmup, WorkloadSpec, check_stage_names
 
 EngineName = Literal[
@@ -266,7 +266,7 @@ class StageSummary(Contract):
     ttft_scheduled_microseconds: Quantiles = Quantiles()
     tpot_microseconds: Quantiles = Quantiles()
     itl_microseconds: Quantiles = Quantiles()
-    e2e_microseconds: Quantiles = Quantiles()
+    e2e_microseconds: Quantiles = Field(default=Quantiles(), alias="e2eMicroseconds")
     output_tokens_per_second_milli: int | None = None
     requests_per_second_milli: int | None = None
     goodput_per_mille: int | None = None

@@ -10,7 +10,6 @@ from .base import (
     Contract,
     Label,
     ObjectName,
-    Seconds,
     StringMap,
     Text63,
     Text253,

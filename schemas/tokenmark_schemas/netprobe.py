@@ -163,11 +163,23 @@ class ProbeSummary(Contract):
     samples: int | None = None
 
 
+class PairStatus(Contract):
+    """Two nodes and how far their measurement is."""
+
+    index: Annotated[int, Field(ge=1, le=4096)]
+    source_node: Text253
+    target_node: Text253
+    source_zone: Text63 | None = None
+    target_zone: Text63 | None = None
+    state: Literal["Pending", "Running", "Completed", "Failed"] = "Pending"
+    message: Annotated[str, Field(max_length=512)] | None = None
+
+
 class ProbeStatus(Status):
     pairs_total: Annotated[int, Field(ge=0)] | None = None
     pairs_completed: Annotated[int, Field(ge=0)] | None = None
     pairs_failed: Annotated[int, Field(ge=0)] | None = None
-    jobs: Annotated[list[Text63], Field(max_length=64)] | None = None
+    pairs: Annotated[list[PairStatus], Field(max_length=128, json_schema_extra=list_map("index"))] | None = None
     environment: StringMap | None = None
     progress: Annotated[str, Field(max_length=256)] | None = None
     rtt_p99_microseconds: int | None = Field(default=None, description="Worst pair.")

@@ -25,6 +25,8 @@ def structural(node: dict[str, Any], defs: dict[str, Any] | None = None, path: s
     out = {key: value for key, value in node.items() if key not in _DROPPED}
     if out.get("default", 0) is None:
         del out["default"]
+    elif "default" in out:
+        out["default"] = _without_nulls(out["default"])
     if "const" in out:
         out["enum"] = [out.pop("const")]
     _bounds(out)
@@ -48,6 +50,13 @@ def _dereferenced(node: dict[str, Any], defs: dict[str, Any], path: str, depth: 
             rest = {key: value for key, value in node.items() if key != "anyOf"}
             return _dereferenced({**arms[0], **rest}, defs, path, depth + 1)
     return dict(node)
+
+
+def _without_nulls(value: Any) -> Any:
+    """An absent member is left out: null is no value of a structural type."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _bounds(out: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""The operator: objects in, Jobs out; kopf only at the edge."""

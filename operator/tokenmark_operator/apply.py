@@ -1,0 +1,93 @@
+"""Carries a decision out: status, then the rest. Thin, and safe to repeat at any point."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+from .facts import Decision, KubeEvent
+from .kube import BY_KIND, EVENTS, JOBS, ApiError, Kube, Resource
+from .plan import names
+
+
+class NameConflict(Exception):
+    """A child's name is taken by an object of somebody else."""
+
+
+async def apply(kube: Kube, resource: Resource, cr: dict[str, Any], decision: Decision, *, job_ttl_s: int) -> bool:
+    """Returns True when the status changed. Raises NameConflict, ApiError, ClusterUnavailable."""
+    namespace, name = cr["metadata"]["namespace"], cr["metadata"]["name"]
+    if decision.delete_self:
+        await kube.delete(resource, namespace, name)
+        return False
+    for manifest in decision.create_first:
+        await create_once(kube, namespace, manifest, cr["metadata"]["uid"])
+    changed = await write_status(kube, resource, cr, decision.status)
+    for job in decision.delete_jobs:
+        await kube.delete(JOBS, namespace, job)
+    for manifest in decision.create:
+        await create_once(kube, namespace, manifest, cr["metadata"]["uid"])
+    for job in decision.ttl_jobs:
+        await _set_ttl(kube, namespace, job, job_ttl_s)
+    for event in decision.events:
+        await emit(kube, cr, event)
+    return changed
+
+
+async def create_once(kube: Kube, namespace: str, manifest: dict[str, Any], uid: str) -> None:
+    """Creates, or finds that this very object made it before. Never adopts what belongs to somebody else."""
+    resource = BY_KIND[manifest["kind"]]
+    try:
+        await kube.create(resource, namespace, manifest)
+    except ApiError as exc:
+        if exc.status != 409:
+            raise
+        name = manifest["metadata"]["name"]
+        found = await kube.get(resource, namespace, name)
+        if found is None or (found["metadata"].get("labels") or {}).get(names.UID_LABEL) != uid:
+            raise NameConflict(f"{manifest['kind']} {name} exists and belongs to somebody else; remove it or rename") from exc
+
+
+async def write_status(kube: Kube, resource: Resource, cr: dict[str, Any], status: dict[str, Any]) -> bool:
+    """Patches what differs; nothing differs, nothing is sent. A lost race raises ApiError 409."""
+    old = cr.get("status") or {}
+    patch = {key: value for key, value in status.items() if old.get(key) != value}
+    patch.update({key: None for key in old if key not in status})
+    if not patch:
+        return False
+    body = {"metadata": {"resourceVersion": cr["metadata"]["resourceVersion"]}, "status": patch}
+    await kube.patch(resource, cr["metadata"]["namespace"], cr["metadata"]["name"], body, sub="status")
+    return True
+
+
+async def _set_ttl(kube: Kube, namespace: str, job: str, seconds: int) -> None:
+    try:
+        await kube.patch(JOBS, namespace, job, {"spec": {"ttlSecondsAfterFinished": seconds}})
+    except ApiError as exc:
+        if exc.status != 404:
+            raise
+
+
+async def emit(kube: Kube, cr: dict[str, Any], event: KubeEvent) -> None:
+    """A Kubernetes Event; the same one again has the same name, so a repeated step does not repeat it."""
+    meta = cr["metadata"]
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    digest = hashlib.sha256(f"{event.reason}/{event.message}".encode()).hexdigest()[:12]
+    body = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{meta['name']}.{meta['uid'][:8]}.{digest}", "namespace": meta["namespace"]},
+        "involvedObject": {
+            "apiVersion": cr["apiVersion"], "kind": cr["kind"], "name": meta["name"], "namespace": meta["namespace"],
+            "uid": meta["uid"], "resourceVersion": meta.get("resourceVersion"),
+        },
+        "type": event.type, "reason": event.reason, "message": event.message[:1024],
+        "firstTimestamp": now, "lastTimestamp": now, "count": 1,
+        "source": {"component": "tokenmark-operator"}, "reportingComponent": "tokenmark-operator",
+    }  # fmt: skip
+    try:
+        await kube.create(EVENTS, meta["namespace"], body)
+    except ApiError as exc:
+        if exc.status not in (403, 404, 409):  # not allowed, namespace ending, said before
+            raise

@@ -1,0 +1,180 @@
+"""The only door to the Kubernetes API: plain dicts in and out, content type explicit, status of every answer checked.
+
+Built on the official client's asyncio half for configuration, TLS and tokens; its typed models are not used (they cost
+memory and refuse enums they do not know), and log bytes are decoded here, because its own decoding raises on noise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import client, config
+
+Object = dict[str, Any]
+MERGE = "application/merge-patch+json"
+TIMEOUT_S = 30
+
+
+class ClusterUnavailable(Exception):
+    """The API server cannot be reached, or answers with 5xx or 429: try again."""
+
+
+class ApiError(Exception):
+    """An answer that retrying does not change. `status` is the HTTP code, `reason` Kubernetes' own word for it."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.reason, self.message = status, reason, message
+
+
+@dataclass(frozen=True)
+class Resource:
+    """Where objects of a kind live."""
+
+    api_version: str
+    plural: str
+
+    def path(self, namespace: str | None = None, name: str | None = None, sub: str | None = None) -> str:
+        """The URL path of a collection or an object."""
+        base = f"/api/{self.api_version}" if "/" not in self.api_version else f"/apis/{self.api_version}"
+        parts = [base, *(("namespaces", namespace) if namespace else ()), self.plural, name, sub]
+        return "/".join(part for part in parts if part)
+
+
+RUNS = Resource("tokenmark.dev/v1alpha1", "benchmarkruns")
+PROBES = Resource("tokenmark.dev/v1alpha1", "netprobes")
+JOBS = Resource("batch/v1", "jobs")
+PODS = Resource("v1", "pods")
+CONFIG_MAPS = Resource("v1", "configmaps")
+SERVICES = Resource("v1", "services")
+NODES = Resource("v1", "nodes")
+EVENTS = Resource("v1", "events")
+BY_KIND = {"Job": JOBS, "ConfigMap": CONFIG_MAPS}
+
+
+class Kube:
+    """One connection pool. Methods raise ApiError and ClusterUnavailable, nothing else."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self._api: client.ApiClient | None = None
+
+    async def open(self) -> None:
+        """In-cluster configuration where there is one, else the kubeconfig."""
+        try:
+            config.load_incluster_config()
+        except config.ConfigException:
+            await config.load_kube_config()
+        self._api = client.ApiClient()
+
+    async def close(self) -> None:
+        if self._api is not None:
+            await self._api.close()
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        """None when it does not exist."""
+        try:
+            return await self._json("GET", resource.path(namespace, name))
+        except ApiError as exc:
+            if exc.status == 404:
+                return None
+            raise
+
+    async def list(self, resource: Resource, namespace: str | None, selector: str = "") -> list[Object]:
+        """A quorum read: what the server knows now, not what a cache remembers."""
+        answer = await self._json("GET", resource.path(namespace), {"labelSelector": selector} if selector else {})
+        return list(answer.get("items", []))
+
+    async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
+        return await self._json("POST", resource.path(namespace), body=body)
+
+    async def patch(self, resource: Resource, namespace: str, name: str, body: Object, sub: str | None = None) -> Object:
+        """A merge patch; with `metadata.resourceVersion` in the body it fails on a lost race."""
+        return await self._json("PATCH", resource.path(namespace, name, sub), body=body, content_type=MERGE)
+
+    async def delete(self, resource: Resource, namespace: str, name: str) -> None:
+        """Children follow in the background. What is gone already is fine."""
+        try:
+            await self._json("DELETE", resource.path(namespace, name), {"propagationPolicy": "Background"})
+        except ApiError as exc:
+            if exc.status != 404:
+                raise
+
+    async def follow_log(self, namespace: str, pod: str, container: str) -> AsyncIterator[str]:
+        """Lines of a container's log from its start, until the container ends. Undecodable bytes are replaced."""
+        query = {"container": container, "follow": "true"}
+        response = await self._send("GET", PODS.path(namespace, pod, "log"), query, timeout=aiohttp.ClientTimeout(total=None, sock_connect=10))
+        try:
+            await self._check(response)
+            rest = b""
+            async for part in response.content.iter_any():
+                *lines, rest = (rest + part).split(b"\n")
+                for line in lines:
+                    yield line.decode("utf-8", "replace")
+                if len(rest) > 2**20:
+                    rest = b""
+            if rest:
+                yield rest.decode("utf-8", "replace")
+        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+            raise ClusterUnavailable(f"the log of {namespace}/{pod} broke off: {exc}") from exc
+        finally:
+            response.close()
+
+    # --- one request ------------------------------------------------------------------------------------------------
+
+    async def _json(
+        self, method: str, path: str, query: dict[str, str] | None = None, *, body: Object | None = None,
+        content_type: str = "application/json",
+    ) -> Object:  # fmt: skip
+        response = await self._send(method, path, query or {}, body, content_type)
+        try:
+            text = await self._check(response)
+        finally:
+            response.close()
+        try:
+            answer = json.loads(text)
+        except ValueError as exc:
+            raise ClusterUnavailable(f"{method} {path}: the answer is not JSON") from exc
+        return answer if isinstance(answer, dict) else {}
+
+    async def _send(
+        self, method: str, path: str, query: dict[str, str], body: Object | None = None,
+        content_type: str = "application/json", timeout: aiohttp.ClientTimeout | float = TIMEOUT_S,
+    ) -> aiohttp.ClientResponse:  # fmt: skip
+        assert self._api is not None, "open() comes first"
+        headers = {"Content-Type": content_type, "Accept": "application/json, */*"}
+        _, url, headers, body, _ = await self._api.param_serialize(
+            method, path, query_params=list(query.items()), header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        try:
+            answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
+        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+            self.requests[method, "unreachable"] += 1
+            raise ClusterUnavailable(f"{method} {path}: {exc or type(exc).__name__}") from exc
+        response: aiohttp.ClientResponse = answer.response
+        self.requests[method, str(response.status)] += 1
+        return response
+
+    @staticmethod
+    async def _check(response: aiohttp.ClientResponse) -> str:
+        if response.status < 300 and response.url.path.endswith("/log"):
+            return ""
+        try:
+            text = (await response.read()).decode("utf-8", "replace")
+        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+            raise ClusterUnavailable(str(exc)) from exc
+        if response.status < 300:
+            return text
+        try:
+            status = json.loads(text)
+        except ValueError:
+            status = {}
+        message, reason = status.get("message") or text[:300], status.get("reason") or ""
+        if response.status == 429 or response.status >= 500:
+            raise ClusterUnavailable(f"HTTP {response.status}: {message}")
+        raise ApiError(response.status, reason, message)

@@ -1,0 +1,1 @@
+"""Facts -> what they mean. Pure: Jobs, Pods, logs in; states and conditions out."""

@@ -1,0 +1,184 @@
+"""One attempt: Job, Pod and captured log -> what state it is in, and why (pure).
+
+A Job's word is not enough: a pod that was evicted or deleted can make a Complete Job. What counts is the verified
+result frame and how the pod ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from tokenmark_schemas.result import TerminationSummary
+
+from .conditions import parse_time
+
+State = Literal["Pending", "Running", "Finished", "Failed", "Disrupted"]
+NODE_LOST_AFTER_S = 15
+FAILURE_TARGET_S = 60
+
+
+@dataclass
+class AttemptView:
+    """`Finished`: the runner ended by itself, whatever its exit code. `Failed`: it will not give a result any more."""
+
+    state: State
+    reason: str
+    message: str
+    node: str | None = None
+    pod_uid: str | None = None
+    exit_code: int | None = None
+    summary: TerminationSummary | None = None
+    blocks: dict[str, bytes] = field(default_factory=dict)
+
+
+def view_attempt(
+    job: dict[str, Any], pod: dict[str, Any] | None, blocks: dict[str, bytes], progress: dict[str, Any] | None, now: datetime
+) -> AttemptView:
+    """`pod` is the newest one seen, even if it is gone by now."""
+    facts: dict[str, Any] = {"blocks": blocks}
+    if pod is not None:
+        facts.update(node=pod["spec"].get("nodeName"), pod_uid=pod["metadata"]["uid"])
+    ended = job_condition(job, "Failed") or job_condition(job, "Complete")
+    lost = _node_lost(job, pod, now)
+    if lost:
+        return AttemptView("Disrupted", "NodeLost", lost, **facts)
+    if pod is None or (pod.get("gone") and not _terminated(pod)):
+        return _without_pod(job, pod, facts)
+    terminated = _terminated(pod)
+    if terminated is None:
+        if ended and (ended.get("reason") == "DeadlineExceeded"):
+            return AttemptView("Failed", "DeadlineExceeded", ended.get("message", ""), **facts)
+        state, reason, message = _alive(pod, progress)
+        return AttemptView(state, reason, message, **facts)
+    summary = _summary(terminated.get("message", ""))
+    facts.update(exit_code=terminated.get("exitCode"), summary=summary)
+    disruption = _disruption(job, pod)
+    if disruption:
+        return AttemptView("Disrupted", *disruption, **facts)
+    return _ended(job, terminated, summary, facts)
+
+
+def job_condition(job: dict[str, Any], kind: str) -> dict[str, Any] | None:
+    """A condition of a Job that is True."""
+    found = (c for c in job.get("status", {}).get("conditions", []) if c["type"] == kind and c["status"] == "True")
+    return next(found, None)
+
+
+def pod_is_gone(pod: dict[str, Any] | None) -> bool:
+    """True when no container of it can be running any more."""
+    return pod is None or bool(pod.get("gone")) or pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _terminated(pod: dict[str, Any]) -> dict[str, Any] | None:
+    for status in pod.get("status", {}).get("containerStatuses", []):
+        state: dict[str, Any] | None = status.get("state", {}).get("terminated")
+        if state:
+            return state
+    if pod.get("status", {}).get("phase") in ("Failed", "Succeeded"):
+        return {"exitCode": None, "reason": pod["status"].get("reason", ""), "message": ""}
+    return None
+
+
+def _node_lost(job: dict[str, Any], pod: dict[str, Any] | None, now: datetime) -> str | None:
+    """The kubelet does not answer: the pod was told to end and nothing happened."""
+    if pod is None or pod_is_gone(pod) or _terminated(pod):
+        return None
+    node = pod["spec"].get("nodeName", "?")
+    deleted = parse_time(pod["metadata"].get("deletionTimestamp"))
+    if deleted and now > deleted + timedelta(seconds=NODE_LOST_AFTER_S):
+        return f"node {node} does not answer: pod {pod['metadata']['name']} was told to end and still has not"
+    target = job_condition(job, "FailureTarget")
+    since = parse_time(target["lastTransitionTime"]) if target else None
+    if since and now > since + timedelta(seconds=FAILURE_TARGET_S):
+        return f"node {node} does not answer: the Job failed and pod {pod['metadata']['name']} still has not ended"
+    return None
+
+
+def _disruption(job: dict[str, Any], pod: dict[str, Any] | None) -> tuple[str, str] | None:
+    """Evicted, preempted, drained or deleted: what took the pod away, told apart."""
+    status = pod.get("status", {}) if pod else {}
+    if status.get("reason") == "Evicted":
+        return "Evicted", f"evicted by the kubelet: {status.get('message', '').strip()}"
+    for condition in status.get("conditions", []):
+        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
+            return "Evicted", f"{condition.get('reason', 'disrupted')}: {condition.get('message', '').strip()}"
+    failed = job_condition(job, "Failed") or job_condition(job, "FailureTarget")
+    if failed and failed.get("reason") == "PodFailurePolicy":
+        return "Evicted", f"the pod was disrupted: {failed.get('message', '')}"
+    if failed and failed.get("reason") == "DeadlineExceeded":
+        return None
+    if pod and (pod["metadata"].get("deletionTimestamp") or pod.get("gone")) and not _finished_by_itself(pod):
+        return "PodDeleted", "the runner pod was deleted by somebody before it had finished"
+    return None
+
+
+def _finished_by_itself(pod: dict[str, Any]) -> bool:
+    terminated = _terminated(pod)
+    return terminated is not None and terminated.get("exitCode") in (0, 2, 3, 4, 5)
+
+
+def _without_pod(job: dict[str, Any], pod: dict[str, Any] | None, facts: dict[str, Any]) -> AttemptView:
+    disruption = _disruption(job, pod)
+    if disruption:
+        return AttemptView("Disrupted", *disruption, **facts)
+    failed = job_condition(job, "Failed")
+    if failed and failed.get("reason") == "DeadlineExceeded":
+        return AttemptView("Failed", "DeadlineExceeded", failed.get("message", ""), **facts)
+    if failed:
+        return AttemptView("Disrupted", "PodDeleted", f"the runner pod is gone: {failed.get('message', '')}", **facts)
+    if job_condition(job, "Complete"):
+        return AttemptView("Finished", "Collecting", "the runner pod ended and is gone", **facts)
+    return AttemptView("Pending", "Pending", "waiting for the Job controller to make the pod", **facts)
+
+
+def _alive(pod: dict[str, Any], progress: dict[str, Any] | None) -> tuple[State, str, str]:
+    for status in pod.get("status", {}).get("containerStatuses", []):
+        waiting = status.get("state", {}).get("waiting")
+        if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return "Pending", "Pending", f"{waiting['reason']}: {waiting.get('message', '')}".strip(": ")
+        if status.get("state", {}).get("running"):
+            return "Running", *_doing(progress)
+    for condition in pod.get("status", {}).get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return "Pending", "Pending", f"{condition.get('reason')}: {condition.get('message', '')}"
+    return "Pending", "Pending", "the runner pod is starting"
+
+
+def _doing(progress: dict[str, Any] | None) -> tuple[str, str]:
+    """Progress frame -> reason and message."""
+    if not progress or progress.get("phase") == "starting":
+        return "Running", "the runner has started"
+    if progress["phase"] == "warmup":
+        return "WarmingUp", "warming up"
+    return "Running", f"stage {progress.get('stage')}, repetition {progress.get('repetition')} of {progress.get('repetitions')}"
+
+
+def _ended(
+    job: dict[str, Any], terminated: dict[str, Any], summary: TerminationSummary | None, facts: dict[str, Any]
+) -> AttemptView:
+    code = terminated.get("exitCode")
+    failed = job_condition(job, "Failed") or job_condition(job, "FailureTarget")
+    if failed and failed.get("reason") == "DeadlineExceeded":
+        return AttemptView("Failed", "DeadlineExceeded", failed.get("message", ""), **facts)
+    if terminated.get("reason") == "OOMKilled":
+        return AttemptView("Failed", "RunnerError", "the runner was OOMKilled; raise spec.execution.resources.limits.memory", **facts)
+    said = summary.message if summary else ""
+    if code in (0, 3, 4):
+        return AttemptView("Finished", "Collecting", "the runner has ended; collecting results", **facts)
+    if code == 5 and summary and summary.outcome == "interrupted":
+        return AttemptView("Failed", "DeadlineExceeded", said or "the runner's own deadline has passed", **facts)
+    reason = {2: "InvalidInput", 5: "TargetFailed"}.get(code or -1, "RunnerError")
+    tail = said or terminated.get("message", "").strip()[-300:]
+    return AttemptView("Failed", reason, tail or f"the runner ended with exit code {code}", **facts)
+
+
+def _summary(text: str) -> TerminationSummary | None:
+    """Strictly parsed: a text that is not ours is not taken for a result."""
+    try:
+        return TerminationSummary.model_validate_json(text)
+    except ValidationError:
+        return None

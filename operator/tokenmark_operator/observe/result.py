@@ -1,0 +1,168 @@
+"""Verified result bytes -> status summary, outcome and the ConfigMap that keeps them (pure)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from tokenmark_schemas.benchmarkrun import BenchmarkRun, ObjectiveOutcome, Quantiles, StageSummary
+from tokenmark_schemas.kube import Artifact
+from tokenmark_schemas.result import RunResult, Stat, StageResult
+
+from ..plan import names
+
+CONFIG_MAP_BYTES = 1_000_000
+MAX_RESULT_BYTES = 64 * 2**20
+
+
+def read_result(payload: bytes, uid: str) -> RunResult | None:
+    """gzip JSON -> result of that very run; None when it is not."""
+    try:
+        text = zlib.decompressobj(wbits=31).decompress(payload, MAX_RESULT_BYTES)
+        result = RunResult.model_validate_json(text)
+    except (zlib.error, ValidationError):
+        return None
+    return result if result.run.uid == uid else None
+
+
+def best_block(blocks: dict[str, bytes], uid: str) -> tuple[RunResult, bytes] | None:
+    """The final result, else the newest partial one."""
+    partials = sorted((n for n in blocks if n.startswith("partial-")), key=lambda n: int(n[8:]) if n[8:].isdigit() else -1)
+    for name in ["result", *reversed(partials)]:
+        if name in blocks and (result := read_result(blocks[name], uid)) is not None:
+            return result, blocks[name]
+    return None
+
+
+def summarise(result: RunResult) -> list[StageSummary]:
+    return [_stage(stage) for stage in result.stages]
+
+
+def _stage(stage: StageResult) -> StageSummary:
+    def micro(metric: str) -> Quantiles:
+        stat: Stat = stage.metrics[metric]
+        found = {q: getattr(stat, q) for q in ("p50", "p90", "p95", "p99")}
+        return Quantiles(**{q: None if v is None else round(v * 1e6) for q, v in found.items()})
+
+    def milli(value: float | None) -> int | None:
+        return None if value is None else round(value * 1000)
+
+    return StageSummary(
+        stage=stage.name,
+        requests=stage.requests.sent,
+        failed=stage.requests.failed,
+        output_tokens=stage.tokens.output,
+        ttft_microseconds=micro("ttft"),
+        ttft_scheduled_microseconds=micro("ttft_scheduled"),
+        tpot_microseconds=micro("tpot"),
+        itl_microseconds=micro("itl"),
+        e2e_microseconds=micro("e2e"),
+        output_tokens_per_second_milli=milli(stage.throughput.output_tokens_per_s),
+        requests_per_second_milli=milli(stage.throughput.requests_per_s),
+        goodput_per_mille=milli(stage.goodput),
+    )
+
+
+def objective_outcomes(result: RunResult) -> list[ObjectiveOutcome]:
+    words = {"true": "True", "false": "False", "unknown": "Unknown"}
+    return [
+        ObjectiveOutcome(metric=o.metric, statistic=o.statistic, stage=o.stage, met=words[o.met])  # type: ignore[arg-type]
+        for o in result.objectives
+    ]
+
+
+def objectives_condition(result: RunResult) -> tuple[str, str, str]:
+    """(status, reason, message) of ObjectivesMet."""
+    missed = [o for o in result.objectives if o.met == "false"]
+    unknown = [o for o in result.objectives if o.met == "unknown"]
+    if not result.objectives:
+        return "Unknown", "NoObjectives", "the run sets no objectives"
+    if missed:
+        texts = [f"{o.metric} {o.statistic} at {o.stage} is {o.value:.6g} {o.unit}, limit {o.limit:g}" for o in missed]
+        return "False", "ObjectiveViolated", "; ".join(texts)
+    if unknown:
+        return "Unknown", "TooFewSamples", "; ".join(f"{o.metric} {o.statistic} at {o.stage}: {o.reason}" for o in unknown)
+    return "True", "AllMet", f"all {len(result.objectives)} objectives are met"
+
+
+def valid_condition(result: RunResult) -> tuple[str, str, str]:
+    """(status, reason, message) of Valid: degraded is still True, and says why."""
+    verdict = result.verdict
+    if not verdict.reasons:
+        return "True", "Valid", "the client's own error stayed within its limits"
+    reason = "".join(word.capitalize() for word in verdict.reasons[0].code.split("_"))
+    message = "; ".join(r.message for r in verdict.reasons)
+    return ("False" if verdict.state == "invalid" else "True"), reason, f"{verdict.state}: {message}"
+
+
+def fails_objectives(result: RunResult) -> bool:
+    return any(o.met == "false" and o.on_violation == "Fail" for o in result.objectives)
+
+
+@dataclass
+class Stored:
+    """A result ConfigMap to be made, and what is said about it."""
+
+    manifest: dict[str, Any]
+    artifacts: list[Artifact]
+    reason: str
+    message: str
+
+
+def plan_result(run: BenchmarkRun, result: RunResult, payload: bytes, requests: bytes | None, dropped: str | None) -> Stored:
+    """The immutable ConfigMap; request detail goes in only while it fits."""
+    meta = run.metadata
+    retain = run.spec.results.retention == "Retain"
+    name = names.result_name(meta.name, meta.uid, retain=retain)
+    binary, reason, message = {"result.json.gz": payload}, "Stored", f"results are in ConfigMap {name}"
+    wants_detail = run.spec.results.detail != "Summary"
+    if requests is not None and len(payload) + len(requests) <= CONFIG_MAP_BYTES:
+        binary["requests.jsonl.gz"] = requests
+    elif wants_detail:
+        size = f"{len(requests)} bytes of " if requests is not None else ""
+        why = dropped or f"{size}request detail do not fit into a ConfigMap"
+        reason, message = "DetailDropped", f"the summary is in ConfigMap {name}; {why}"
+    manifest: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name,
+            "labels": names.labels("BenchmarkRun", meta, **{names.ROLE_LABEL: "result"}),
+            **({} if retain else {"ownerReferences": [names.owner("BenchmarkRun", meta)]}),
+        },
+        "immutable": True,
+        "data": {"summary.json": json.dumps(_digest(result), indent=1)},
+        "binaryData": {key: base64.b64encode(value).decode() for key, value in binary.items()},
+    }
+    artifacts = [
+        Artifact(name=key.split(".")[0], kind="ConfigMap", ref=name, key=key, sha256=hashlib.sha256(value).hexdigest(), size_bytes=len(value))
+        for key, value in binary.items()
+    ]
+    return Stored(manifest, artifacts, reason, message)
+
+
+def _digest(result: RunResult) -> dict[str, Any]:
+    """What a person reads with `kubectl get cm -o yaml`."""
+    return {
+        "run": result.run.name,
+        "verdict": result.verdict.state,
+        "reasons": [reason.message for reason in result.verdict.reasons],
+        "stages": [stage.model_dump(exclude_none=True) for stage in summarise(result)],
+    }
+
+
+def stored_result(config_map: dict[str, Any], uid: str) -> tuple[RunResult, bytes] | None:
+    """The result of a ConfigMap that an earlier life of the operator stored."""
+    encoded = (config_map.get("binaryData") or {}).get("result.json.gz")
+    if encoded is None or config_map["metadata"].get("labels", {}).get(names.UID_LABEL) != uid:
+        return None
+    payload = base64.b64decode(encoded)
+    result = read_result(payload, uid)
+    return (result, payload) if result else None
+

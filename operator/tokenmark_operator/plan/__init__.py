@@ -1,0 +1,1 @@
+"""Spec -> manifests. Pure: same spec, same bytes; "now" is a parameter."""

@@ -1,0 +1,89 @@
+"""BenchmarkRun -> ConfigMap and Job of one attempt (pure)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from tokenmark_schemas.benchmarkrun import BenchmarkRun
+from tokenmark_schemas.run import RunConfig, RunIdentity, resolve, service_url
+from tokenmark_schemas.workload import Workload
+
+from ..settings import Settings
+from . import names
+from .pod import CONFIG_PATH, job, pod_template
+
+TOKEN_ENV = "TOKENMARK_API_TOKEN"  # noqa: S105 - the name of a variable
+DATASET_PATH = "/etc/tokenmark-dataset"
+JOB_MARGIN_S = 90
+
+
+def plan_config(
+    run: BenchmarkRun, attempt: int, settings: Settings, *, workload: Workload | None, dataset: str | None,
+    detected: dict[str, str],
+) -> RunConfig:  # fmt: skip
+    """What the runner is told. Raises ValueError where the spec leaves the load open."""
+    target = run.spec.target
+    config_map = run.spec.workload.dataset.config_map if run.spec.workload else workload.dataset.config_map if workload else None
+    return resolve(
+        run.spec,
+        RunIdentity(name=run.metadata.name, namespace=run.metadata.namespace, uid=run.metadata.uid, attempt=attempt),
+        url=service_url(run.spec, run.metadata.namespace),
+        workload=workload,
+        dataset_sha256=hashlib.sha256(dataset.encode()).hexdigest() if dataset is not None else None,
+        dataset_file=f"{DATASET_PATH}/{config_map.key}" if config_map else None,
+        token_env=TOKEN_ENV if target.auth_secret_ref else None,
+        vantage="in_cluster",
+        detected=detected,
+        images={"runner": run.spec.execution.image or settings.runner_image},
+    )
+
+
+def plan_attempt(run: BenchmarkRun, config: RunConfig, settings: Settings) -> list[dict[str, Any]]:
+    """ConfigMap first, Job second: a Job never waits for its configuration."""
+    meta, attempt = run.metadata, config.run.attempt
+    labels = names.labels("BenchmarkRun", meta, **{names.ATTEMPT_LABEL: str(attempt), names.ROLE_LABEL: "runner"})
+    owner = names.owner("BenchmarkRun", meta)
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": names.config_name(meta.name, attempt), "labels": labels, "ownerReferences": [owner]},
+        "data": {"config.json": json.dumps(config.snake(), indent=1)},
+        "immutable": True,
+    }
+    execution = run.spec.execution
+    queue = {"kueue.x-k8s.io/queue-name": execution.queue_name} if execution.queue_name else {}
+    template = pod_template(
+        execution,
+        image=settings.runner_image,
+        pull_policy=settings.pull_policy,
+        args=["run", f"{CONFIG_PATH}/config.json", "--pod", "--out", "/tmp/results"],  # noqa: S108
+        labels=labels,
+        config_map=names.config_name(meta.name, attempt),
+        env=_token(run),
+        mounts=_dataset_mounts(config),
+        volumes=_dataset_volumes(run, config),
+    )
+    child = job(
+        names.job_name(meta.name, attempt), template, labels={**labels, **queue}, owner=owner,
+        deadline_s=config.deadline_s + JOB_MARGIN_S,
+    )  # fmt: skip
+    return [config_map, child]
+
+
+def _token(run: BenchmarkRun) -> list[dict[str, Any]]:
+    """Only the pod reads the Secret; it is the kubelet that hands it over."""
+    ref = run.spec.target.auth_secret_ref
+    if ref is None:
+        return []
+    return [{"name": TOKEN_ENV, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}]
+
+
+def _dataset_mounts(config: RunConfig) -> list[dict[str, Any]]:
+    return [{"name": "dataset", "mountPath": DATASET_PATH, "readOnly": True}] if config.dataset_file else []
+
+
+def _dataset_volumes(run: BenchmarkRun, config: RunConfig) -> list[dict[str, Any]]:
+    ref = config.workload.dataset.config_map
+    return [{"name": "dataset", "configMap": {"name": ref.name}}] if ref and config.dataset_file else []

@@ -1,0 +1,42 @@
+"""Names, labels and owner references of children: the only place that builds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokenmark_schemas.kube import API_VERSION, ObjectMeta
+
+MANAGED = {"app.kubernetes.io/managed-by": "tokenmark"}
+MANAGED_SELECTOR = "app.kubernetes.io/managed-by=tokenmark"
+RUN_LABEL, PROBE_LABEL = "tokenmark.dev/run", "tokenmark.dev/probe"
+UID_LABEL, ATTEMPT_LABEL, ROLE_LABEL = "tokenmark.dev/uid", "tokenmark.dev/attempt", "tokenmark.dev/role"
+OWNER_LABEL = {"BenchmarkRun": RUN_LABEL, "NetProbe": PROBE_LABEL}
+
+
+def job_name(run: str, attempt: int) -> str:
+    return f"{run}-a{attempt}"
+
+
+def config_name(run: str, attempt: int) -> str:
+    return f"{run}-a{attempt}-config"
+
+
+def result_name(name: str, uid: str, *, retain: bool) -> str:
+    """`<run>-result`; a result that outlives its run carries the run's uid, so that a rerun finds the name free."""
+    return f"{name}-{uid[:8]}-result" if retain else f"{name}-result"
+
+
+def labels(kind: str, meta: ObjectMeta, **more: str) -> dict[str, str]:
+    return {**MANAGED, OWNER_LABEL[kind]: meta.name, UID_LABEL: meta.uid, **more}
+
+
+def children_selector(uid: str) -> str:
+    """Selects every child of one object."""
+    return f"{UID_LABEL}={uid}"
+
+
+def owner(kind: str, meta: ObjectMeta) -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION, "kind": kind, "name": meta.name, "uid": meta.uid, "controller": True,
+        "blockOwnerDeletion": True,
+    }  # fmt: skip

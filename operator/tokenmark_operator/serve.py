@@ -1,0 +1,52 @@
+"""`/metrics`, `/healthz` and `/readyz`.
+
+`/healthz` fails where only a restart helps: a watch that tells nothing, a queue that does not move, a task that died.
+An API server that is down is no reason: it comes back, and so do we.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, exposition
+
+from .controller import Controller
+from .telemetry import Projection
+
+STUCK_S = 180.0
+
+
+def unhealthy(controller: Controller, tasks: list[asyncio.Task[None]]) -> str | None:
+    """Why a restart would help; None when it would not."""
+    if controller.memory.dead_watch:
+        return controller.memory.dead_watch
+    if controller.queue.oldest_s > STUCK_S:
+        return f"the oldest object has waited {controller.queue.oldest_s:.0f} s for a worker"
+    ended = [task.get_name() for task in tasks if task.done()]
+    return f"ended unexpectedly: {', '.join(ended)}" if ended else None
+
+
+def application(controller: Controller, tasks: list[asyncio.Task[None]], ready: Callable[[], bool]) -> web.Application:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(
+        Projection(
+            controller.memory, controller.queue, controller.kube, controller.counters, controller.settings.newest_runs
+        )
+    )
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=exposition.generate_latest(registry), headers={"Content-Type": exposition.CONTENT_TYPE_LATEST})
+
+    async def healthz(_request: web.Request) -> web.Response:
+        why = unhealthy(controller, tasks)
+        return web.Response(text=why or "ok", status=500 if why else 200)
+
+    async def readyz(_request: web.Request) -> web.Response:
+        is_ready = ready()
+        return web.Response(text="ok" if is_ready else "not yet", status=200 if is_ready else 503)
+
+    app = web.Application()
+    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    return app

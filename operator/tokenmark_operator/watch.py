@@ -1,0 +1,55 @@
+"""kopf at the edge: four low-level event handlers that put keys into the queue, and nothing else.
+
+`on.event` leaves no annotation and no finalizer on anything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kopf
+
+from .controller import Controller
+from .plan import names
+
+
+def build_registry(controller: Controller) -> kopf.OperatorRegistry:
+    """An explicit registry: nothing global, so that tests run side by side."""
+    registry = kopf.OperatorRegistry()
+
+    def own(kind: str) -> Any:
+        def seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+            plain = {**dict(body), "kind": kind, "apiVersion": "tokenmark.dev/v1alpha1"}
+            controller.object_changed(kind, plain, deleted=type == "DELETED", gap=type is None)
+
+        return seen
+
+    def child(kind: str) -> Any:
+        def seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+            controller.child_changed({**dict(body), "kind": kind}, deleted=type == "DELETED")
+
+        return seen
+
+    kopf.on.login(id="login", registry=registry)(_login)
+    kopf.on.event("tokenmark.dev", "v1alpha1", "benchmarkruns", id="runs", registry=registry)(own("BenchmarkRun"))
+    kopf.on.event("tokenmark.dev", "v1alpha1", "netprobes", id="probes", registry=registry)(own("NetProbe"))
+    ours: Any = {"labels": names.MANAGED, "registry": registry}
+    kopf.on.event("batch", "v1", "jobs", id="jobs", **ours)(child("Job"))
+    kopf.on.event("", "v1", "pods", id="pods", **ours)(child("Pod"))
+    return registry
+
+
+def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """The pod's service account where there is one, else the kubeconfig."""
+    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+
+def build_settings() -> kopf.OperatorSettings:
+    """Quiet, without writing anything, and with watches that are renewed before they can go stale."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.watching.connect_timeout = 10
+    return settings

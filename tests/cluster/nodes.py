@@ -1,0 +1,228 @@
+"""A node: a network namespace with its own containerd, kubelet and kube-proxy."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import network, pki, processes
+from .layout import CACHE, PKI, STATE
+from .shell import run, wait_for
+from .tools import program
+
+CGROUPS = Path("/sys/fs/cgroup")
+CONTAINERD = """version = 2
+root = "{node}/containerd"
+state = "{node}/run/containerd"
+[grpc]
+  address = "{node}/run/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "localhost/tokenmark/pause:1"
+  disable_tcp_service = true
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{node}/cni"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+"""
+
+
+def name_of(index: int) -> str:
+    return f"node{index}"
+
+
+def folder(name: str) -> Path:
+    return STATE / name
+
+
+def socket_of(name: str) -> Path:
+    return folder(name) / "run" / "containerd.sock"
+
+
+def up(index: int) -> None:
+    """Files, cgroups, then the three programs."""
+    name = name_of(index)
+    node = folder(name)
+    for part in ("cni", "kubelet", "run", "podlogs"):
+        (node / part).mkdir(parents=True, exist_ok=True)
+    (STATE / "resolv.conf").write_text(f"nameserver {pki.HOST}\n")
+    (node / "containerd.toml").write_text(CONTAINERD.format(node=node))
+    (node / "cni" / "10-tokenmark.conflist").write_text(json.dumps(_cni(index, node)))
+    (node / "kubelet.json").write_text(json.dumps(_kubelet(name, node)))
+    pki.kubeconfig(name)
+    _make_cgroups(name)
+    containerd(name)
+    kubelet(index)
+    proxy(name)
+
+
+def containerd(name: str) -> None:
+    processes.start(f"{name}-containerd", ["containerd", "-c", folder(name) / "containerd.toml"], netns=name)
+    wait_for(f"containerd of {name} answers", lambda: _ctr_answers(name), 30, f"see {STATE}/log/{name}-containerd.log")
+
+
+def _ctr_answers(name: str) -> bool:
+    return "Server" in run(["ctr", "-a", socket_of(name), "version"], check=False)
+
+
+def kubelet(index: int) -> None:
+    """Alone, because tests kill and restart it."""
+    name = name_of(index)
+    labels = {
+        "topology.kubernetes.io/region": "lab", "topology.kubernetes.io/zone": f"zone-{index}",
+        "node.kubernetes.io/instance-type": "lab.small",
+    }  # fmt: skip
+    processes.start(f"{name}-kubelet", [
+        program("kubelet"), f"--config={folder(name)}/kubelet.json", f"--kubeconfig={STATE}/{name}.kubeconfig",
+        f"--root-dir={folder(name)}/kubelet", f"--hostname-override={name}", f"--node-ip={network.node_address(index)}",
+        "--node-labels=" + ",".join(f"{k}={v}" for k, v in labels.items()), "--v=1",
+    ], netns=name)  # fmt: skip
+
+
+def proxy(name: str) -> None:
+    processes.start(f"{name}-proxy", [
+        program("kube-proxy"), f"--kubeconfig={STATE}/proxy.kubeconfig", f"--hostname-override={name}",
+        f"--cluster-cidr={network.PODS}", "--proxy-mode=iptables", "--conntrack-max-per-core=0",
+        "--healthz-bind-address=127.0.0.1:10256", "--v=1",
+    ], netns=name)  # fmt: skip
+
+
+def _cni(index: int, node: Path) -> dict[str, object]:
+    bridge = {
+        "type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": False, "hairpinMode": True,
+        "ipam": {
+            "type": "host-local", "ranges": [[{"subnet": network.pod_subnet(index)}]], "dataDir": str(node / "ipam"),
+            "routes": [{"dst": "0.0.0.0/0"}],
+        },
+    }  # fmt: skip
+    portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
+    return {"cniVersion": "0.4.0", "name": "tokenmark", "plugins": [bridge, portmap]}
+
+
+def _kubelet(name: str, node: Path) -> dict[str, object]:
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "authentication": {
+            "anonymous": {"enabled": False}, "webhook": {"enabled": True}, "x509": {"clientCAFile": f"{PKI}/ca.crt"},
+        },
+        "authorization": {"mode": "Webhook"},
+        "tlsCertFile": f"{PKI}/{name}.crt",
+        "tlsPrivateKeyFile": f"{PKI}/{name}.key",
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/tm/{name}",
+        "failCgroupV1": False,
+        "failSwapOn": False,
+        "clusterDNS": [pki.HOST],
+        "clusterDomain": "cluster.local",
+        "resolvConf": f"{STATE}/resolv.conf",
+        "containerRuntimeEndpoint": f"unix://{socket_of(name)}",
+        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        "imageGCHighThresholdPercent": 99,
+        "imageGCLowThresholdPercent": 98,
+        "nodeStatusUpdateFrequency": "4s",
+        "housekeepingInterval": "10s",
+        "oomScoreAdj": 0,
+        "podLogsDir": str(node / "podlogs"),
+    }  # fmt: skip
+
+
+def _controllers() -> list[Path]:
+    """The cgroup hierarchies: one a controller under v1, a single one under v2."""
+    if (CGROUPS / "cgroup.controllers").exists():
+        return [CGROUPS]
+    return [path for path in CGROUPS.iterdir() if path.is_dir() and not path.is_symlink()]
+
+
+def _make_cgroups(name: str) -> None:
+    for root in _controllers():
+        parts = (root / "tm", root / "tm" / name)
+        for part in parts:
+            part.mkdir(exist_ok=True)
+            for file in ("cpuset.cpus", "cpuset.mems"):
+                if root.name == "cpuset":
+                    (part / file).write_text((root / file).read_text())
+        if root == CGROUPS:
+            enabled = " ".join("+" + c for c in (root / "cgroup.controllers").read_text().split())
+            for part in (root, root / "tm"):
+                (part / "cgroup.subtree_control").write_text(enabled)
+
+
+def archives() -> Iterator[Path]:
+    """Image archives that every node should hold."""
+    yield from sorted((CACHE / "archives").glob("*.tar"))
+
+
+def load(name: str, archive: Path) -> None:
+    """Imports an image, unless the node has that very archive already."""
+    mark = folder(name) / f"loaded-{archive.stem}"
+    stamp = str(archive.stat().st_mtime_ns)
+    if mark.exists() and mark.read_text() == stamp:
+        return
+    run(["ctr", "-a", socket_of(name), "-n", "k8s.io", "images", "import", "--no-unpack", archive], timeout_s=300)
+    mark.write_text(stamp)
+
+
+def down(names: list[str]) -> None:
+    """Programs, shims, mounts, cgroups, files. Also right when all programs were killed before."""
+    processes.stop(*[f"{name}-{part}" for name in names for part in ("kubelet", "proxy")])
+    for name in names:
+        processes.kill_by_argument(str(socket_of(name)))
+    processes.stop(*[f"{name}-containerd" for name in names])
+    _kill_in_cgroups()
+    _unmount()
+    _remove_cgroups()
+
+
+def _mounts() -> list[str]:
+    lines = Path("/proc/mounts").read_text().splitlines()
+    points = [line.split()[1].replace("\\040", " ") for line in lines]
+    return sorted((p for p in points if p.startswith(f"{STATE}/")), key=len, reverse=True)
+
+
+def _unmount() -> None:
+    for point in _mounts():
+        run(["umount", "-l", point], check=False)
+
+
+def _kill_in_cgroups() -> None:
+    """Container processes whose shim is gone."""
+    for root in _controllers():
+        for file in (root / "tm").rglob("cgroup.procs") if (root / "tm").is_dir() else ():
+            for pid in file.read_text().split():
+                try:
+                    os.kill(int(pid), 9)
+                except ProcessLookupError:
+                    continue
+
+
+def _remove_cgroups() -> None:
+    for root in _controllers():
+        top = root / "tm"
+        if not top.is_dir():
+            continue
+        for path in sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: len(p.parts), reverse=True):
+            _remove(path)
+        _remove(top)
+
+
+def _remove(path: Path) -> None:
+    for _ in range(50):
+        try:
+            path.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            run(["sleep", "0.05"])
+        else:
+            return
+
+
+def leftovers() -> list[str]:
+    found = [f"mount {point}" for point in _mounts()]
+    return found + [f"cgroup {root}/tm" for root in _controllers() if (root / "tm").exists()]

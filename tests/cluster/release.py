@@ -1,0 +1,29 @@
+"""The chart, installed with Helm."""
+
+from __future__ import annotations
+
+from .layout import TREE
+from .provider import Cluster
+from .shell import run
+
+CHART = TREE / "deploy" / "helm" / "tokenmark"
+RELEASE = "tokenmark"
+NAMESPACE = "tokenmark-system"
+
+
+def install(cluster: Cluster, images: dict[str, str], *settings: str) -> None:
+    """Installs or upgrades; waits until the operator is ready."""
+    values = [f"images.{name}={image}" for name, image in images.items()]
+    values += ["cluster.name=lab", "cluster.provider=lab", "cluster.region=local", *settings]
+    words = [word for value in values for word in ("--set", value)]
+    run([
+        cluster.helm(), "--kubeconfig", cluster.kubeconfig(), "upgrade", "--install", RELEASE, CHART,
+        "--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s", *words,
+    ])  # fmt: skip
+
+
+def uninstall(cluster: Cluster) -> None:
+    run([
+        cluster.helm(), "--kubeconfig", cluster.kubeconfig(), "uninstall", RELEASE, "--namespace", NAMESPACE,
+        "--wait", "--timeout", "120s",
+    ])  # fmt: skip

@@ -1,0 +1,3 @@
+module tokenmark.dev/cluster/pause
+
+go 1.24
