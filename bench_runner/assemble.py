@@ -13,9 +13,9 @@ from tokenmark_schemas.result import (
     Repetition,
     RepetitionMetric,
     Requests,
-    Stat,
     StageResult,
     StageThroughput,
+    Stat,
     TokenCounts,
     Window,
 )
@@ -183,7 +183,10 @@ def objective_results(stages: list[StageResult], objectives: Sequence[Objective]
 def _objective(stage: StageResult, objective: Objective) -> ObjectiveResult:
     value, unit, reason = _measured(stage, objective)
     if objective.max_milliseconds is not None:
-        limit, met = objective.max_milliseconds / 1e3, None if value is None else value <= objective.max_milliseconds / 1e3
+        limit, met = (
+            objective.max_milliseconds / 1e3,
+            None if value is None else value <= objective.max_milliseconds / 1e3,
+        )
     elif objective.max_per_mille is not None:
         limit, met = objective.max_per_mille / 1e3, None if value is None else value <= objective.max_per_mille / 1e3
     else:
@@ -207,4 +210,3 @@ def _measured(stage: StageResult, objective: Objective) -> tuple[float | None, s
     if value is not None:
         return value, found.unit, None
     return None, found.unit, f"only {found.count} samples: too few for {objective.statistic}"
-

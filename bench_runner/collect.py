@@ -142,5 +142,3 @@ def tokens_between(part: Collected, start: int, end: int) -> float:
         else:
             total += weight * sum(1 for stamp in stamps if start <= stamp <= end)
     return total
-
-

@@ -63,7 +63,9 @@ class _Stream:
                 self.visible_ns = stamp_ns
 
 
-def decode(exchange: Exchange, dialect: Dialect, *, stage: str, repetition: int, request_id: str, stream: bool) -> Sample:
+def decode(
+    exchange: Exchange, dialect: Dialect, *, stage: str, repetition: int, request_id: str, stream: bool
+) -> Sample:
     """One exchange -> its sample. Whatever the server sent, this returns; a bad answer is a Failure on the sample."""
     sample = Sample(
         id=request_id,
@@ -98,7 +100,11 @@ def decode(exchange: Exchange, dialect: Dialect, *, stage: str, repetition: int,
         sample.failure = Failure("protocol", f"expected JSON, got a page of HTML: {_shown(body.payload)}")
         return sample
     try:
-        events = _stream(exchange, body, dialect) if stream and b"json" not in content_type else _whole(exchange, body, dialect)
+        events = (
+            _stream(exchange, body, dialect)
+            if stream and b"json" not in content_type
+            else _whole(exchange, body, dialect)
+        )
     except (ProtocolError, TypeError, KeyError, AttributeError, IndexError) as exc:
         sample.failure = sample.failure or Failure("protocol", str(exc)[:300] or "an event of unexpected shape")
         return sample

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-
 from tokenmark_schemas.benchmarkrun import BenchmarkRun, BenchmarkRunSpec
 from tokenmark_schemas.documents import read_models, read_workload
 from tokenmark_schemas.errors import InvalidInput
@@ -16,7 +15,9 @@ from tokenmark_schemas.problems import problems_of
 from tokenmark_schemas.run import RunConfig, RunIdentity, resolve
 from tokenmark_schemas.workload import Workload
 
-OBJECTIVE = re.compile(r"^(?P<metric>[a-z_0-9]+):(?P<stat>p50|p90|p95|p99|mean)(?P<op><=|>=)(?P<value>\d+(?:\.\d+)?)(?P<unit>us|ms|s|%|/s)$")
+OBJECTIVE = re.compile(
+    r"^(?P<metric>[a-z_0-9]+):(?P<stat>p50|p90|p95|p99|mean)(?P<op><=|>=)(?P<value>\d+(?:\.\d+)?)(?P<unit>us|ms|s|%|/s)$"
+)
 _MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
@@ -87,7 +88,9 @@ def _rerun(config: RunConfig, flags: Flags) -> RunConfig:
     changed = {n for n, v in vars(flags).items() if v not in (None, [])} - {"target", "name", "token_env"}
     if changed:
         names = ", ".join("--" + name.replace("_", "-") for name in sorted(changed))
-        raise InvalidInput(f"a stored config.json is an exact rerun; {names} cannot change it (use the manifest instead)")
+        raise InvalidInput(
+            f"a stored config.json is an exact rerun; {names} cannot change it (use the manifest instead)"
+        )
     updates: dict[str, Any] = {}
     if flags.target:
         updates["target"] = config.target.model_copy(update={"url": flags.target.rstrip("/")})
@@ -114,17 +117,24 @@ def _override(spec: dict[str, Any], flags: Flags) -> None:
     if flags.workload:
         spec.pop("workload", None)
         spec["workloadRef"] = {"name": "file"} if _is_path(flags.workload) else {"name": flags.workload}
+    _override_load(spec, flags)
+    _override_data(spec, flags)
+    _override_environment(spec, flags)
+    _override_rest(spec, flags)
+
+
+def _override_rest(spec: dict[str, Any], flags: Flags) -> None:
     if flags.warmup_requests is not None:
-        spec["warmup"] = {"requestCount": flags.warmup_requests, "durationSeconds": 0 if flags.warmup_requests == 0 else 5}
+        spec["warmup"] = {
+            "requestCount": flags.warmup_requests,
+            "durationSeconds": 0 if flags.warmup_requests == 0 else 5,
+        }
     if flags.workers:
         spec.setdefault("execution", {})["workers"] = flags.workers
     if flags.detail:
         spec.setdefault("results", {})["detail"] = flags.detail.capitalize()
     if flags.objective:
         spec["objectives"] = [parse_objective(text) for text in flags.objective]
-    _override_load(spec, flags)
-    _override_data(spec, flags)
-    _override_environment(spec, flags)
 
 
 def _override_load(spec: dict[str, Any], flags: Flags) -> None:
@@ -195,7 +205,9 @@ def parse_objective(text: str) -> dict[str, Any]:
     """`ttft:p99<=800ms`, `output_tokens_per_s:mean>=1000/s`, `errors:mean<=1%` -> an objective of the spec."""
     match = OBJECTIVE.match(text.replace(" ", ""))
     if match is None:
-        raise InvalidInput(f"--objective {text!r}: expected METRIC:STATISTIC<=VALUE, such as ttft:p99<=800ms or errors:mean<=1%")
+        raise InvalidInput(
+            f"--objective {text!r}: expected METRIC:STATISTIC<=VALUE, such as ttft:p99<=800ms or errors:mean<=1%"
+        )
     value, unit = float(match["value"]), match["unit"]
     objective: dict[str, Any] = {"metric": match["metric"], "statistic": match["stat"], "onViolation": "Fail"}
     if unit == "%":
@@ -213,7 +225,9 @@ def _checked(spec: dict[str, Any]) -> BenchmarkRunSpec:
     try:
         return BenchmarkRunSpec.model_validate(spec)
     except ValidationError as exc:
-        raise InvalidInput("\n".join(_flagged(p.field, p.message) for p in problems_of(exc, BenchmarkRunSpec))) from None
+        raise InvalidInput(
+            "\n".join(_flagged(p.field, p.message) for p in problems_of(exc, BenchmarkRunSpec))
+        ) from None
 
 
 _FLAG_OF = {"target.model": "--model", "target": "--target", "target.engine": "--engine", "repetitions": "--repetitions",
@@ -256,4 +270,3 @@ def _url(spec: BenchmarkRunSpec, flags: Flags) -> str:
 def _default_name(spec: BenchmarkRunSpec) -> str:
     model = re.sub(r"[^a-z0-9]+", "-", spec.target.model.lower()).strip("-")[:32] or "model"
     return f"{model}-{spec.target.engine}"
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from .sample import Sample
@@ -60,7 +61,7 @@ def _itl(s: Sample) -> list[float]:
 
 def _gaps(s: Sample) -> list[float]:
     stamps = s.content_ns
-    return [(b - a) / NS for a, b in zip(stamps, stamps[1:], strict=False)]
+    return [(b - a) / NS for a, b in pairwise(stamps)]
 
 
 def _output_rate(s: Sample) -> tuple[float, ...]:

@@ -30,7 +30,7 @@ def provenance(config: RunConfig, *, engine_version: str | None, reported_model:
         fingerprint=config.fingerprint,
         seed=config.seed,
         images=config.images,
-        stamps=stamps,  # type: ignore[arg-type]
+        stamps=stamps,
     )
 
 

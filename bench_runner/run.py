@@ -133,7 +133,9 @@ class Runner:
             for stage in config.stages if self.parts[stage.name]
         ]  # fmt: skip
         stamps = "kernel" if self.kernel_stamps else "user"
-        models = sum((p.reported_models for parts in self.parts.values() for p in parts), start=Collected().reported_models)
+        models = sum(
+            (p.reported_models for parts in self.parts.values() for p in parts), start=Collected().reported_models
+        )
         return RunResult(
             run=RunFacts(
                 **config.run.model_dump(include={"name", "namespace", "uid", "attempt"}),
@@ -147,7 +149,7 @@ class Runner:
                 stages, warmup_requests=self.warmup.due, attempt=config.run.attempt, interrupted=self.stop.asked,
                 stamps=stamps,
             ),
-            phases=Phases(warmup=_phase_facts([self.warmup]), measured=_phase_facts(sum(self.parts.values(), []))),
+            phases=Phases(warmup=_phase_facts([self.warmup]), measured=_phase_facts([part for parts in self.parts.values() for part in parts])),
             stages=stages,
             objectives=objective_results(stages, config.objectives),
             provenance=provenance(
@@ -259,7 +261,7 @@ def resolve_address(host: str, port: int) -> Address:
         family, _, _, _, sockaddr = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as exc:
         raise RunFailed(f"the name {host} does not resolve: {exc.strerror or exc}; check target") from exc
-    return Address(family, sockaddr)
+    return Address(family, tuple(part for part in sockaddr if isinstance(part, str | int)))
 
 
 def _phase_facts(parts: list[Collected]) -> PhaseFacts:

@@ -116,11 +116,16 @@ class Session:
             payload = compressed(result)
             digest = hashlib.sha256(payload).hexdigest()
             write_frames("result", payload)
-        write_termination(Path(os.environ.get("TOKENMARK_TERMINATION_LOG", "/dev/termination-log")), self._summary(result, error, digest))
+        write_termination(
+            Path(os.environ.get("TOKENMARK_TERMINATION_LOG", "/dev/termination-log")),
+            self._summary(result, error, digest),
+        )
         if result is not None and (why := write_requests(self.requests_file)):
             write_progress({"phase": "detail", "dropped": why})
 
-    def _summary(self, result: RunResult | None, error: TokenmarkError | None, digest: str | None) -> TerminationSummary:
+    def _summary(
+        self, result: RunResult | None, error: TokenmarkError | None, digest: str | None
+    ) -> TerminationSummary:
         code = error.exit_code if error else self.exit_code
         interrupted = self.stop.asked
         return TerminationSummary(
@@ -142,5 +147,3 @@ def outcome_code(session: Session, result: RunResult) -> int:
     if any(o.met == "false" and o.on_violation == "Fail" for o in result.objectives):
         return 3
     return 4 if result.verdict.state == "invalid" else 0
-
-

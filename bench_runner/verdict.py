@@ -66,7 +66,7 @@ def judge(stages: list[StageResult], *, warmup_requests: int, attempt: int, inte
     order = {"invalid": 0, "degraded": 1}
     found.sort(key=lambda pair: order[pair[0]])
     state = found[0][0] if found else "valid"
-    return Verdict(state=state, reasons=[reason for _, reason in found])  # type: ignore[arg-type]
+    return Verdict(state=state, reasons=[reason for _, reason in found])
 
 
 def _stage_reasons(stage: StageResult) -> Iterator[tuple[str, Reason]]:
@@ -76,13 +76,16 @@ def _stage_reasons(stage: StageResult) -> Iterator[tuple[str, Reason]]:
             continue
         severity = "invalid" if value > rule.invalid else "degraded"
         limit = rule.invalid if severity == "invalid" else rule.degraded
-        yield severity, Reason(
-            code=rule.code,
-            stage=stage.name,
-            value=round(value, 6),
-            limit=limit,
-            message=f"stage {stage.name}: {rule.what}: {value:.4g} {rule.unit}".rstrip()
-            + f", limit {limit:g}; {rule.remedy}",
+        yield (
+            severity,
+            Reason(
+                code=rule.code,
+                stage=stage.name,
+                value=round(value, 6),
+                limit=limit,
+                message=f"stage {stage.name}: {rule.what}: {value:.4g} {rule.unit}".rstrip()
+                + f", limit {limit:g}; {rule.remedy}",
+            ),
         )
     yield from _sample_reasons(stage)
 
@@ -108,6 +111,10 @@ def _run_reasons(warmup: int, attempt: int, interrupted: bool, stamps: str) -> I
         yield "degraded", Reason(code="disrupted_attempt", value=attempt, limit=1,
                                  message=f"this is attempt {attempt}: an earlier one loaded the target and was lost")  # fmt: skip
     if stamps == "user":
-        yield "degraded", Reason(
-            code="user_stamps", message="no kernel arrival stamps on this system; read lag cannot be told from latency"
+        yield (
+            "degraded",
+            Reason(
+                code="user_stamps",
+                message="no kernel arrival stamps on this system; read lag cannot be told from latency",
+            ),
         )

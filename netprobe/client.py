@@ -56,14 +56,14 @@ def measured(config: ProbeConfig, test: ProbeTest, repetition: int) -> ProbeMeas
     try:
         if test.type == "TCPLatency":
             rtt, stamps = measure(config.server_host, LATENCY_PORT, test)
-            return ProbeMeasurement(**facts, stamps=stamps, rtt=rtt)  # type: ignore[arg-type]
+            return ProbeMeasurement(**facts, stamps=stamps, rtt=rtt)
         done = subprocess.run(
             iperf3_command(test, config.server_host, IPERF3_PORT), capture_output=True, text=True, check=False,
             timeout=test.seconds + test.omitted_seconds + 30,
         )  # fmt: skip
-        return ProbeMeasurement(**facts, throughput=parse_iperf3(done.stdout, test))  # type: ignore[arg-type]
+        return ProbeMeasurement(**facts, throughput=parse_iperf3(done.stdout, test))
     except (OSError, NoFigure, subprocess.TimeoutExpired) as exc:
-        return ProbeMeasurement(**facts, error=str(exc)[:300])  # type: ignore[arg-type]
+        return ProbeMeasurement(**facts, error=str(exc)[:300])
 
 
 def wait_for_server(host: str) -> None:

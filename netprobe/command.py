@@ -8,7 +8,14 @@ from tokenmark_schemas.netprobe import ProbeTest
 def iperf3_command(test: ProbeTest, host: str, port: int) -> list[str]:
     """The client's command line. Durations are explicit: a test is `seconds` counted plus `omitted_seconds` before."""
     words = ["iperf3", "--client", host, "--port", str(port), "--json", "--time", str(test.seconds)]
-    words += ["--omit", str(test.omitted_seconds), "--parallel", str(test.parallel_streams), "--len", str(test.block_bytes)]
+    words += [
+        "--omit",
+        str(test.omitted_seconds),
+        "--parallel",
+        str(test.parallel_streams),
+        "--len",
+        str(test.block_bytes),
+    ]
     words += ["--connect-timeout", "5000"]
     if test.protocol == "UDP":
         words += ["--udp", "--udp-counters-64bit"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 
 import typer
-
 from tokenmark_schemas.errors import InvalidInput
 
 from ..metrics import BY_ID, METRICS
@@ -19,6 +18,8 @@ def explain(metric: str | None = typer.Argument(None, help="A metric id, such as
         return
     if metric not in BY_ID:
         near = difflib.get_close_matches(metric, BY_ID, n=1)
-        raise InvalidInput(f"there is no metric {metric!r}; " + (f"did you mean {near[0]}?" if near else "see: tokenmark explain"))
+        raise InvalidInput(
+            f"there is no metric {metric!r}; " + (f"did you mean {near[0]}?" if near else "see: tokenmark explain")
+        )
     row = BY_ID[metric]
     print(f"{row.id} [{row.unit}], {row.better} is better\n\n  {row.id} = {row.formula}\n\n{row.help}")

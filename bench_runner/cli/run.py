@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
-
 from tokenmark_schemas.errors import InvalidInput
 
 from ..manifest import Flags, load
 
 
-def _option(default: object, help: str, name: str, **more: object) -> typer.models.OptionInfo:
-    return typer.Option(default, help=help, envvar=f"TOKENMARK_{name}", **more)  # type: ignore[arg-type, no-any-return]
+def _option(default: Any, help: str, name: str, **more: Any) -> Any:
+    return typer.Option(default, help=help, envvar=f"TOKENMARK_{name}", **more)
 
 
 def run(
-    manifest: Path | None = typer.Argument(None, help="A BenchmarkRun, the same file kubectl applies, or a stored config.json."),
+    manifest: Path | None = typer.Argument(
+        None, help="A BenchmarkRun, the same file kubectl applies, or a stored config.json."
+    ),
     engine: str | None = _option(None, "The dialect the server speaks.", "ENGINE"),
     target: str | None = _option(None, "http://host:port of the server, or `sim` for the bundled simulator.", "TARGET"),
     model: str | None = _option(None, "The model, as the server knows it.", "MODEL"),
@@ -28,14 +30,18 @@ def run(
     arrival: str | None = _option(None, "How open-loop arrivals are spaced: constant.", "ARRIVAL"),
     requests: int | None = _option(None, "Requests a stage.", "REQUESTS", min=1),
     duration: int | None = _option(None, "Seconds a stage.", "DURATION", min=1),
-    warmup_requests: int | None = _option(None, "Requests before the measurement; 0 for none.", "WARMUP_REQUESTS", min=0),
+    warmup_requests: int | None = _option(
+        None, "Requests before the measurement; 0 for none.", "WARMUP_REQUESTS", min=0
+    ),
     input_tokens: int | None = _option(None, "Prompt length, synthetic text.", "INPUT_TOKENS", min=1),
     max_output_tokens: int | None = _option(None, "The most tokens an answer may have.", "MAX_OUTPUT_TOKENS", min=1),
     repetitions: int | None = _option(None, "How often the whole plan is run.", "REPETITIONS", min=1),
     workers: int | None = _option(None, "Load processes.", "WORKERS", min=1),
     detail: str | None = _option(None, "summary, requests, chunks.", "DETAIL"),
     seed: int | None = _option(None, "Seed of everything random.", "SEED", min=0),
-    objective: list[str] | None = _option(None, "A limit, such as ttft:p99<=800ms; may stand several times.", "OBJECTIVE"),
+    objective: list[str] | None = _option(
+        None, "A limit, such as ttft:p99<=800ms; may stand several times.", "OBJECTIVE"
+    ),
     out: Path = _option(Path("results"), "Folder for results.", "OUT"),
     format: str = _option("table", "table or json.", "FORMAT"),
     quiet: bool = _option(False, "No progress.", "QUIET"),
@@ -60,7 +66,11 @@ def run(
         prompts=prompts, provider=provider, region=region, cluster_label=cluster_label, label=label, name=name,
         token_env=token_env,
     )  # fmt: skip
-    code = _with_simulator(manifest, flags, out, format, quiet) if target == "sim" else _execute(manifest, flags, out, format, quiet, pod)
+    code = (
+        _with_simulator(manifest, flags, out, format, quiet)
+        if target == "sim"
+        else _execute(manifest, flags, out, format, quiet, pod)
+    )
     raise typer.Exit(code)
 
 

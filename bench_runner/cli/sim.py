@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import typer
-
 from tokenmark_schemas.errors import InvalidInput
 
 from ..sim.scenario import Scenario
@@ -30,7 +29,9 @@ def sim(
     stall_share: float = typer.Option(0.0, min=0, max=1, help="Share of answers that fall silent once."),
     stall_ms: float = typer.Option(1000.0, min=0),
     stall_at: int = typer.Option(8, min=0, help="The token before which a stall happens."),
-    api_token: str | None = typer.Option(None, help="Refuse requests without this bearer token.", envvar="TOKENMARK_SIM_TOKEN"),
+    api_token: str | None = typer.Option(
+        None, help="Refuse requests without this bearer token.", envvar="TOKENMARK_SIM_TOKEN"
+    ),
     seed: int = typer.Option(1, min=0),
     truth: Path | None = typer.Option(None, help="Write what was really sent, and when, as JSON lines."),
 ) -> None:

@@ -80,9 +80,7 @@ def pack_part(seq: int, times: array[int], data: list[bytes]) -> bytes:
     raw = b"".join(data)
     size = _PART.size + 20 * len(data) + len(raw)
     sizes = array("I", map(len, data))
-    return b"".join(
-        (_HEADER.pack(PART, size), _PART.pack(seq, len(data)), times.tobytes(), sizes.tobytes(), raw)
-    )
+    return b"".join((_HEADER.pack(PART, size), _PART.pack(seq, len(data)), times.tobytes(), sizes.tobytes(), raw))
 
 
 def pack_exchange(seq: int, due: int, ready: int, sent: int, end: int, outcome: int) -> bytes:

@@ -60,8 +60,6 @@ class Connection:
         return data if len(data) >= TAIL_BYTES else self.tail + b"".join(self.data[-TAIL_BYTES:])
 
 
-
-
 class Worker:
     """Drives one phase and tells the parent everything over `link`."""
 
@@ -127,7 +125,7 @@ class Worker:
                 until = min(until, self.slots[0])
         return max(0.0, (until - now) / NS)
 
-    def _receive(self, events: list[tuple[int, int]]) -> None:
+    def _receive(self, events: list[tuple[int, int]]) -> None:  # noqa: C901 - one flat loop, on purpose
         """The hot path: everything a token costs the client happens here."""
         connections, offset, trusted = self.connections, self.clock.offset_ns, self.clock.trusted
         unpack, link_fd = stamps.unpack_timespec, self.link.fileno()
@@ -443,5 +441,3 @@ def main(phase: Phase, link: socket.socket) -> None:
         worker.run()
     except (BrokenPipeError, ConnectionResetError, TimeoutError):
         os._exit(1)
-
-

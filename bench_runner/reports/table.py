@@ -5,8 +5,7 @@ from __future__ import annotations
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
-
-from tokenmark_schemas.result import RunResult, Stat, StageResult
+from tokenmark_schemas.result import RunResult, StageResult, Stat
 
 SHOWN = (("ttft", "TTFT"), ("tpot", "TPOT"), ("e2e", "E2E"))
 MARK = {"valid": ("valid", "bold green"), "degraded": ("degraded", "bold yellow"), "invalid": ("INVALID", "bold red")}
@@ -77,9 +76,11 @@ def _objectives(result: RunResult) -> list[Text]:
         limit = seconds(o.limit) if o.unit == "s" else rate(o.limit)
         lines.append(
             Text.assemble(
-                "objective ", f"{o.metric} {o.statistic} at {o.stage}: ", (words[o.met], styles[o.met]),
+                "objective ",
+                f"{o.metric} {o.statistic} at {o.stage}: ",
+                (words[o.met], styles[o.met]),
                 f" ({value}, limit {limit})",
-            )  # fmt: skip
+            )
         )
     return lines
 

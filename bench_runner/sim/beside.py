@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from .scenario import Scenario
 from .server import Simulator
@@ -28,9 +29,14 @@ def simulator_beside(model: str) -> Iterator[str]:
 
 
 def _serve(simulator: Simulator, parent: int) -> None:
+
+    def orphaned(_number: int, _frame: FrameType | None) -> None:
+        if os.getppid() != parent:
+            simulator.stop()
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: simulator.stop())
-    signal.signal(signal.SIGALRM, lambda *_: os.getppid() == parent or simulator.stop())
+    signal.signal(signal.SIGALRM, orphaned)
     signal.setitimer(signal.ITIMER_REAL, 1, 1)
     try:
         simulator.serve()

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-
 from tokenmark_schemas.errors import InvalidInput
 
 from ..load.poll import READ, WRITE, new_poller
@@ -28,9 +27,7 @@ from .scenario import Scenario, Script, script
 mono = time.monotonic_ns
 MAX_REQUEST_BYTES = 16 * 2**20
 DONE = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
-STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nCache-Control: no-cache\r\n\r\n"
-)
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nCache-Control: no-cache\r\n\r\n"
 
 
 @dataclass(slots=True)
@@ -64,7 +61,11 @@ class Simulator:
     """Serve until `stop()`; `truth` gets one dict for each answer that ended."""
 
     def __init__(
-        self, scenario: Scenario, host: str = "127.0.0.1", port: int = 0, truth: Callable[[dict[str, Any]], None] | None = None
+        self,
+        scenario: Scenario,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        truth: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.scenario, self.truth = scenario, truth
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -246,7 +247,9 @@ class Simulator:
         if path in (b"/health", b"/"):
             self._write(client, _response(200, {"status": "ok"}))
         elif path == b"/v1/models":
-            self._write(client, _response(200, {"object": "list", "data": [{"id": self.scenario.model, "object": "model"}]}))
+            self._write(
+                client, _response(200, {"object": "list", "data": [{"id": self.scenario.model, "object": "model"}]})
+            )
         elif path != b"/v1/chat/completions":
             self._write(client, _problem(404, f"no such path: {path.decode('latin-1')}"))
         elif self.scenario.api_token and headers.get(b"authorization") != f"Bearer {self.scenario.api_token}".encode():
@@ -263,7 +266,9 @@ class Simulator:
             self._write(client, _problem(400, "the body must be JSON with model and messages"))
             return
         if model != self.scenario.model:
-            self._write(client, _problem(404, f"the model `{model}` does not exist; this server has `{self.scenario.model}`"))
+            self._write(
+                client, _problem(404, f"the model `{model}` does not exist; this server has `{self.scenario.model}`")
+            )
             return
         plan = script(self.scenario, self.pushed + self.served, max_tokens)
         if plan.status != 200:
@@ -346,4 +351,8 @@ def truth_file(path: Path) -> Callable[[dict[str, Any]], None]:
 
 def announce(simulator: Simulator, host: str) -> None:
     """Tells where it listens, on stderr."""
-    print(f"simulator listens on http://{host}:{simulator.port}, model {simulator.scenario.model}", file=sys.stderr, flush=True)
+    print(
+        f"simulator listens on http://{host}:{simulator.port}, model {simulator.scenario.model}",
+        file=sys.stderr,
+        flush=True,
+    )

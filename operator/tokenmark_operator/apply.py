@@ -46,7 +46,9 @@ async def create_once(kube: Kube, namespace: str, manifest: dict[str, Any], uid:
         name = manifest["metadata"]["name"]
         found = await kube.get(resource, namespace, name)
         if found is None or (found["metadata"].get("labels") or {}).get(names.UID_LABEL) != uid:
-            raise NameConflict(f"{manifest['kind']} {name} exists and belongs to somebody else; remove it or rename") from exc
+            raise NameConflict(
+                f"{manifest['kind']} {name} exists and belongs to somebody else; remove it or rename"
+            ) from exc
 
 
 async def write_status(kube: Kube, resource: Resource, cr: dict[str, Any], status: dict[str, Any]) -> bool:

@@ -136,7 +136,9 @@ class Controller:
         clients = {job: pod for job, pod in pods.items() if job.endswith("-client")}
         blocks, _, read = self.gatherer.logs(clients, key)
         retain = ((cr["spec"].get("results") or {}).get("retention")) == "Retain"
-        stored = await self.kube.get(CONFIG_MAPS, meta["namespace"], names.result_name(meta["name"], meta["uid"], retain=retain))
+        stored = await self.kube.get(
+            CONFIG_MAPS, meta["namespace"], names.result_name(meta["name"], meta["uid"], retain=retain)
+        )
         started = bool((cr.get("status") or {}).get("pairs"))
         nodes = None if started or not self.settings.read_nodes else await self.kube.list(NODES, None)
         others = [] if started else await list_everywhere(self.kube, self.settings, "NetProbe")
@@ -156,7 +158,9 @@ class Controller:
         conditions.finish(succeeded=False, reason="NameConflict", message=message)
         status = {**(fresh.get("status") or {}), "conditions": [c.camel() for c in conditions.list()]}
         event = KubeEvent("Warning", "NameConflict", message)
-        await apply(self.kube, resource, fresh, Decision(status=status, events=[event]), job_ttl_s=self.settings.job_ttl_s)
+        await apply(
+            self.kube, resource, fresh, Decision(status=status, events=[event]), job_ttl_s=self.settings.job_ttl_s
+        )
 
     def _forget(self, key: Key) -> None:
         known = self.memory.objects.pop(key, None)

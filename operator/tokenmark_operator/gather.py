@@ -43,7 +43,9 @@ class Gatherer:
         run = read_run(cr)
         if not finished and isinstance(run, BenchmarkRun):
             retain = run.spec.results.retention == "Retain"
-            facts["stored"] = await self._kube.get(CONFIG_MAPS, namespace, names.result_name(meta["name"], uid, retain=retain))
+            facts["stored"] = await self._kube.get(
+                CONFIG_MAPS, namespace, names.result_name(meta["name"], uid, retain=retain)
+            )
             facts["workload"], facts["dataset"] = await self._workload(run)
             if not self._is_active(cr):
                 facts.update(await self._admission(cr, run))
@@ -64,7 +66,9 @@ class Gatherer:
             if labels.get(names.UID_LABEL) == uid and pod_uid not in listed:
                 listed[pod_uid] = {**pod, "gone": True}
         out: dict[str, dict[str, Any]] = {}
-        for pod in sorted(listed.values(), key=lambda p: (not p.get("gone"), p["metadata"].get("creationTimestamp", ""))):
+        for pod in sorted(
+            listed.values(), key=lambda p: (not p.get("gone"), p["metadata"].get("creationTimestamp", ""))
+        ):
             labels = pod["metadata"].get("labels") or {}
             out[labels.get("batch.kubernetes.io/job-name") or labels.get("job-name", "")] = pod
         return out

@@ -67,14 +67,14 @@ class Kube:
     async def open(self) -> None:
         """In-cluster configuration where there is one, else the kubeconfig."""
         try:
-            config.load_incluster_config()
+            config.load_incluster_config()  # type: ignore[no-untyped-call]
         except config.ConfigException:
-            await config.load_kube_config()
+            await config.load_kube_config()  # type: ignore[no-untyped-call]
         self._api = client.ApiClient()
 
     async def close(self) -> None:
         if self._api is not None:
-            await self._api.close()
+            await self._api.close()  # type: ignore[no-untyped-call]
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """None when it does not exist."""
@@ -93,7 +93,9 @@ class Kube:
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
         return await self._json("POST", resource.path(namespace), body=body)
 
-    async def patch(self, resource: Resource, namespace: str, name: str, body: Object, sub: str | None = None) -> Object:
+    async def patch(
+        self, resource: Resource, namespace: str, name: str, body: Object, sub: str | None = None
+    ) -> Object:
         """A merge patch; with `metadata.resourceVersion` in the body it fails on a lost race."""
         return await self._json("PATCH", resource.path(namespace, name, sub), body=body, content_type=MERGE)
 
@@ -108,7 +110,9 @@ class Kube:
     async def follow_log(self, namespace: str, pod: str, container: str) -> AsyncIterator[str]:
         """Lines of a container's log from its start, until the container ends. Undecodable bytes are replaced."""
         query = {"container": container, "follow": "true"}
-        response = await self._send("GET", PODS.path(namespace, pod, "log"), query, timeout=aiohttp.ClientTimeout(total=None, sock_connect=10))
+        response = await self._send(
+            "GET", PODS.path(namespace, pod, "log"), query, limit=aiohttp.ClientTimeout(total=None, sock_connect=10)
+        )
         try:
             await self._check(response)
             rest = b""
@@ -144,15 +148,20 @@ class Kube:
 
     async def _send(
         self, method: str, path: str, query: dict[str, str], body: Object | None = None,
-        content_type: str = "application/json", timeout: aiohttp.ClientTimeout | float = TIMEOUT_S,
+        content_type: str = "application/json", limit: aiohttp.ClientTimeout | float = TIMEOUT_S,
     ) -> aiohttp.ClientResponse:  # fmt: skip
         assert self._api is not None, "open() comes first"
         headers = {"Content-Type": content_type, "Accept": "application/json, */*"}
-        _, url, headers, body, _ = await self._api.param_serialize(
-            method, path, query_params=list(query.items()), header_params=headers, body=body, auth_settings=["BearerToken"]
+        _, url, headers, payload, _ = await self._api.param_serialize(
+            method,
+            path,
+            query_params=list(query.items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
         )
         try:
-            answer = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
+            answer = await self._api.call_api(method, url, headers, payload, _request_timeout=limit)
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             self.requests[method, "unreachable"] += 1
             raise ClusterUnavailable(f"{method} {path}: {exc or type(exc).__name__}") from exc

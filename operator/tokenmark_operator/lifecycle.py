@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
-
 from tokenmark_schemas.benchmarkrun import Attempt, BenchmarkRun, Queue, RunStatus
 from tokenmark_schemas.problems import problems_of
 from tokenmark_schemas.result import RunResult
@@ -26,6 +25,7 @@ from .observe.exclusivity import Place, place_of
 from .observe.result import (
     best_block,
     fails_objectives,
+    headline,
     objective_outcomes,
     objectives_condition,
     plan_result,
@@ -138,9 +138,13 @@ class _Step:
     def _suspend(self, current: Attempt | None) -> None:
         """Ends what runs and discards it: a suspended run is not a paused measurement."""
         if current is not None and current.state in ("Creating", "Pending", "Running"):
-            self._replace(current, state="Failed", reason="Suspended", message="suspended by spec.suspend", ended_at=self._now())
+            self._replace(
+                current, state="Failed", reason="Suspended", message="suspended by spec.suspend", ended_at=self._now()
+            )
             self.decision.delete_jobs.append(current.job_name)
-            self.events.append(KubeEvent("Normal", "Suspended", f"attempt {current.number} was ended, its data discarded"))
+            self.events.append(
+                KubeEvent("Normal", "Suspended", f"attempt {current.number} was ended, its data discarded")
+            )
         self.conditions.set("Admitted", "False", "Suspended", "spec.suspend is true; set it to false to go on")
         self.conditions.set("Succeeded", "Unknown", "Suspended", "suspended")
         self.status.pop("queue", None)
@@ -157,7 +161,14 @@ class _Step:
         except ValueError as exc:
             self._refuse("InvalidSpec", str(exc))
             return
-        self.attempts.append(Attempt(number=number, job_name=names.job_name(run.metadata.name, number), state="Creating", started_at=self._now()))
+        self.attempts.append(
+            Attempt(
+                number=number,
+                job_name=names.job_name(run.metadata.name, number),
+                state="Creating",
+                started_at=self._now(),
+            )
+        )
         self.status.setdefault("startTime", self._now())
         self.status["fingerprint"], self.status["workloadHash"] = config.fingerprint, config.workload_identity.hash
         self.status["workloadName"] = config.workload_identity.name
@@ -219,7 +230,7 @@ class _Step:
         if run.spec.exclusivity.policy == "Reject":
             self._refuse("TargetBusy", f"{place.blocked_by} uses the same target and exclusivity.policy is Reject")
             return True
-        if not self.conditions["Admitted"].reason == "Queued":
+        if self.conditions["Admitted"].reason != "Queued":
             self.events.append(KubeEvent("Normal", "Queued", message))
         self.status["queue"] = Queue(position=place.position, blocked_by=place.blocked_by or "?").camel()
         self.conditions.set("Admitted", "False", "Queued", message)
@@ -268,7 +279,9 @@ class _Step:
         """Recorded but not there: never made, or deleted by somebody."""
         if current.job_uid is None:
             try:
-                self.decision.create += plan_attempt(run, self._config(run, workload, current.number), self.facts.settings)
+                self.decision.create += plan_attempt(
+                    run, self._config(run, workload, current.number), self.facts.settings
+                )
             except ValueError as exc:
                 self._refuse("InvalidSpec", str(exc))
             self.decision.requeue_s = WAIT_S
@@ -298,13 +311,17 @@ class _Step:
         self.events.append(KubeEvent("Warning", view.reason, f"attempt {current.number}: {view.message}"))
         tried = sum(attempt.reason != "Suspended" for attempt in self.attempts)
         if run.spec.execution.retry_on and tried < run.spec.execution.max_attempts:
-            self.conditions.set("Succeeded", "Unknown", "Disrupted", f"attempt {current.number}: {view.message}; trying again")
+            self.conditions.set(
+                "Succeeded", "Unknown", "Disrupted", f"attempt {current.number}: {view.message}; trying again"
+            )
             self.decision.requeue_s = 0.0
             return
         partial = best_block(view.blocks, run.metadata.uid)
         if partial is not None:
             self._keep(run, *partial, view)
-        self._finish(succeeded=False, reason=view.reason, message=f"attempt {current.number}: {view.message}; no attempts left")
+        self._finish(
+            succeeded=False, reason=view.reason, message=f"attempt {current.number}: {view.message}; no attempts left"
+        )
 
     def _load_ends_by(self, current: Attempt, pod: dict[str, Any] | None) -> str:
         """The runner stops by itself at its own deadline, counted from its start; the Job's is the outer bound."""
@@ -320,7 +337,9 @@ class _Step:
         found = best_block(view.blocks, run.metadata.uid)
         waiting = view.pod_uid is not None and view.pod_uid not in self.facts.log_read
         if waiting and (found is None or "result" not in view.blocks or self._detail_missing(run, view)):
-            self.conditions.set("Succeeded", "Unknown", "Collecting", f"attempt {current.number}: reading the runner's log")
+            self.conditions.set(
+                "Succeeded", "Unknown", "Collecting", f"attempt {current.number}: reading the runner's log"
+            )
             self.decision.requeue_s = 1.0
             return
         if found is not None:
@@ -339,7 +358,9 @@ class _Step:
         self._finish(succeeded=False, reason=view.reason, message=view.message)
 
     def _lost(self, current: Attempt, view: AttemptView) -> None:
-        said = f"; its termination message says: {view.summary.model_dump_json(exclude_none=True)}" if view.summary else ""
+        said = (
+            f"; its termination message says: {view.summary.model_dump_json(exclude_none=True)}" if view.summary else ""
+        )
         message = f"the runner ended but its result could not be read from the log{said}"
         self._replace(current, state="Failed", reason="ResultsLost", message=message[:1024], ended_at=self._now())
         self.conditions.set("ResultsStored", "False", "ResultsLost", message)
@@ -373,6 +394,7 @@ class _Step:
             self.decision.create_first.append(stored.manifest)
         self.status["artifacts"] = [artifact.camel() for artifact in stored.artifacts]
         self.status["summary"] = [stage.camel() for stage in summarise(result)]
+        self.status["headline"] = headline(result).camel()
         self.status["objectives"] = [o.camel() for o in objective_outcomes(result)]
         self.conditions.set("ResultsStored", "True", stored.reason, stored.message)
         self.conditions.set("Valid", *valid_condition(result))
@@ -381,7 +403,9 @@ class _Step:
     def _collect_again(self, run: BenchmarkRun, current: Attempt) -> None:
         """An attempt has ended and the run has not: an earlier life was cut off between the two writes."""
         if current.state == "Failed":
-            self._finish(succeeded=False, reason=current.reason or "RunnerError", message=current.message or "the attempt failed")
+            self._finish(
+                succeeded=False, reason=current.reason or "RunnerError", message=current.message or "the attempt failed"
+            )
             return
         found = stored_result(self.facts.stored or {"metadata": {}}, run.metadata.uid)
         if found is not None:
@@ -394,7 +418,9 @@ class _Step:
             message=None, ended_at=self._now(),
         )  # fmt: skip
         if not ended_well and view is not None:
-            self._finish(succeeded=False, reason=view.reason, message=f"{view.message}; what was measured before is kept")
+            self._finish(
+                succeeded=False, reason=view.reason, message=f"{view.message}; what was measured before is kept"
+            )
         elif fails_objectives(result):
             self._finish(succeeded=False, reason="ObjectiveViolated", message=objectives_condition(result)[2])
         else:

@@ -59,7 +59,9 @@ class Followers:
         for uid in list(self.captures):
             self.forget(uid)
 
-    async def _follow(self, capture: Capture, namespace: str, pod: str, container: str, key: tuple[str, str, str]) -> None:
+    async def _follow(
+        self, capture: Capture, namespace: str, pod: str, container: str, key: tuple[str, str, str]
+    ) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             for delay in (0.3, 0.3, 0.5, 0.5, 1.0, 2.0, 3.0, 5.0):
                 try:
@@ -72,7 +74,9 @@ class Followers:
             capture.passes += 1
             self._changed(key)
 
-    async def _read(self, capture: Capture, namespace: str, pod: str, container: str, key: tuple[str, str, str]) -> None:
+    async def _read(
+        self, capture: Capture, namespace: str, pod: str, container: str, key: tuple[str, str, str]
+    ) -> None:
         reader = capture.reader
         async for line in self._kube.follow_log(namespace, pod, container):
             blocks, progress = len(reader.blocks), reader.progress

@@ -11,7 +11,6 @@ import time
 
 import kopf
 from aiohttp import web
-
 from tokenmark_schemas.errors import TokenmarkError
 
 from .controller import Controller
@@ -66,7 +65,8 @@ async def operate(settings: Settings) -> None:
     controller = Controller(kube, settings, counters)
     flag = asyncio.Event()
     tasks = [
-        asyncio.create_task(controller.queue.work(controller.handle), name=f"worker-{i}") for i in range(settings.reconcilers)
+        asyncio.create_task(controller.queue.work(controller.handle), name=f"worker-{i}")
+        for i in range(settings.reconcilers)
     ]
     tasks.append(asyncio.create_task(resync_for_ever(controller, settings.resync_s), name="resync"))
     runner = web.AppRunner(

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
-
 from tokenmark_schemas.netprobe import NetProbe, NetProbeResult, PairStatus, ProbeStatus, ProbeSummary
 from tokenmark_schemas.problems import problems_of
 
@@ -84,7 +83,9 @@ class _ProbeStep:
         if needs_word := forbidden(probe.spec.execution, self.facts.settings):
             self._refuse("Forbidden", "; ".join(needs_word))
             return
-        self.conditions.set("Accepted", "True", "Accepted", f"{len(probe.spec.tests)} tests, {probe.spec.repetitions} repetitions")
+        self.conditions.set(
+            "Accepted", "True", "Accepted", f"{len(probe.spec.tests)} tests, {probe.spec.repetitions} repetitions"
+        )
         if probe.spec.suspend:
             self._suspend()
         elif self._admitted(probe):
@@ -112,7 +113,9 @@ class _ProbeStep:
             self.decision.requeue_s = 10.0
             return False
         if self.facts.nodes is None:
-            self._refuse("NodesForbidden", "the operator may not list nodes; install it with rbac.nodes=true to place a probe")
+            self._refuse(
+                "NodesForbidden", "the operator may not list nodes; install it with rbac.nodes=true to place a probe"
+            )
             return False
         self.pairs = choose_pairs(probe.spec, self.facts.nodes)
         if not self.pairs:
@@ -132,7 +135,12 @@ class _ProbeStep:
         for other in self.facts.others:
             meta = other["metadata"]
             started = bool((other.get("status") or {}).get("pairs"))
-            if meta["uid"] == me["uid"] or is_finished(other) or other["spec"].get("suspend") or meta.get("deletionTimestamp"):
+            if (
+                meta["uid"] == me["uid"]
+                or is_finished(other)
+                or other["spec"].get("suspend")
+                or meta.get("deletionTimestamp")
+            ):
                 continue
             if started or (meta["creationTimestamp"], meta["uid"]) < rank:
                 return f"{meta['namespace']}/{meta['name']}"
@@ -149,7 +157,12 @@ class _ProbeStep:
         server = self.facts.jobs.get(server_name(probe.metadata.name, pair.index))
         client = self.facts.jobs.get(client_name(probe.metadata.name, pair.index))
         self._replace(pair, state="Running")
-        self.conditions.set("Succeeded", "Unknown", "Running", f"pair {pair.index} of {len(self.pairs)}: {pair.source_node} to {pair.target_node}")
+        self.conditions.set(
+            "Succeeded",
+            "Unknown",
+            "Running",
+            f"pair {pair.index} of {len(self.pairs)}: {pair.source_node} to {pair.target_node}",
+        )
         self.decision.requeue_s = 5.0
         if client is not None:
             self._watch_client(probe, pair, client)
@@ -224,13 +237,21 @@ class _ProbeStep:
             self.conditions.set("ResultsStored", "True", "Stored", f"results are in ConfigMap {artifact.ref}")
         self.status["pairsCompleted"], self.status["pairsFailed"] = len(self.pairs) - len(failed), len(failed)
         if failed:
-            self._finish(succeeded=False, reason="PairsFailed", message=f"{len(failed)} of {len(self.pairs)} pairs failed; {failed[0].message}")
+            self._finish(
+                succeeded=False,
+                reason="PairsFailed",
+                message=f"{len(failed)} of {len(self.pairs)} pairs failed; {failed[0].message}",
+            )
         else:
             self._finish(succeeded=True, reason="Completed", message=f"{len(self.pairs)} pairs measured")
 
     def _unread(self, probe: NetProbe, pair: PairStatus) -> bool:
         pod = self.facts.pods.get(client_name(probe.metadata.name, pair.index))
-        return pod is not None and self._captured(probe, pair) is None and pod["metadata"]["uid"] not in self.facts.log_read
+        return (
+            pod is not None
+            and self._captured(probe, pair) is None
+            and pod["metadata"]["uid"] not in self.facts.log_read
+        )
 
     def _captured(self, probe: NetProbe, pair: PairStatus) -> NetProbeResult | None:
         pod = self.facts.pods.get(client_name(probe.metadata.name, pair.index))
@@ -245,7 +266,9 @@ class _ProbeStep:
         self.decision.requeue_s = 0.0
 
     def _after_the_end(self) -> None:
-        self.decision.ttl_jobs = [n for n, job in self.facts.jobs.items() if job["spec"].get("ttlSecondsAfterFinished") is None]
+        self.decision.ttl_jobs = [
+            n for n, job in self.facts.jobs.items() if job["spec"].get("ttlSecondsAfterFinished") is None
+        ]
         ttl, done = self.facts.cr["spec"].get("ttlSecondsAfterFinished"), parse_time(self.status.get("completionTime"))
         if ttl is not None and done is not None:
             left = (done + timedelta(seconds=ttl) - self.facts.now).total_seconds()

@@ -28,10 +28,9 @@ class WorkQueue(Generic[K]):
 
     def add(self, key: K, delay_s: float = 0.0) -> None:
         """Asks for a visit; an earlier one that is already planned stands."""
-        if key in self._busy:
-            if delay_s <= 0:
-                self._again.add(key)
-                return
+        if key in self._busy and delay_s <= 0:
+            self._again.add(key)
+            return
         at = self.clock() + delay_s
         if key in self._due and self._due[key] <= at:
             return

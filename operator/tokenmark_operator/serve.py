@@ -37,7 +37,9 @@ def application(controller: Controller, tasks: list[asyncio.Task[None]], ready: 
     )
 
     async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=exposition.generate_latest(registry), headers={"Content-Type": exposition.CONTENT_TYPE_LATEST})
+        return web.Response(
+            body=exposition.generate_latest(registry), headers={"Content-Type": exposition.CONTENT_TYPE_LATEST}
+        )
 
     async def healthz(_request: web.Request) -> web.Response:
         why = unhealthy(controller, tasks)

@@ -79,16 +79,24 @@ class Projection(Collector):
         total = CounterMetricFamily("tokenmark_operator_reconcile", "Reconciliations.", labels=["kind", "result"])
         for (kind, result), count in sorted(self._counters.reconciles.items()):
             total.add_metric([kind, result], count)
-        seconds = SummaryMetricFamily("tokenmark_operator_reconcile_seconds", "Time a reconciliation takes.", labels=["kind"])
+        seconds = SummaryMetricFamily(
+            "tokenmark_operator_reconcile_seconds", "Time a reconciliation takes.", labels=["kind"]
+        )
         for kind, (count, spent) in sorted(self._counters.seconds.items()):
             seconds.add_metric([kind], count_value=count, sum_value=spent)
         yield from (total, seconds)
         yield GaugeMetricFamily("tokenmark_operator_queue_depth", "Objects that wait for a worker.", self._queue.depth)
-        yield GaugeMetricFamily("tokenmark_operator_queue_oldest_seconds", "How long the oldest has waited.", self._queue.oldest_s)
-        last = GaugeMetricFamily("tokenmark_operator_last_event_timestamp_seconds", "Last watch event.", labels=["kind"])
+        yield GaugeMetricFamily(
+            "tokenmark_operator_queue_oldest_seconds", "How long the oldest has waited.", self._queue.oldest_s
+        )
+        last = GaugeMetricFamily(
+            "tokenmark_operator_last_event_timestamp_seconds", "Last watch event.", labels=["kind"]
+        )
         for kind, at in sorted(self._memory.last_event_s.items()):
             last.add_metric([kind], at)
-        requests = CounterMetricFamily("tokenmark_operator_api_requests", "Requests to the API server.", labels=["verb", "code"])
+        requests = CounterMetricFamily(
+            "tokenmark_operator_api_requests", "Requests to the API server.", labels=["verb", "code"]
+        )
         for (verb, code), count in sorted(self._kube.requests.items()):
             requests.add_metric([verb, code], count)
         build = GaugeMetricFamily("tokenmark_operator_build_info", "Always 1.", labels=["version"])
@@ -166,7 +174,10 @@ def _row(labels: dict[str, str], stage: str) -> list[str]:
 
 
 def _stage_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
-    times = {key: _gauge(f"tokenmark_run_{_snake(key)}_seconds", f"{_snake(key)} of a stage.", (*RUN, "quantile")) for key in LATENCIES}
+    times = {
+        key: _gauge(f"tokenmark_run_{_snake(key)}_seconds", f"{_snake(key)} of a stage.", (*RUN, "quantile"))
+        for key in LATENCIES
+    }
     tokens_s = _gauge("tokenmark_run_output_tokens_per_second", "Output tokens in the steady window.", RUN)
     requests_s = _gauge("tokenmark_run_requests_per_second", "Requests in the steady window.", RUN)
     goodput = _gauge("tokenmark_run_goodput_ratio", "Requests that met every objective / requests due.", RUN)

@@ -27,7 +27,7 @@ from .base import (
     list_map,
     rules,
 )
-from .kube import Environment, Exclusivity, ObjectMeta, RetryExecution, Results, Status, Timestamp, immutable
+from .kube import Environment, Exclusivity, ObjectMeta, Results, RetryExecution, Status, Timestamp, immutable
 from .workload import ConfigMapKey, Stages, Warmup, WorkloadSpec, check_stage_names
 
 EngineName = Literal[
@@ -153,10 +153,14 @@ class Objective(Contract):
             "errors": "max_per_mille", "output_tokens_per_s": "min_per_second_milli",
             "requests_per_s": "min_per_second_milli",
         }.get(self.metric, "max_milliseconds")  # fmt: skip
-        given = [n for n in ("max_milliseconds", "min_per_second_milli", "max_per_mille") if getattr(self, n) is not None]
+        given = [
+            n for n in ("max_milliseconds", "min_per_second_milli", "max_per_mille") if getattr(self, n) is not None
+        ]
         if given != [wanted]:
             camel = {"max_milliseconds": "maxMilliseconds", "min_per_second_milli": "minPerSecondMilli"}
-            raise ValueError(f"an objective on {self.metric} takes {camel.get(wanted, 'maxPerMille')} and no other limit")
+            raise ValueError(
+                f"an objective on {self.metric} takes {camel.get(wanted, 'maxPerMille')} and no other limit"
+            )
         return self
 
 
@@ -222,7 +226,9 @@ class BenchmarkRunSpec(Contract):
     cooldown_seconds: Annotated[int, Field(ge=0, le=3600)] = 0
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 1
     objectives: (
-        Annotated[list[Objective], Field(min_length=1, max_length=32, json_schema_extra=list_map("metric", "statistic"))]
+        Annotated[
+            list[Objective], Field(min_length=1, max_length=32, json_schema_extra=list_map("metric", "statistic"))
+        ]
         | None
     ) = None
     baseline_ref: BaselineRef | None = None
@@ -297,21 +303,28 @@ class Attempt(Contract):
     )
 
 
+class Headline(Contract):
+    """The last stage in words, for `kubectl get`: an integer of microseconds is for programs."""
+
+    ttft_p99: Text63 | None = Field(default=None, alias="ttftP99")
+    tpot_p99: Text63 | None = Field(default=None, alias="tpotP99")
+    output_tokens_per_second: Text63 | None = None
+
+
 class Queue(Contract):
     position: Annotated[int, Field(ge=1)]
     blocked_by: Annotated[str, Field(max_length=253)]
 
 
 class RunStatus(Status):
-    attempts: (
-        Annotated[list[Attempt], Field(max_length=16, json_schema_extra=list_map("number"))] | None
-    ) = None
+    attempts: Annotated[list[Attempt], Field(max_length=16, json_schema_extra=list_map("number"))] | None = None
     queue: Queue | None = None
     environment: StringMap | None = None
     fingerprint: Annotated[str, Field(max_length=64)] | None = None
     workload_hash: Annotated[str, Field(max_length=64)] | None = None
     workload_name: Text63 | None = None
     progress: Annotated[str, Field(max_length=256)] | None = None
+    headline: Headline | None = None
     summary: Annotated[list[StageSummary], Field(max_length=32, json_schema_extra=list_map("stage"))] | None = None
     objectives: Annotated[list[ObjectiveOutcome], Field(max_length=1024)] | None = None
 

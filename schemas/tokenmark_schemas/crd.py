@@ -46,9 +46,9 @@ KINDS = (
         (
             _column("State", f"{_STATE}.reason"),
             _column("Model", ".spec.target.model"),
-            _column("TTFT-P99(us)", ".status.summary[-1:].ttftMicroseconds.p99", "integer"),
-            _column("TPOT-P99(us)", ".status.summary[-1:].tpotMicroseconds.p99", "integer"),
-            _column("mTok/s", ".status.summary[-1:].outputTokensPerSecondMilli", "integer"),
+            _column("TTFT-P99", ".status.headline.ttftP99"),
+            _column("TPOT-P99", ".status.headline.tpotP99"),
+            _column("Tok/s", ".status.headline.outputTokensPerSecond"),
             _column("Valid", '.status.conditions[?(@.type=="Valid")].status'),
             _column("Age", ".metadata.creationTimestamp", "date"),
             _column("Provider", ".status.environment.provider", wide=True),

@@ -38,7 +38,9 @@ def read_text(path: str | os.PathLike[str]) -> str:
     """A file's text. Raises InvalidInput when it is missing, unreadable, too large or not UTF-8."""
     try:
         if Path(path).stat().st_size > MAX_DOCUMENT_BYTES:
-            raise InvalidInput(f"{path} is larger than {MAX_DOCUMENT_BYTES // 2**20} MiB; that is no Tokenmark document")
+            raise InvalidInput(
+                f"{path} is larger than {MAX_DOCUMENT_BYTES // 2**20} MiB; that is no Tokenmark document"
+            )
         return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InvalidInput(f"{path} does not exist; check the path") from None
@@ -51,7 +53,7 @@ def load_documents(text: str, source: str) -> list[tuple[Any, yaml.Node]]:
     """Every document of a YAML or JSON text with its node tree, which knows the lines."""
     try:
         nodes = [node for node in yaml.compose_all(text, Loader=_LOADER) if node is not None]
-        values = [value for value in yaml.load_all(text, Loader=_LOADER) if value is not None]  # noqa: S506 - C safe loader
+        values = [value for value in yaml.load_all(text, Loader=_LOADER) if value is not None]
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source

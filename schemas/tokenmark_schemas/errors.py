@@ -1,11 +1,11 @@
 """The error tree. Every message says what is wrong, where, and what to do; every class knows its exit code.
 
-    TokenmarkError
-    ├── InvalidInput        2    a file, flag or object that cannot be accepted
-    ├── ObjectiveMissed     3    the run is fine, its result is not
-    ├── VerdictInvalid      4    the instrument does not stand behind its numbers
-    ├── RunFailed           5    the target could not be reached, or nothing was measured
-    └── Interrupted       130    stopped by a person or by the cluster; partial results are kept
+TokenmarkError
+├── InvalidInput        2    a file, flag or object that cannot be accepted
+├── ObjectiveMissed     3    the run is fine, its result is not
+├── VerdictInvalid      4    the instrument does not stand behind its numbers
+├── RunFailed           5    the target could not be reached, or nothing was measured
+└── Interrupted       130    stopped by a person or by the cluster; partial results are kept
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ SCHEMAS: dict[str, tuple[type[BaseModel], bool]] = {
     "netprobe-result-v1": (NetProbeResult, False),
 }
 
-CRD_OPEN = '{{- if .Values.crds.enabled }}\n'
+CRD_OPEN = "{{- if .Values.crds.enabled }}\n"
 CRD_KEEP = (
     "  annotations:\n    {{- if .Values.crds.keep }}\n    helm.sh/resource-policy: keep\n    {{- end }}\n"
     "    tokenmark.dev/schema: v1alpha1\n"

@@ -192,5 +192,3 @@ def immutable(name: str, *, always: bool = False, key: str | None = None) -> dic
         path=f".{name}",
         reason="FieldValueForbidden",
     )
-
-

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from .base import Contract, Label, StringMap, Text63, Text253, cel, list_map, rules
-from .kube import Environment, Execution, Exclusivity, ObjectMeta, Results, Status, Timestamp, Toleration, immutable
+from .kube import Environment, Exclusivity, Execution, ObjectMeta, Results, Status, Timestamp, Toleration, immutable
 
 BITRATE = r"^\d{1,6}(\.\d{1,3})?[KMG]?$"
 

@@ -47,7 +47,12 @@ def apiserver() -> None:
 
 def ready() -> bool:
     """The API server says so itself."""
-    return run([program("kubectl"), "--kubeconfig", STATE / "admin.kubeconfig", "get", "--raw", "/readyz"], check=False).strip() == "ok"
+    return (
+        run(
+            [program("kubectl"), "--kubeconfig", STATE / "admin.kubeconfig", "get", "--raw", "/readyz"], check=False
+        ).strip()
+        == "ok"
+    )
 
 
 def up() -> None:

@@ -111,7 +111,9 @@ class Embedded:
 
     def _nodes_ready(self) -> bool:
         query = '{range .items[*]}{.status.conditions[?(@.type=="Ready")].status} {end}'
-        out = run([self.kubectl(), "--kubeconfig", self.kubeconfig(), "get", "nodes", "-o", f"jsonpath={query}"], check=False)
+        out = run(
+            [self.kubectl(), "--kubeconfig", self.kubeconfig(), "get", "nodes", "-o", f"jsonpath={query}"], check=False
+        )
         return out.split() == ["True"] * NODES
 
     @staticmethod

@@ -22,7 +22,15 @@ ARCHIVES = CACHE / "archives"
 BUILDAH = {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}
 PYTHON_BASE = "localhost/tokenmark/python:trixie"
 PRODUCT = ("operator", "runner", "netprobe")
-SOURCES = ("bench_runner", "netprobe", "operator", "schemas/tokenmark_schemas", "workloads", "deploy/docker", "pyproject.toml")
+SOURCES = (
+    "bench_runner",
+    "netprobe",
+    "operator",
+    "schemas/tokenmark_schemas",
+    "workloads",
+    "deploy/docker",
+    "pyproject.toml",
+)
 
 
 class Loader(Protocol):
@@ -46,7 +54,10 @@ BASES = (
 
 def buildah(*arguments: str | Path, log: Path | None = None) -> str:
     return run(
-        ["buildah", "--root", STORE / "root", "--runroot", STORE / "run", *arguments], env=BUILDAH, log=log, timeout_s=1200
+        ["buildah", "--root", STORE / "root", "--runroot", STORE / "run", *arguments],
+        env=BUILDAH,
+        log=log,
+        timeout_s=1200,
     )
 
 
@@ -120,7 +131,11 @@ def tree_digest() -> str:
     digest = hashlib.sha256()
     for source in SOURCES:
         path = TREE / source
-        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+        files = (
+            [path]
+            if path.is_file()
+            else sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+        )
         for file in files:
             digest.update(str(file.relative_to(TREE)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:12]
@@ -148,7 +163,9 @@ def build_and_load(loader: Loader) -> dict[str, str]:
 
 
 def _size_mb(image: str) -> int:
-    return round((ARCHIVES / (image.removeprefix("localhost/tokenmark/").replace(":", "-") + ".tar")).stat().st_size / 1e6)
+    return round(
+        (ARCHIVES / (image.removeprefix("localhost/tokenmark/").replace(":", "-") + ".tar")).stat().st_size / 1e6
+    )
 
 
 def _forget_old(keep: set[str]) -> None:

@@ -17,7 +17,9 @@ def make(nodes: list[tuple[str, str]]) -> None:
     PKI.mkdir(parents=True, exist_ok=True)
     if not (PKI / "ca.crt").exists():
         _openssl("genrsa", "-out", "ca.key", "2048")
-        _openssl("req", "-x509", "-new", "-key", "ca.key", "-subj", "/CN=tokenmark-ca", "-days", "365", "-out", "ca.crt")
+        _openssl(
+            "req", "-x509", "-new", "-key", "ca.key", "-subj", "/CN=tokenmark-ca", "-days", "365", "-out", "ca.crt"
+        )
         _openssl("genrsa", "-out", "sa.key", "2048")
         _openssl("rsa", "-in", "sa.key", "-pubout", "-out", "sa.pub")
     names = "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:localhost"
@@ -41,10 +43,16 @@ def kubeconfig(user: str) -> Path:
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [
-            {"name": "tokenmark", "cluster": {"server": f"https://{HOST}:6443", "certificate-authority": str(PKI / "ca.crt")}}
+            {
+                "name": "tokenmark",
+                "cluster": {"server": f"https://{HOST}:6443", "certificate-authority": str(PKI / "ca.crt")},
+            }
         ],
         "users": [
-            {"name": user, "user": {"client-certificate": str(PKI / f"{user}.crt"), "client-key": str(PKI / f"{user}.key")}}
+            {
+                "name": user,
+                "user": {"client-certificate": str(PKI / f"{user}.crt"), "client-key": str(PKI / f"{user}.key")},
+            }
         ],
         "contexts": [{"name": "tokenmark", "context": {"cluster": "tokenmark", "user": user}}],
         "current-context": "tokenmark",

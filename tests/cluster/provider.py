@@ -96,7 +96,19 @@ class Kind:
                 "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"
                 "nodes: [{role: control-plane}, {role: worker}, {role: worker}]\n"
             )
-            run(["kind", "create", "cluster", "--name", self._cluster, "--config", config, "--kubeconfig", self.kubeconfig()])
+            run(
+                [
+                    "kind",
+                    "create",
+                    "cluster",
+                    "--name",
+                    self._cluster,
+                    "--config",
+                    config,
+                    "--kubeconfig",
+                    self.kubeconfig(),
+                ]
+            )
 
     def down(self) -> None:
         run(["kind", "delete", "cluster", "--name", self._cluster])

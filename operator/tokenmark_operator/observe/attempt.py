@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import ValidationError
-
 from tokenmark_schemas.result import TerminationSummary
 
 from .conditions import parse_time
@@ -36,7 +35,11 @@ class AttemptView:
 
 
 def view_attempt(
-    job: dict[str, Any], pod: dict[str, Any] | None, blocks: dict[str, bytes], progress: dict[str, Any] | None, now: datetime
+    job: dict[str, Any],
+    pod: dict[str, Any] | None,
+    blocks: dict[str, bytes],
+    progress: dict[str, Any] | None,
+    now: datetime,
 ) -> AttemptView:
     """`pod` is the newest one seen, even if it is gone by now."""
     facts: dict[str, Any] = {"blocks": blocks}
@@ -154,7 +157,10 @@ def _doing(progress: dict[str, Any] | None) -> tuple[str, str]:
         return "Running", "the runner has started"
     if progress["phase"] == "warmup":
         return "WarmingUp", "warming up"
-    return "Running", f"stage {progress.get('stage')}, repetition {progress.get('repetition')} of {progress.get('repetitions')}"
+    return (
+        "Running",
+        f"stage {progress.get('stage')}, repetition {progress.get('repetition')} of {progress.get('repetitions')}",
+    )
 
 
 def _ended(
@@ -165,7 +171,9 @@ def _ended(
     if failed and failed.get("reason") == "DeadlineExceeded":
         return AttemptView("Failed", "DeadlineExceeded", failed.get("message", ""), **facts)
     if terminated.get("reason") == "OOMKilled":
-        return AttemptView("Failed", "RunnerError", "the runner was OOMKilled; raise spec.execution.resources.limits.memory", **facts)
+        return AttemptView(
+            "Failed", "RunnerError", "the runner was OOMKilled; raise spec.execution.resources.limits.memory", **facts
+        )
     said = summary.message if summary else ""
     if code in (0, 3, 4):
         return AttemptView("Finished", "Collecting", "the runner has ended; collecting results", **facts)

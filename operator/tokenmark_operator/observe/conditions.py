@@ -22,7 +22,9 @@ def parse_time(text: str | None) -> datetime | None:
 class Conditions:
     """The condition list of one object while it is being worked out."""
 
-    def __init__(self, existing: list[Condition] | None, generation: int, now: datetime, order: tuple[str, ...] = ORDER) -> None:
+    def __init__(
+        self, existing: list[Condition] | None, generation: int, now: datetime, order: tuple[str, ...] = ORDER
+    ) -> None:
         self._now, self._generation, self._order = stamp(now), generation, order
         self._byname = {c.type: c for c in existing or []}
         for name in order:
@@ -37,7 +39,7 @@ class Conditions:
             return
         moved = old is None or old.status != status
         self._byname[name] = Condition(
-            type=name, status=status, reason=reason, message=message, observed_generation=self._generation,  # type: ignore[arg-type]
+            type=name, status=status, reason=reason, message=message, observed_generation=self._generation,
             last_transition_time=self._now if moved or old is None else old.last_transition_time,
         )  # fmt: skip
 
@@ -50,7 +52,7 @@ class Conditions:
     def finish(self, *, succeeded: bool, reason: str, message: str) -> None:
         """The end of the road: what is still open is now known never to come."""
         for name in self._order[1:-2]:
-            if self._byname[name].status == "Unknown":
+            if self._byname[name].reason == "Pending":
                 self.set(name, "Unknown", reason, "the object finished before this was known")
         self.set("Finished", "True", reason, message)
         self.set("Succeeded", "True" if succeeded else "False", reason, message)

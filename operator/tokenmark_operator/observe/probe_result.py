@@ -11,7 +11,6 @@ import zlib
 from typing import Any
 
 from pydantic import ValidationError
-
 from tokenmark_schemas.kube import Artifact
 from tokenmark_schemas.netprobe import NetProbe, NetProbeResult, PairStatus, ProbeMeasurement, ProbeSummary
 
@@ -96,4 +95,6 @@ def plan_probe_result(probe: NetProbe, results: list[NetProbeResult]) -> tuple[d
         "binaryData": {"result.json.gz": base64.b64encode(payload).decode()},
     }
     digest = hashlib.sha256(payload).hexdigest()
-    return manifest, Artifact(name="result", kind="ConfigMap", ref=name, key="result.json.gz", sha256=digest, size_bytes=len(payload))
+    return manifest, Artifact(
+        name="result", kind="ConfigMap", ref=name, key="result.json.gz", sha256=digest, size_bytes=len(payload)
+    )

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-
-from tokenmark_schemas.benchmarkrun import BenchmarkRun, ObjectiveOutcome, Quantiles, StageSummary
+from tokenmark_schemas.benchmarkrun import BenchmarkRun, Headline, ObjectiveOutcome, Quantiles, StageSummary
 from tokenmark_schemas.kube import Artifact
-from tokenmark_schemas.result import RunResult, Stat, StageResult
+from tokenmark_schemas.result import RunResult, StageResult, Stat
 
 from ..plan import names
 
@@ -33,7 +32,9 @@ def read_result(payload: bytes, uid: str) -> RunResult | None:
 
 def best_block(blocks: dict[str, bytes], uid: str) -> tuple[RunResult, bytes] | None:
     """The final result, else the newest partial one."""
-    partials = sorted((n for n in blocks if n.startswith("partial-")), key=lambda n: int(n[8:]) if n[8:].isdigit() else -1)
+    partials = sorted(
+        (n for n in blocks if n.startswith("partial-")), key=lambda n: int(n[8:]) if n[8:].isdigit() else -1
+    )
     for name in ["result", *reversed(partials)]:
         if name in blocks and (result := read_result(blocks[name], uid)) is not None:
             return result, blocks[name]
@@ -69,10 +70,28 @@ def _stage(stage: StageResult) -> StageSummary:
     )
 
 
+def headline(result: RunResult) -> Headline:
+    """The last stage, as `kubectl get` shows it; a withheld percentile shows as a dash."""
+    if not result.stages:
+        return Headline()
+    last = result.stages[-1]
+
+    def milliseconds(metric: str) -> str:
+        value = last.metrics[metric].p99
+        return "-" if value is None else f"{value * 1000:.3g}ms" if value < 1 else f"{value:.3g}s"
+
+    rate = last.throughput.output_tokens_per_s
+    return Headline(
+        ttft_p99=milliseconds("ttft"),
+        tpot_p99=milliseconds("tpot"),
+        output_tokens_per_second="-" if rate is None else f"{rate:.0f}",
+    )
+
+
 def objective_outcomes(result: RunResult) -> list[ObjectiveOutcome]:
     words = {"true": "True", "false": "False", "unknown": "Unknown"}
     return [
-        ObjectiveOutcome(metric=o.metric, statistic=o.statistic, stage=o.stage, met=words[o.met])  # type: ignore[arg-type]
+        ObjectiveOutcome(metric=o.metric, statistic=o.statistic, stage=o.stage, met=words[o.met])
         for o in result.objectives
     ]
 
@@ -87,7 +106,11 @@ def objectives_condition(result: RunResult) -> tuple[str, str, str]:
         texts = [f"{o.metric} {o.statistic} at {o.stage} is {o.value:.6g} {o.unit}, limit {o.limit:g}" for o in missed]
         return "False", "ObjectiveViolated", "; ".join(texts)
     if unknown:
-        return "Unknown", "TooFewSamples", "; ".join(f"{o.metric} {o.statistic} at {o.stage}: {o.reason}" for o in unknown)
+        return (
+            "Unknown",
+            "TooFewSamples",
+            "; ".join(f"{o.metric} {o.statistic} at {o.stage}: {o.reason}" for o in unknown),
+        )
     return "True", "AllMet", f"all {len(result.objectives)} objectives are met"
 
 
@@ -115,7 +138,9 @@ class Stored:
     message: str
 
 
-def plan_result(run: BenchmarkRun, result: RunResult, payload: bytes, requests: bytes | None, dropped: str | None) -> Stored:
+def plan_result(
+    run: BenchmarkRun, result: RunResult, payload: bytes, requests: bytes | None, dropped: str | None
+) -> Stored:
     """The immutable ConfigMap; request detail goes in only while it fits."""
     meta = run.metadata
     retain = run.spec.results.retention == "Retain"
@@ -141,7 +166,14 @@ def plan_result(run: BenchmarkRun, result: RunResult, payload: bytes, requests: 
         "binaryData": {key: base64.b64encode(value).decode() for key, value in binary.items()},
     }
     artifacts = [
-        Artifact(name=key.split(".")[0], kind="ConfigMap", ref=name, key=key, sha256=hashlib.sha256(value).hexdigest(), size_bytes=len(value))
+        Artifact(
+            name=key.split(".")[0],
+            kind="ConfigMap",
+            ref=name,
+            key=key,
+            sha256=hashlib.sha256(value).hexdigest(),
+            size_bytes=len(value),
+        )
         for key, value in binary.items()
     ]
     return Stored(manifest, artifacts, reason, message)
@@ -165,4 +197,3 @@ def stored_result(config_map: dict[str, Any], uid: str) -> tuple[RunResult, byte
     payload = base64.b64decode(encoded)
     result = read_result(payload, uid)
     return (result, payload) if result else None
-

@@ -25,7 +25,9 @@ def plan_config(
 ) -> RunConfig:  # fmt: skip
     """What the runner is told. Raises ValueError where the spec leaves the load open."""
     target = run.spec.target
-    config_map = run.spec.workload.dataset.config_map if run.spec.workload else workload.dataset.config_map if workload else None
+    config_map = (
+        run.spec.workload.dataset.config_map if run.spec.workload else workload.dataset.config_map if workload else None
+    )
     return resolve(
         run.spec,
         RunIdentity(name=run.metadata.name, namespace=run.metadata.namespace, uid=run.metadata.uid, attempt=attempt),

@@ -25,11 +25,17 @@ def probe_seconds(spec: NetProbeSpec) -> int:
 
 def choose_pairs(spec: NetProbeSpec, nodes: list[dict[str, Any]]) -> list[PairStatus]:
     """Schedulable nodes -> pairs, in the order they are measured; empty where there are not enough nodes."""
-    usable = sorted((n for n in nodes if _usable(n, spec)), key=lambda n: str(n["metadata"]["name"]))[: spec.placement.max_nodes]
+    usable = sorted((n for n in nodes if _usable(n, spec)), key=lambda n: str(n["metadata"]["name"]))[
+        : spec.placement.max_nodes
+    ]
     chosen = [(n, n) for n in usable[:1]] if spec.placement.topology == "SameNode" else list(combinations(usable, 2))
     return [
         PairStatus(
-            index=i, source_node=a["metadata"]["name"], target_node=b["metadata"]["name"], source_zone=_zone(a), target_zone=_zone(b)
+            index=i,
+            source_node=a["metadata"]["name"],
+            target_node=b["metadata"]["name"],
+            source_zone=_zone(a),
+            target_zone=_zone(b),
         )
         for i, (a, b) in enumerate(chosen[:MAX_PAIRS], start=1)
     ]
@@ -60,7 +66,15 @@ def plan_server(probe: NetProbe, pair: PairStatus, settings: Settings) -> dict[s
     """The agent that answers, on the pair's target node."""
     deadline = probe_seconds(probe.spec)
     args = ["server", "--deadline", str(deadline)]
-    return _agent(probe, settings, server_name(probe.metadata.name, pair.index), pair.target_node, args, deadline + MARGIN_S, "server")
+    return _agent(
+        probe,
+        settings,
+        server_name(probe.metadata.name, pair.index),
+        pair.target_node,
+        args,
+        deadline + MARGIN_S,
+        "server",
+    )
 
 
 def plan_client(probe: NetProbe, pair: PairStatus, server_ip: str, settings: Settings) -> list[dict[str, Any]]:
@@ -84,7 +98,10 @@ def plan_client(probe: NetProbe, pair: PairStatus, server_ip: str, settings: Set
         "data": {"config.json": json.dumps(config.snake(), indent=1)},
     }
     args = ["client", f"{CONFIG_PATH}/config.json"]
-    return [config_map, _agent(probe, settings, name, pair.source_node, args, deadline + MARGIN_S, "client", f"{name}-config")]
+    return [
+        config_map,
+        _agent(probe, settings, name, pair.source_node, args, deadline + MARGIN_S, "client", f"{name}-config"),
+    ]
 
 
 def _agent(
@@ -95,7 +112,9 @@ def _agent(
     labels = names.labels("NetProbe", meta, **{names.ROLE_LABEL: role})
     execution = probe.spec.execution
     if probe.spec.placement.tolerations:
-        execution = execution.model_copy(update={"tolerations": [*(execution.tolerations or []), *probe.spec.placement.tolerations]})
+        execution = execution.model_copy(
+            update={"tolerations": [*(execution.tolerations or []), *probe.spec.placement.tolerations]}
+        )
     template = pod_template(
         execution, image=settings.netprobe_image, pull_policy=settings.pull_policy, args=args, labels=labels,
         config_map=config_map, affinity=on_node(node),

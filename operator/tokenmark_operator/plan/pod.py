@@ -62,7 +62,10 @@ def pod_template(
         "sidecar.istio.io/inject": "false",
         **(execution.pod_annotations or {}),
     }
-    return {"metadata": {"labels": {**(execution.pod_labels or {}), **labels}, "annotations": annotations}, "spec": spec}
+    return {
+        "metadata": {"labels": {**(execution.pod_labels or {}), **labels}, "annotations": annotations},
+        "spec": spec,
+    }
 
 
 def _resources(execution: Execution) -> dict[str, Any]:
@@ -72,7 +75,12 @@ def _resources(execution: Execution) -> dict[str, Any]:
 def _tolerations(execution: Execution) -> list[dict[str, Any]]:
     """A lost node gives its pod up after 30 s instead of five minutes."""
     lost = [
-        {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": UNREACHABLE_S}
+        {
+            "key": f"node.kubernetes.io/{what}",
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "tolerationSeconds": UNREACHABLE_S,
+        }
         for what in ("unreachable", "not-ready")
     ]
     return lost + [t.camel() for t in execution.tolerations or []]

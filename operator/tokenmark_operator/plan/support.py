@@ -27,7 +27,10 @@ def unsupported_run(spec: BenchmarkRunSpec, workload: WorkloadSpec, stages: list
         (spec.execution.workers > 1, f"spec.execution.workers: {spec.execution.workers}; only 1"),
         (spec.results.detail == "Text", "spec.results.detail: Text; use Summary, Requests or Chunks"),
         (workload.dataset.jsonl is not None, "workload.dataset.jsonl: in a cluster; use configMap"),
-        *[(sink.object_store is not None, f"spec.results.sinks[{sink.name}].objectStore") for sink in spec.results.sinks],
+        *[
+            (sink.object_store is not None, f"spec.results.sinks[{sink.name}].objectStore")
+            for sink in spec.results.sinks
+        ],
         *[
             (stage.arrival not in (None, "Constant"), f"stages[{stage.name}].arrival: {stage.arrival}; only Constant")
             for stage in stages
@@ -45,16 +48,25 @@ def _scheme(spec: BenchmarkRunSpec) -> str:
 def unsupported_probe(spec: NetProbeSpec) -> list[str]:
     """The same for a probe."""
     checks = [
-        (spec.placement.topology not in ("DifferentNode", "SameNode"), f"spec.placement.topology: {spec.placement.topology}"),
+        (
+            spec.placement.topology not in ("DifferentNode", "SameNode"),
+            f"spec.placement.topology: {spec.placement.topology}",
+        ),
         (spec.pairs.selection != "All", f"spec.pairs.selection: {spec.pairs.selection}"),
         (spec.objectives is not None, "spec.objectives"),
         (spec.execution.workers > 1, "spec.execution.workers"),
-        *[(sink.object_store is not None, f"spec.results.sinks[{sink.name}].objectStore") for sink in spec.results.sinks],
+        *[
+            (sink.object_store is not None, f"spec.results.sinks[{sink.name}].objectStore")
+            for sink in spec.results.sinks
+        ],
         *[
             (test.type not in ("TCPLatency", "Throughput"), f"spec.tests[{test.name}].type: {test.type}")
             for test in spec.tests
         ],
-        *[(test.path != "PodToPod", f"spec.tests[{test.name}].path: {test.path}; only PodToPod") for test in spec.tests],
+        *[
+            (test.path != "PodToPod", f"spec.tests[{test.name}].path: {test.path}; only PodToPod")
+            for test in spec.tests
+        ],
     ]
     return [text for missing, text in checks if missing]
 

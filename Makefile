@@ -1,0 +1,75 @@
+# Everything a person or CI does with this tree. `make help` lists it.
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+CLUSTER := $(BIN)/python -m tests.cluster
+.PHONY: help venv run demo test check unit format schemas lock cluster cluster-down install kubeconfig status images bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+venv: $(VENV)/.ready  ## set up .venv with everything that development needs
+
+run: $(VENV)/.ready  ## the first run: the example BenchmarkRun against the bundled simulator, under a minute
+	$(BIN)/tokenmark run deploy/examples/benchmarkrun.yaml --target sim
+
+demo: $(VENV)/.ready  ## a cluster, the images, the chart, a real llama-server, a BenchmarkRun, the result
+	$(BIN)/python -m tests.cluster.demo
+
+test: check  ## everything: check, contract, accuracy, integration, e2e on a real cluster
+	$(BIN)/pytest -q tests/contract tests/accuracy tests/golden tests/integration tests/e2e
+
+check: $(VENV)/.ready  ## format, lint, types, imports, unit, drift: under two minutes, no network
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/unit tests/drift
+
+unit: $(VENV)/.ready  ## unit tests only
+	$(BIN)/pytest -q tests/unit
+
+format: $(VENV)/.ready  ## write the format, and what lint can repair by itself
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+schemas: $(VENV)/.ready  ## generate the JSON Schemas, the CRDs and the dashboards
+	$(BIN)/python -m tokenmark_schemas.export .
+	$(BIN)/python -m grafana.generate
+
+lock: $(VENV)/.ready  ## pin what the images install
+	$(BIN)/pip install --quiet uv
+	PATH=$(CURDIR)/$(BIN):$$PATH deploy/docker/lock.sh
+
+cluster: $(VENV)/.ready  ## bring up a cluster: KUBECONFIG, else kind, else an embedded one
+	$(CLUSTER) up
+
+cluster-down: $(VENV)/.ready  ## take it down, leaving nothing behind
+	$(CLUSTER) down
+
+install: $(VENV)/.ready  ## build the images into the cluster and install the chart
+	$(CLUSTER) install
+
+images: $(VENV)/.ready  ## build the three images and load them
+	$(CLUSTER) images
+
+kubeconfig: $(VENV)/.ready  ## print the path of the cluster's kubeconfig
+	@$(CLUSTER) kubeconfig
+
+status: $(VENV)/.ready  ## what of the cluster runs
+	@$(CLUSTER) status
+
+bench: $(VENV)/.ready  ## figures: reaction time, footprint, cold start, image sizes
+	$(BIN)/python -m tests.bench
+
+clean:  ## remove what was generated in the tree
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
