@@ -79,6 +79,7 @@ async def operate(settings: Settings) -> None:
         await kopf.operator(
             registry=build_registry(controller), settings=build_settings(), standalone=True, clusterwide=not settings.namespaces,
             namespaces=list(settings.namespaces), ready_flag=flag,
+            identity="tokenmark-operator",  # type: ignore[arg-type] # else kopf asks for a user name, which a pod has not
         )  # fmt: skip
     finally:
         for task in tasks:

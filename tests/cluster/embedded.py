@@ -45,7 +45,6 @@ class Embedded:
         self._check_machine()
         with self._lock():
             if self._healthy():
-                self._load_archives()
                 return
             self.tools()
             self._clear()
@@ -57,8 +56,7 @@ class Embedded:
             controlplane.up()
             for index in range(1, NODES + 1):
                 nodes.up(index)
-            images.pause_archive()
-            self._load_archives()
+            self.load(images.pause_archive())
             wait_for("all nodes are Ready", self._nodes_ready, 120, f"see {LOGS}")
             note(f"{NODES} nodes Ready in {time.monotonic() - began:.1f} s")
 
@@ -90,10 +88,6 @@ class Embedded:
             nodes.load(name, archive)
 
     # --- parts ------------------------------------------------------------------------------------------------------
-
-    def _load_archives(self) -> None:
-        for archive in nodes.archives():
-            self.load(archive)
 
     def _clear(self) -> None:
         nodes.down(NAMES)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .layout import CACHE, TREE, note
+from .model import model_file
 from .shell import run
 from .tools import PAUSE, build, program
 
@@ -122,6 +123,17 @@ def pause_archive() -> Path:
         container = buildah("from", "scratch").strip()
         buildah("add", container, program("pause"), "/pause")
         buildah("config", "--entrypoint", '["/pause"]', container)
+        buildah("commit", "--rm", container, image)
+    return archive_of(image)
+
+
+def llama_archive() -> Path:
+    """llama-server with the model inside, so that it runs in a restricted namespace."""
+    image = "localhost/tokenmark/llama-server:1"
+    if not _has(image):
+        container = buildah("from", "--pull-never", "localhost/tokenmark/llama:sid").strip()
+        buildah("copy", container, model_file(), "/model.gguf")
+        buildah("config", "--entrypoint", '["llama-server", "--model", "/model.gguf"]', "--user", "65532", container)
         buildah("commit", "--rm", container, image)
     return archive_of(image)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from . import network, pki, processes
-from .layout import CACHE, PKI, STATE
+from .layout import PKI, STATE
 from .shell import run, wait_for
 from .tools import program
 
@@ -151,11 +150,6 @@ def _make_cgroups(name: str) -> None:
             enabled = " ".join("+" + c for c in (root / "cgroup.controllers").read_text().split())
             for part in (root, root / "tm"):
                 (part / "cgroup.subtree_control").write_text(enabled)
-
-
-def archives() -> Iterator[Path]:
-    """Image archives that every node should hold."""
-    yield from sorted((CACHE / "archives").glob("*.tar"))
 
 
 def load(name: str, archive: Path) -> None:

@@ -18,8 +18,9 @@ def make(nodes: list[tuple[str, str]]) -> None:
     if not (PKI / "ca.crt").exists():
         _openssl("genrsa", "-out", "ca.key", "2048")
         _openssl(
-            "req", "-x509", "-new", "-key", "ca.key", "-subj", "/CN=tokenmark-ca", "-days", "365", "-out", "ca.crt"
-        )
+            "req", "-x509", "-new", "-key", "ca.key", "-subj", "/CN=tokenmark-ca", "-days", "365", "-out", "ca.crt",
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+        )  # fmt: skip
         _openssl("genrsa", "-out", "sa.key", "2048")
         _openssl("rsa", "-in", "sa.key", "-pubout", "-out", "sa.pub")
     names = "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:localhost"
@@ -69,7 +70,10 @@ def _openssl(*arguments: str) -> None:
 def _certificate(name: str, subject: str, alternatives: str | None = None) -> None:
     if (PKI / f"{name}.crt").exists():
         return
-    extensions = "keyUsage=digitalSignature,keyEncipherment\nextendedKeyUsage=serverAuth,clientAuth\n"
+    extensions = (
+        "keyUsage=digitalSignature,keyEncipherment\nextendedKeyUsage=serverAuth,clientAuth\n"
+        "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+    )
     (PKI / f"{name}.ext").write_text(extensions + (f"subjectAltName={alternatives}\n" if alternatives else ""))
     _openssl("genrsa", "-out", f"{name}.key", "2048")
     _openssl("req", "-new", "-key", f"{name}.key", "-subj", subject, "-out", f"{name}.csr")

@@ -13,6 +13,7 @@ NAMESPACE = "tokenmark-system"
 
 def install(cluster: Cluster, images: dict[str, str], *settings: str) -> None:
     """Installs or upgrades; waits until the operator is ready."""
+    _clear_interrupted(cluster)
     values = [f"images.{name}={image}" for name, image in images.items()]
     values += ["cluster.name=lab", "cluster.provider=lab", "cluster.region=local", *settings]
     words = [word for value in values for word in ("--set", value)]
@@ -20,6 +21,14 @@ def install(cluster: Cluster, images: dict[str, str], *settings: str) -> None:
         cluster.helm(), "--kubeconfig", cluster.kubeconfig(), "upgrade", "--install", RELEASE, CHART,
         "--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s", *words,
     ])  # fmt: skip
+
+
+def _clear_interrupted(cluster: Cluster) -> None:
+    """An install that was killed half-way leaves a lock; runs and results are in the CRDs, which stay."""
+    helm = [cluster.helm(), "--kubeconfig", cluster.kubeconfig()]
+    pending = run([*helm, "list", "--namespace", NAMESPACE, "--pending", "--short"], check=False)
+    if RELEASE in pending.split():
+        run([*helm, "uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout", "60s"], check=False)
 
 
 def uninstall(cluster: Cluster) -> None:
