@@ -1,0 +1,1 @@
+"""Dashboards as code; the JSON beside it is generated and committed."""

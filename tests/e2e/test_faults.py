@@ -1,0 +1,118 @@
+"""What a cluster does to a run: evictions, dead operators, lost nodes, an API server that is away."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+
+from tests.cluster import controlplane, nodes, processes
+from tests.cluster.embedded import Embedded
+from tests.support.lab import Lab, condition, long_stage, run_object
+
+OPERATOR = ("-n", "tokenmark-system")
+
+
+def kill_operator(lab: Lab) -> None:
+    """SIGKILL, as far as the pod can tell: no grace at all."""
+    lab.kubectl(*OPERATOR, "delete", "pod", "-l", "app.kubernetes.io/component=operator", "--grace-period=0", "--force")
+
+
+def embedded(lab: Lab) -> None:
+    if not isinstance(lab.cluster, Embedded):
+        pytest.skip("stops programs of the cluster itself: only on the embedded one")
+
+
+def evict(lab: Lab, pod: str) -> None:
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": lab.namespace}}
+    path = f"/api/v1/namespaces/{lab.namespace}/pods/{pod}/eviction"
+    lab.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
+
+
+def test_an_evicted_runner_gets_a_new_attempt_that_is_marked(lab: Lab) -> None:
+    lab.simulator()
+    lab.apply(run_object("moved", stages=long_stage(6)))
+    evict(lab, lab.running_pod("moved")["metadata"]["name"])
+    run = lab.finished("moved")
+    assert condition(run, "Succeeded")["status"] == "True", lab.explain()
+    assert [(a["state"], a["reason"]) for a in run["status"]["attempts"]] == [("Disrupted", "Evicted"), ("Succeeded", "Completed")]
+    assert "attempt 2" in condition(run, "Valid")["message"]
+    assert lab.result("moved-result")["run"]["attempt"] == 2
+
+
+def test_a_runner_pod_deleted_by_hand_is_told_from_an_eviction(lab: Lab) -> None:
+    lab.simulator()
+    execution = {**run_object("x")["spec"]["execution"], "maxAttempts": 1}
+    lab.apply(run_object("taken", stages=long_stage(60), execution=execution))
+    lab.delete("pod", lab.running_pod("taken")["metadata"]["name"], "--wait=false")
+    said = condition(lab.finished("taken"), "Succeeded")
+    assert (said["status"], said["reason"]) == ("False", "PodDeleted"), lab.explain()
+
+
+@pytest.mark.parametrize("moment", ["before the job", "while it runs", "after it ended"])
+def test_an_operator_killed_at_any_moment_changes_nothing(lab: Lab, moment: str) -> None:
+    lab.simulator()
+    if moment == "before the job":
+        kill_operator(lab)
+        lab.apply(run_object("steady", stages=long_stage(4)))
+    else:
+        lab.apply(run_object("steady", stages=long_stage(4)))
+        lab.running_pod("steady")
+        if moment == "after it ended":
+            lab.until("the pod ended", lambda: lab.runner_pods("steady")[0]["status"]["phase"] == "Succeeded", 30)
+        kill_operator(lab)
+    run = lab.finished("steady", timeout_s=120)
+    assert condition(run, "Succeeded")["status"] == "True", lab.explain()
+    assert len(run["status"]["attempts"]) == 1
+    assert len(lab.runner_pods("steady")) == 1
+    assert len(lab.items("cm", "tokenmark.dev/role=result")) == 1
+
+
+def test_the_api_server_away_for_twenty_seconds_loses_nothing(lab: Lab) -> None:
+    embedded(lab)
+    lab.simulator()
+    lab.apply(run_object("through", stages=long_stage(12)), run_object("orphan", stages=long_stage(90), exclusivity={"policy": "Allow"}))
+    lab.running_pod("through")
+    processes.stop("apiserver")
+    time.sleep(20)
+    controlplane.apiserver()
+    lab.until("the API server is back", controlplane.ready, 60)
+    lab.delete("brun", "orphan", "--wait=false")
+    run = lab.finished("through", timeout_s=150)
+    assert condition(run, "Succeeded")["status"] == "True", lab.explain()
+    assert len(run["status"]["attempts"]) == 1
+    lab.until("the deleted run is gone", lambda: not lab.runner_pods("orphan"), 60)
+
+
+def test_a_lost_node_ends_the_attempt_and_starts_no_second_load(lab: Lab) -> None:
+    embedded(lab)
+    lab.simulator()
+    sim_node = lab.items("pods", "app=sim")[0]["spec"]["nodeName"]
+    other = next(name for name in ("node1", "node2") if name != sim_node)
+    execution = {**run_object("x")["spec"]["execution"], "nodeSelector": {"kubernetes.io/hostname": other}}
+    lab.apply(run_object("lost", stages=long_stage(200), execution=execution))
+    lab.running_pod("lost")
+    processes.send(f"{other}-kubelet", signal.SIGKILL)
+    try:
+        lab.until("the attempt is given up", lambda: _attempts(lab, "lost")[0]["reason"] == "NodeLost", 180)
+        lab.apply(run_object("next"))
+        waiting = lab.until("the next run waits", lambda: _admitted(lab, "next").get("status") == "False" and _admitted(lab, "next"), 30)
+        assert "may still load the target" in waiting["message"], lab.explain()
+        assert len(lab.runner_pods("lost")) == 1
+        assert lab.runner_pods("next") == []
+        assert "WaitingForLostNode" in condition(lab.get("brun", "lost") or {}, "Admitted")["reason"]
+    finally:
+        nodes.kubelet(int(other[-1]))
+    lab.until("a new attempt, once the old pod is known gone", lambda: len(_attempts(lab, "lost")) == 2, 120)
+    lab.delete("brun", "lost", "--wait=false")
+    assert condition(lab.finished("next", timeout_s=120), "Succeeded")["status"] == "True", lab.explain()
+
+
+def _attempts(lab: Lab, name: str) -> list[dict]:
+    return (lab.get("brun", name) or {}).get("status", {})["attempts"]
+
+
+def _admitted(lab: Lab, name: str) -> dict:
+    return condition(lab.get("brun", name) or {}, "Admitted")

@@ -1,0 +1,162 @@
+"""NetProbe on two nodes; Prometheus and the dashboard over real runs; install, upgrade and uninstall."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.cluster import release
+from tests.support.lab import Lab, condition, run_object, tree
+
+PROBE = {
+    "apiVersion": "tokenmark.dev/v1alpha1",
+    "kind": "NetProbe",
+    "metadata": {"name": "east-west"},
+    "spec": {
+        "tests": [
+            {"name": "rtt", "type": "TCPLatency", "durationSeconds": 2, "warmupSeconds": 1},
+            {"name": "bw", "type": "Throughput", "durationSeconds": 3, "omitSeconds": 1, "parallelStreams": 2},
+        ],
+        "repetitions": 2,
+    },
+}
+
+
+def test_a_probe_measures_latency_and_throughput_between_two_nodes(lab: Lab) -> None:
+    lab.apply(PROBE)
+    probe = lab.finished("east-west", kind="nprobe", timeout_s=150)
+    assert condition(probe, "Succeeded")["status"] == "True", lab.explain()
+    rows = {row["test"]: row for row in probe["status"]["summary"]}
+    assert {rows["rtt"]["sourceNode"], rows["rtt"]["targetNode"]} == {"node1", "node2"}
+    assert 1_000 < rows["rtt"]["rttNanosecondsP50"] < 20_000_000
+    assert rows["bw"]["throughputBitsPerSecond"] > 10_000_000
+    result = lab.result("east-west-result")
+    assert all(m["error"] is None for pair in result["pairs"] for m in pair["measurements"])
+    assert {m["stamps"] for pair in result["pairs"] for m in pair["measurements"] if m["rtt"]} == {"kernel"}
+    lab.until("the server agents are gone", lambda: not lab.items("jobs", "tokenmark.dev/role=server"), 40)
+
+
+def test_the_rest_of_the_kind_is_refused_by_name(lab: Lab) -> None:
+    spec = {"tests": [{"name": "udp", "type": "UDPLatency"}], "placement": {"topology": "Mesh"}}
+    lab.apply({**PROBE, "metadata": {"name": "ahead"}, "spec": spec})
+    said = condition(lab.finished("ahead", kind="nprobe"), "Accepted")
+    assert (said["status"], said["reason"]) == ("False", "NotSupportedYet")
+    assert "spec.tests[udp].type" in said["message"]
+    assert "Mesh" in said["message"]
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@contextmanager
+def forwarded(lab: Lab) -> Iterator[int]:
+    """The operator's port on this machine."""
+    port = free_port()
+    words = [str(lab.cluster.kubectl()), "--kubeconfig", str(lab.cluster.kubeconfig()), "-n", "tokenmark-system"]
+    process = subprocess.Popen([*words, "port-forward", "svc/tokenmark-operator", f"{port}:8080"], stdout=subprocess.DEVNULL)
+    try:
+        lab.until("the operator answers", lambda: fetch(f"http://127.0.0.1:{port}/readyz") == "ok", 30)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def fetch(url: str) -> str:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback
+            text: str = answer.read().decode()
+            return text
+    except OSError:
+        return ""
+
+
+@contextmanager
+def prometheus(folder: Path, target: int) -> Iterator[str]:
+    """Debian's Prometheus, scraping the operator every second."""
+    config = folder / "prometheus.yml"
+    config.write_text(
+        "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: tokenmark\n"
+        f"  static_configs: [{{targets: ['127.0.0.1:{target}']}}]\n"
+    )
+    port = free_port()
+    process = subprocess.Popen(
+        ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{port}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_every_query_of_the_dashboard_finds_series_after_three_runs(lab: Lab, tmp_path: Path) -> None:
+    lab.simulator()
+    for provider in ("aws", "azure", "gcp"):
+        lab.apply(run_object(f"on-{provider}", environment={"provider": provider, "region": f"{provider}-1"}, objectives=[
+            {"metric": "ttft", "statistic": "p50", "maxMilliseconds": 500},
+        ]))  # fmt: skip
+    for provider in ("aws", "azure", "gcp"):
+        assert condition(lab.finished(f"on-{provider}", timeout_s=120), "Succeeded")["status"] == "True", lab.explain()
+    dashboard = json.loads((tree() / "grafana" / "dashboards" / "provider-comparison.json").read_text())
+    queries = list(dict.fromkeys(queries_of(dashboard)))
+    assert len(queries) >= 6
+    with forwarded(lab) as port, prometheus(tmp_path, port) as url:
+        for query in queries:
+            asked = query.replace("$__range", "5m").replace("$run_namespace", lab.namespace)
+            for variable in ("provider", "model", "engine", "workload", "stage", "cluster", "quantile_ignored"):
+                asked = asked.replace(f"${variable}", ".*")
+            found = lab.until(f"series for {asked}", lambda asked=asked: answer(url, asked), 45)
+            assert found
+
+
+def queries_of(node: object) -> Iterator[str]:
+    """Every PromQL expression in a dashboard."""
+    if isinstance(node, dict):
+        if isinstance(node.get("expr"), str):
+            yield node["expr"]
+        for value in node.values():
+            yield from queries_of(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from queries_of(value)
+
+
+def answer(url: str, query: str) -> list:
+    text = fetch(f"{url}/api/v1/query?query={urllib.parse.quote(query)}")
+    if not text:
+        return []
+    document = json.loads(text)
+    assert document["status"] == "success", document
+    series: list = document["data"]["result"]
+    return series
+
+
+def test_the_chart_upgrades_and_leaves_runs_and_results_when_it_goes(lab: Lab, images: dict[str, str]) -> None:
+    lab.simulator()
+    lab.apply(run_object("kept"))
+    lab.finished("kept")
+    release.install(lab.cluster, images, "resyncSeconds=15", "targetWaitSeconds=12", "newestRuns=50")
+    release.uninstall(lab.cluster)
+    try:
+        assert condition(lab.get("brun", "kept") or {}, "Succeeded")["status"] == "True"
+        assert lab.get("cm", "kept-result") is not None
+        lab.kubectl("delete", "ns", lab.namespace, "--wait=false")
+        began = time.monotonic()
+        lab.until("the namespace is not stuck", lambda: "NotFound" in lab.try_kubectl("get", "ns", lab.namespace).stderr, 60)
+        assert time.monotonic() - began < 60
+    finally:
+        release.install(lab.cluster, images, "resyncSeconds=15", "targetWaitSeconds=12", "jobTtlSeconds=600")
+        lab.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": lab.namespace}})

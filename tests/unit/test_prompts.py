@@ -1,0 +1,77 @@
+"""Prompts: seeded, of the length asked for, never twice the same."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench_runner.engines import ENGINES
+from bench_runner.prompts import RequestFactory, read_json_lines, salt_of
+from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.workload import WorkloadSpec
+
+
+def factory(**synthetic: object) -> RequestFactory:
+    dataset = {"synthetic": {"inputTokens": {"mean": 64}, **synthetic}}
+    workload = WorkloadSpec.model_validate({"dataset": dataset, "maxOutputTokens": 32})
+    return RequestFactory(ENGINES["openai"], "m", workload, host="h:1", path="/v1/chat/completions", token="t0k")  # noqa: S106
+
+
+def body_of(request: bytes) -> dict:
+    head, _, body = request.partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    return json.loads(body)
+
+
+def prompt_of(request: bytes) -> str:
+    return body_of(request)["messages"][0]["content"]
+
+
+def test_the_same_seed_asks_the_same_everywhere_but_for_the_salt() -> None:
+    one = factory().renderer(salt_of("run-a"), "a")
+    two = factory().renderer(salt_of("run-b"), "b")
+    for seq in range(20):
+        first, second = prompt_of(one(seq)), prompt_of(two(seq))
+        assert first.split(" ", 1)[1] == second.split(" ", 1)[1]
+        assert len(first) == len(second)
+        assert first != second
+
+
+def test_no_prompt_stands_twice() -> None:
+    render = factory().renderer("00000000", "a")
+    assert len({prompt_of(render(seq)) for seq in range(500)}) == 500
+
+
+def test_lengths_follow_the_distribution_and_its_limits() -> None:
+    render = factory(inputTokens={"mean": 100, "stddev": 30, "min": 60, "max": 150}).renderer("0" * 8, "a")
+    lengths = [len(prompt_of(render(seq)).split()) + 7 for seq in range(400)]
+    assert min(lengths) >= 60
+    assert max(lengths) <= 150
+    assert 95 < sum(lengths) / len(lengths) < 105
+
+
+def test_a_shared_prefix_is_shared_and_the_rest_is_not() -> None:
+    render = factory(sharedPrefixTokens=20).renderer("0" * 8, "a")
+    one, two = prompt_of(render(1)).split(), prompt_of(render(2)).split()
+    assert one[:20] == two[:20]
+    assert one[20:] != two[20:]
+
+
+def test_every_request_carries_its_id_and_the_token() -> None:
+    request = factory().renderer("0" * 8, "run-a1-c1-r0")(7)
+    assert b"X-Request-Id: run-a1-c1-r0-7\r\n" in request
+    assert b"Authorization: Bearer t0k\r\n" in request
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("{broken", "data.jsonl:1: expected a JSON object", id="not JSON"),
+        pytest.param('{"prompt": "a"}\n{"other": 1}', "data.jsonl:2: neither prompt nor messages", id="no prompt"),
+        pytest.param("\n\n", "data.jsonl holds no prompts", id="empty"),
+    ],
+)
+def test_a_bad_line_is_named(text: str, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        read_json_lines(text, "data.jsonl")
