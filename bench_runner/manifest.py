@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+
 from tokenmark_schemas.benchmarkrun import BenchmarkRun, BenchmarkRunSpec
 from tokenmark_schemas.documents import read_models, read_workload
 from tokenmark_schemas.errors import InvalidInput

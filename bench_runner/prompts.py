@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.workload import Dataset, Synthetic, TokenLengths, WorkloadSpec
 

@@ -22,7 +22,12 @@ LEGEND = "{{provider}} {{region}} · {{stage}}"
 
 LATENCY = (
     ("TTFT p50", "tokenmark_run_ttft_seconds", "0.5", "Time to first token, median."),
-    ("TTFT p95", "tokenmark_run_ttft_seconds", "0.95", "Time to first token, p95; empty where a stage had too few samples."),
+    (
+        "TTFT p95",
+        "tokenmark_run_ttft_seconds",
+        "0.95",
+        "Time to first token, p95; empty where a stage had too few samples.",
+    ),
     ("TPOT p50", "tokenmark_run_tpot_seconds", "0.5", "Time per output token after the first, median."),
     ("E2E p50", "tokenmark_run_e2e_seconds", "0.5", "End to end, median."),
 )
@@ -72,14 +77,22 @@ def provider_comparison() -> Any:
         .time("now-7d", "now")
         .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
     )
-    for name, label in (("run_namespace", "Namespace"), ("provider", "Provider"), ("model", "Model"), ("engine", "Engine")):
+    for name, label in (
+        ("run_namespace", "Namespace"),
+        ("provider", "Provider"),
+        ("model", "Model"),
+        ("engine", "Engine"),
+    ):
         board = board.with_variable(variable(name, label))
     board = board.with_row(dashboard.Row("Runs"))
     info = f"max by (run, run_namespace, provider, region, cluster, model, engine, instance_type, gpu_model, workload, fingerprint, verdict) (tokenmark_run_info{{{SELECT}}})"
     board = board.with_panel(
-        table.Panel().title("What was compared").datasource(DATASOURCE).height(8).span(18).with_target(
-            prometheus.Dataquery().expr(info).instant().format("table")
-        )
+        table.Panel()
+        .title("What was compared")
+        .datasource(DATASOURCE)
+        .height(8)
+        .span(18)
+        .with_target(prometheus.Dataquery().expr(info).instant().format("table"))
     )
     valid = stat.Panel().title("Valid runs").datasource(DATASOURCE).height(4).span(3)
     board = board.with_panel(valid.with_target(query(f"sum(tokenmark_run_valid{{{SELECT}}})", "valid")))

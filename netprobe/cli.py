@@ -9,6 +9,7 @@ from types import FrameType
 
 import typer
 from pydantic import ValidationError
+
 from tokenmark_schemas.errors import InvalidInput, TokenmarkError
 from tokenmark_schemas.netprobe import ProbeConfig
 

@@ -6,6 +6,7 @@ import os
 import sys
 
 import typer
+
 from tokenmark_schemas.errors import TokenmarkError
 
 from . import explain, run, sim, validate, workloads

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 import typer
+
 from tokenmark_schemas.errors import InvalidInput
 
 from ..metrics import BY_ID, METRICS

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+
 from tokenmark_schemas.errors import InvalidInput
 
 from ..manifest import Flags, load

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import typer
+
 from tokenmark_schemas.errors import InvalidInput
 
 from ..sim.scenario import Scenario

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import typer
+
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
 from tokenmark_schemas.documents import load_documents, parse, read_text, read_workload
 from tokenmark_schemas.errors import InvalidInput

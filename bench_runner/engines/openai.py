@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+
 from tokenmark_schemas.workload import WorkloadSpec
 
 from .base import Delta, Dialect, Prompt, ProtocolError

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
 from tokenmark_schemas.errors import InvalidInput
 
 from ..load.poll import READ, WRITE, new_poller

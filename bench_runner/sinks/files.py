@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
+
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.result import RunResult
 from tokenmark_schemas.run import RunConfig

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 from .apply import NameConflict, apply
 from .facts import Decision, Key, KubeEvent
@@ -37,6 +38,7 @@ class Controller:
         self.followers = Followers(kube, self.queue.add)
         self.gatherer = Gatherer(kube, self.memory, self.followers, settings)
         self.resynced_at: datetime | None = None
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # --- triggers ---------------------------------------------------------------------------------------------------
 
@@ -108,6 +110,10 @@ class Controller:
         if cr is None or cr["metadata"].get("deletionTimestamp"):
             self._forget(key)
             return
+        async with self._admission(kind, cr):
+            await self._step(kind, resource, cr, key)
+
+    async def _step(self, kind: str, resource: Resource, cr: dict[str, Any], key: Key) -> None:
         decision = await self._decide(kind, cr, key)
         try:
             changed = await apply(self.kube, resource, cr, decision, job_ttl_s=self.settings.job_ttl_s)
@@ -121,6 +127,11 @@ class Controller:
             self.queue.add(key)
         elif decision.requeue_s is not None:
             self.queue.add(key, max(decision.requeue_s, 0.05))
+
+    def _admission(self, kind: str, cr: dict[str, Any]) -> asyncio.Lock:
+        """One admission of a group at a time: between the LIST and the recorded attempt nobody else may look."""
+        group = group_of(cr) if kind == "BenchmarkRun" else "probes"
+        return self._locks.setdefault(group or cr["metadata"]["uid"], asyncio.Lock())
 
     async def _decide(self, kind: str, cr: dict[str, Any], key: Key) -> Decision:
         if kind == "BenchmarkRun":

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
+
 from tokenmark_schemas.benchmarkrun import Attempt, BenchmarkRun, Queue, RunStatus
 from tokenmark_schemas.problems import problems_of
 from tokenmark_schemas.result import RunResult

@@ -11,6 +11,7 @@ import time
 
 import kopf
 from aiohttp import web
+
 from tokenmark_schemas.errors import TokenmarkError
 
 from .controller import Controller

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
+
 from tokenmark_schemas.netprobe import NetProbe, NetProbeResult, PairStatus, ProbeStatus, ProbeSummary
 from tokenmark_schemas.problems import problems_of
 

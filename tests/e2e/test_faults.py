@@ -37,7 +37,10 @@ def test_an_evicted_runner_gets_a_new_attempt_that_is_marked(lab: Lab) -> None:
     evict(lab, lab.running_pod("moved")["metadata"]["name"])
     run = lab.finished("moved")
     assert condition(run, "Succeeded")["status"] == "True", lab.explain()
-    assert [(a["state"], a["reason"]) for a in run["status"]["attempts"]] == [("Disrupted", "Evicted"), ("Succeeded", "Completed")]
+    assert [(a["state"], a["reason"]) for a in run["status"]["attempts"]] == [
+        ("Disrupted", "Evicted"),
+        ("Succeeded", "Completed"),
+    ]
     assert "attempt 2" in condition(run, "Valid")["message"]
     assert lab.result("moved-result")["run"]["attempt"] == 2
 
@@ -73,7 +76,10 @@ def test_an_operator_killed_at_any_moment_changes_nothing(lab: Lab, moment: str)
 def test_the_api_server_away_for_twenty_seconds_loses_nothing(lab: Lab) -> None:
     embedded(lab)
     lab.simulator()
-    lab.apply(run_object("through", stages=long_stage(12)), run_object("orphan", stages=long_stage(90), exclusivity={"policy": "Allow"}))
+    lab.apply(
+        run_object("through", stages=long_stage(12)),
+        run_object("orphan", stages=long_stage(90), exclusivity={"policy": "Allow"}),
+    )
     lab.running_pod("through")
     processes.stop("apiserver")
     time.sleep(20)
@@ -98,7 +104,9 @@ def test_a_lost_node_ends_the_attempt_and_starts_no_second_load(lab: Lab) -> Non
     try:
         lab.until("the attempt is given up", lambda: _attempts(lab, "lost")[0]["reason"] == "NodeLost", 180)
         lab.apply(run_object("next"))
-        waiting = lab.until("the next run waits", lambda: _admitted(lab, "next").get("status") == "False" and _admitted(lab, "next"), 30)
+        waiting = lab.until(
+            "the next run waits", lambda: _admitted(lab, "next").get("status") == "False" and _admitted(lab, "next"), 30
+        )
         assert "may still load the target" in waiting["message"], lab.explain()
         assert len(lab.runner_pods("lost")) == 1
         assert lab.runner_pods("next") == []

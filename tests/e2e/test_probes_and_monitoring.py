@@ -64,7 +64,9 @@ def forwarded(lab: Lab) -> Iterator[int]:
     """The operator's port on this machine."""
     port = free_port()
     words = [str(lab.cluster.kubectl()), "--kubeconfig", str(lab.cluster.kubeconfig()), "-n", "tokenmark-system"]
-    process = subprocess.Popen([*words, "port-forward", "svc/tokenmark-operator", f"{port}:8080"], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*words, "port-forward", "svc/tokenmark-operator", f"{port}:8080"], stdout=subprocess.DEVNULL
+    )
     try:
         lab.until("the operator answers", lambda: fetch(f"http://127.0.0.1:{port}/readyz") == "ok", 30)
         yield port
@@ -75,7 +77,7 @@ def forwarded(lab: Lab) -> Iterator[int]:
 
 def fetch(url: str) -> str:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(url, timeout=5) as answer:
             text: str = answer.read().decode()
             return text
     except OSError:
@@ -155,7 +157,9 @@ def test_the_chart_upgrades_and_leaves_runs_and_results_when_it_goes(lab: Lab, i
         assert lab.get("cm", "kept-result") is not None
         lab.kubectl("delete", "ns", lab.namespace, "--wait=false")
         began = time.monotonic()
-        lab.until("the namespace is not stuck", lambda: "NotFound" in lab.try_kubectl("get", "ns", lab.namespace).stderr, 60)
+        lab.until(
+            "the namespace is not stuck", lambda: "NotFound" in lab.try_kubectl("get", "ns", lab.namespace).stderr, 60
+        )
         assert time.monotonic() - began < 60
     finally:
         release.install(lab.cluster, images, "resyncSeconds=15", "targetWaitSeconds=12", "jobTtlSeconds=600")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,7 @@ def finished(reads: list[bytes]) -> bool:
 @given(st.lists(st.integers(0, len(BODY)), max_size=12))
 def test_a_chunked_answer_ends_at_its_last_byte_and_not_before(cuts: list[int]) -> None:
     edges = sorted({0, len(BODY), *cuts})
-    reads = [BODY[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    reads = [BODY[a:b] for a, b in pairwise(edges)]
     assert finished(reads)
     assert not finished([*reads[:-1], reads[-1][:-1]])
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import ValidationError
+
 from tokenmark_schemas.result import TerminationSummary
 
 from .conditions import parse_time

@@ -85,6 +85,7 @@ def _is_passive(cr: dict[str, Any]) -> bool:
     return bool(cr.get("spec", {}).get("suspend")) or _condition(cr, "Accepted") == "False"
 
 
-def _rank(cr: dict[str, Any]) -> tuple[int, str, str]:
-    """Started runs first, then by age, then by uid."""
-    return (0 if has_started(cr) else 1, cr["metadata"].get("creationTimestamp", ""), cr["metadata"]["uid"])
+def _rank(cr: dict[str, Any]) -> tuple[int, str, str, str]:
+    """Started runs first, then by age; runs of the same second by name, so that a person can foresee it."""
+    meta = cr["metadata"]
+    return (0 if has_started(cr) else 1, meta.get("creationTimestamp", ""), meta["name"], meta["uid"])

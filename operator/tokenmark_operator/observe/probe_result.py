@@ -11,6 +11,7 @@ import zlib
 from typing import Any
 
 from pydantic import ValidationError
+
 from tokenmark_schemas.kube import Artifact
 from tokenmark_schemas.netprobe import NetProbe, NetProbeResult, PairStatus, ProbeMeasurement, ProbeSummary
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
+
 from tokenmark_schemas.benchmarkrun import BenchmarkRun, Headline, ObjectiveOutcome, Quantiles, StageSummary
 from tokenmark_schemas.kube import Artifact
 from tokenmark_schemas.result import RunResult, StageResult, Stat

@@ -1,0 +1,183 @@
+"""The whole instrument over real sockets, against a server that knows when it really sent.
+
+Bounds are wide enough for a shared machine: tight ones belong to `make bench`, where a floor runs beside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.results import a_result
+
+CLI = [sys.executable, "-m", "bench_runner"]
+
+
+@contextmanager
+def simulator(folder: Path, *flags: str) -> Iterator[tuple[str, Path]]:
+    """A simulator process: its address and its truth log."""
+    truth = folder / "truth.jsonl"
+    process = subprocess.Popen(
+        [*CLI, "sim", "--listen", "127.0.0.1:0", "--truth", str(truth), *flags], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    try:
+        yield line.split()[3].rstrip(","), truth
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+        process.stderr.close()
+
+
+def run(url: str, out: Path, *flags: str, code: int = 0) -> dict[str, Any]:
+    """`tokenmark run`; refuses a vacuous result."""
+    words = [*CLI, "run", "--target", url, "--model", "sim", "--out", str(out), "--name", "t", "--format", "json",
+             "--quiet", "--detail", "chunks", "--warmup-requests", "3", *flags]  # fmt: skip
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode in (code, 4), done.stderr
+    return json.loads(done.stdout) if done.stdout else {}
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    import gzip
+
+    text = gzip.decompress((out / "t" / "requests.jsonl.gz").read_bytes()).decode()
+    found = [json.loads(line) for line in text.splitlines()]
+    assert len(found) >= 20, "too few requests to say anything"
+    return found
+
+
+def truths(path: Path) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in map(json.loads, path.read_text().splitlines())}
+
+
+def test_every_token_is_counted_and_stamped_close_to_when_it_was_sent(tmp_path: Path) -> None:
+    with simulator(tmp_path, "--ttft-ms", "30", "--itl-ms", "4", "--jitter-ms", "3") as (url, truth):
+        result = run(
+            url, tmp_path, "--concurrency", "8", "--requests", "80", "--max-output-tokens", "24", "--input-tokens", "40"
+        )
+        known = truths(truth)
+    assert result["stages"][0]["requests"]["succeeded"] == 80
+    errors_us = []
+    for row in rows(tmp_path):
+        real = known[row["id"]]
+        assert row["output_tokens"] == real["tokens"] == 24
+        assert len(row["content_ns"]) == len(real["sent_ns"])
+        errors_us += [(got - sent) / 1000 for got, sent in zip(row["content_ns"], real["sent_ns"], strict=True)]
+    errors_us.sort()
+    assert errors_us[0] > -50, "a token cannot arrive before it was sent"
+    assert errors_us[len(errors_us) // 2] < 500
+    assert errors_us[int(len(errors_us) * 0.9)] < 5_000
+
+
+def test_an_open_loop_keeps_its_schedule_while_the_server_is_slow(tmp_path: Path) -> None:
+    with simulator(tmp_path, "--ttft-ms", "400", "--itl-ms", "1") as (url, _):
+        run(url, tmp_path, "--rate", "20", "--duration", "3", "--max-output-tokens", "4")
+    found = rows(tmp_path)
+    assert 58 <= len(found) <= 61
+    due = sorted(row["due_ns"] for row in found)
+    assert all(abs((b - a) - 50_000_000) <= 1 for a, b in pairwise(due))
+    assert sorted((row["sent_ns"] - row["due_ns"]) / 1e6 for row in found)[len(found) // 2] < 20
+
+
+def test_a_stall_is_in_the_gaps_and_not_in_ttft(tmp_path: Path) -> None:
+    flags = ("--stall-share", "1", "--stall-ms", "300", "--stall-at", "4", "--ttft-ms", "10", "--itl-ms", "2")
+    with simulator(tmp_path, *flags) as (url, _):
+        result = run(url, tmp_path, "--concurrency", "4", "--requests", "40", "--max-output-tokens", "8")
+    metrics = result["stages"][0]["metrics"]
+    assert metrics["ttft"]["p50"] < 0.1
+    assert 0.29 < metrics["chunk_gap"]["max"] < 0.6
+
+
+def test_errors_and_cut_off_answers_are_counted_by_class(tmp_path: Path) -> None:
+    with simulator(
+        tmp_path, "--error-share", "0.2", "--abort-share", "0.2", "--itl-ms", "1", "--error-status", "503"
+    ) as (url, _):
+        result = run(url, tmp_path, "--concurrency", "4", "--requests", "200", "--max-output-tokens", "8")
+    requests = result["stages"][0]["requests"]
+    assert requests["sent"] == 200
+    assert requests["succeeded"] + requests["failed"] == 200
+    assert 15 < requests["errors"]["server_error"] < 70
+    assert requests["errors"].get("truncated", 0) + requests["errors"].get("disconnected", 0) > 10
+    assert result["stages"][0]["metrics"]["ttft"]["count"] == requests["succeeded"]
+
+
+def test_reasoning_and_several_tokens_a_chunk(tmp_path: Path) -> None:
+    with simulator(tmp_path, "--reasoning-tokens", "2", "--chunk-tokens", "4", "--itl-ms", "5", "--ttft-ms", "10") as (
+        url,
+        _,
+    ):
+        result = run(url, tmp_path, "--concurrency", "2", "--requests", "24", "--max-output-tokens", "32")
+    metrics = result["stages"][0]["metrics"]
+    assert result["stages"][0]["tokens"]["output"] == 24 * 32
+    assert metrics["ttfo"]["p50"] - metrics["ttft"]["p50"] == pytest.approx(0.040, abs=0.015)
+    assert metrics["tpot"]["p50"] == pytest.approx(0.005 * 28 / 31, rel=0.25)
+    assert metrics["itl"]["count"] == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_keeps_what_was_measured(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    with simulator(tmp_path) as (url, _):
+        words = [*CLI, "run", "--target", url, "--model", "sim", "--out", str(tmp_path), "--name", "t", "--quiet",
+                 "--warmup-requests", "1", "--concurrency", "2", "--duration", "60"]  # fmt: skip
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        log = tmp_path / "t" / "requests.jsonl.gz"
+        limit = time.monotonic() + 30
+        while not log.exists() and time.monotonic() < limit:
+            time.sleep(0.05)
+        time.sleep(8)  # the warm-up takes five seconds; then some requests
+        process.send_signal(number)
+        began = time.monotonic()
+        _, stderr = process.communicate(timeout=20)
+    assert process.returncode == code, stderr
+    assert time.monotonic() - began < 5
+    assert "Traceback" not in stderr
+    result = json.loads((tmp_path / "t" / "result.json").read_text())
+    assert result["run"]["interrupted"] is True
+    assert result["verdict"]["state"] == "invalid"
+    assert result["stages"][0]["requests"]["succeeded"] > 0
+
+
+def test_load_ends_when_the_process_that_wanted_it_is_killed(tmp_path: Path) -> None:
+    with simulator(tmp_path) as (url, truth):
+        words = [
+            *CLI,
+            "run",
+            "--target",
+            url,
+            "--model",
+            "sim",
+            "--out",
+            str(tmp_path),
+            "--quiet",
+            "--concurrency",
+            "2",
+            "--duration",
+            "60",
+        ]
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        limit = time.monotonic() + 30
+        while truth.stat().st_size < 100 and time.monotonic() < limit:
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        time.sleep(1.5)
+        size = truth.stat().st_size
+        time.sleep(1.0)
+        assert truth.stat().st_size == size, "somebody still sends"
+
+
+def test_the_builders_result_is_a_result() -> None:
+    assert a_result().verdict.state == "valid"

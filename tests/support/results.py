@@ -1,0 +1,65 @@
+"""A small healthy RunResult."""
+
+from __future__ import annotations
+
+from array import array
+
+from bench_runner.assemble import stage_result
+from bench_runner.collect import Collected
+from bench_runner.load.link import End, Tick
+from bench_runner.verdict import judge
+from tests.support.builders import MS, a_sample
+from tokenmark_schemas.result import (
+    EngineFacts,
+    Phase,
+    Phases,
+    Provenance,
+    RunFacts,
+    RunResult,
+    StageResult,
+    ToolFacts,
+    WorkloadFacts,
+)
+from tokenmark_schemas.workload import Stage
+
+
+def a_stage(samples: int = 200, **changes: object) -> StageResult:
+    """One repetition of `samples` equal answers, one after the other."""
+    part = Collected()
+    for i in range(samples):
+        at = i * 150 * MS
+        part.add(
+            a_sample(
+                seq=i,
+                due_ns=at,
+                sent_ns=at + 1000,
+                first_byte_ns=at + 99 * MS,
+                end_ns=at + 150 * MS,
+                content_ns=array("q", [at + 100 * MS + k * 10 * MS for k in range(5)]),
+                read_lags_ns=array("q", [30_000] * 6),
+                reads=6,
+                **changes,
+            )
+        )
+    stop = samples * 150 * MS
+    part.windows.append(End(0, stop, stop, Tick(stop, 0, samples, samples, stop // 10, 100_000, 0, 0, samples * 6, 0)))
+    stage = Stage(name="c1", concurrency=1, request_count=samples)
+    return stage_result(stage, [part], max_output=5, objectives=[], order=[0])
+
+
+def a_result(uid: str = "uid-demo", stages: list[StageResult] | None = None) -> RunResult:
+    stages = stages if stages is not None else [a_stage()]
+    return RunResult(
+        run=RunFacts(
+            name="demo", namespace="bench", uid=uid, attempt=1, repetitions=1,
+            started_at="2030-01-01T00:00:00Z", ended_at="2030-01-01T00:01:00Z",
+        ),
+        verdict=judge(stages, warmup_requests=10, attempt=1, interrupted=False, stamps="kernel"),
+        phases=Phases(warmup=Phase(requests=10, failed=0, duration_s=1.0), measured=Phase(requests=200, failed=0, duration_s=30.0)),
+        stages=stages,
+        provenance=Provenance(
+            vantage="in_cluster", tool=ToolFacts(name="tokenmark", version="0", python="3", kernel="6"),
+            engine=EngineFacts(name="openai"), environment={}, workload=WorkloadFacts(name="smoke", version=1, hash="0" * 64),
+            spec_hash="0" * 64, fingerprint="0" * 64, seed=1, stamps="kernel",
+        ),
+    )  # fmt: skip

@@ -1,0 +1,256 @@
+"""A run's life, decided from facts: one change of the facts, one consequence."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.support.builders import NOW, a_run
+from tests.support.results import a_result
+from tokenmark_operator.facts import Decision, RunFacts
+from tokenmark_operator.lifecycle import decide
+from tokenmark_operator.settings import Settings
+from tokenmark_schemas.documents import read_workload
+
+SETTINGS = Settings(runner_image="runner:1", netprobe_image="netprobe:1", cluster="aks-1", provider="azure")
+
+
+def facts(cr: dict[str, Any], **changes: Any) -> RunFacts:
+    healthy = {"workload": read_workload("smoke"), "target_exists": True, "others": [cr]}
+    return RunFacts(cr=cr, now=NOW, settings=SETTINGS, **{**healthy, **changes})
+
+
+def with_status(cr: dict[str, Any], decision: Decision) -> dict[str, Any]:
+    """The object after the decision's status was written."""
+    return {**cr, "status": decision.status}
+
+
+def conditions(decision: Decision) -> dict[str, tuple[str, str]]:
+    return {c["type"]: (c["status"], c["reason"]) for c in decision.status["conditions"]}
+
+
+def kinds(decision: Decision) -> list[str]:
+    return [manifest["kind"] for manifest in decision.create]
+
+
+def started(**spec: Any) -> tuple[dict[str, Any], Decision]:
+    """A run whose first attempt was just recorded."""
+    cr = a_run(**spec)
+    decision = decide(facts(cr))
+    return with_status(cr, decision), decision
+
+
+def a_job(name: str = "demo-a1", *conditions_: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "uid": f"job-{name}"},
+        "spec": {"activeDeadlineSeconds": 600},
+        "status": {"conditions": list(conditions_)},
+    }
+
+
+def a_pod(
+    phase: str = "Running", *, exit_code: int | None = None, message: str = "", job: str = "demo-a1", **meta: Any
+) -> dict[str, Any]:
+    terminated = (
+        {"terminated": {"exitCode": exit_code, "message": message}} if exit_code is not None else {"running": {}}
+    )
+    return {
+        "metadata": {"name": f"{job}-x", "uid": f"pod-{job}", "namespace": "bench", **meta},
+        "spec": {"nodeName": "node1"},
+        "status": {"phase": phase, "startTime": "2030-01-01T00:00:00Z", "containerStatuses": [{"state": terminated}]},
+    }
+
+
+def test_a_healthy_run_records_its_intent_and_gets_config_and_job() -> None:
+    _, decision = started()
+    assert kinds(decision) == ["ConfigMap", "Job"]
+    assert decision.status["attempts"][0]["state"] == "Creating"
+    assert conditions(decision)["Admitted"] == ("True", "Admitted")
+    assert decision.status["environment"]["provider"] == "azure"
+    config = json.loads(decision.create[0]["data"]["config.json"])
+    assert config["target"]["url"] == "http://vllm.bench.svc:8000"
+    pod = decision.create[1]["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_a_life_that_was_cut_off_before_the_job_makes_the_same_job() -> None:
+    cr, first = started()
+    again = decide(facts(cr))
+    assert again.create == first.create
+    assert len(again.status["attempts"]) == 1
+
+
+def test_a_job_that_was_seen_and_is_gone_was_deleted_by_somebody() -> None:
+    cr, _ = started()
+    seen = with_status(cr, decide(facts(cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": a_pod()})))
+    decision = decide(facts(seen))
+    assert conditions(decision)["Succeeded"] == ("False", "JobDeleted")
+    assert decision.create == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        pytest.param({"cost": {"configMap": {"name": "p"}}}, "spec.cost", id="cost"),
+        pytest.param({"baselineRef": {"name": "b"}}, "spec.baselineRef", id="baseline"),
+        pytest.param({"search": {"find": "MaxRate"}}, "spec.search", id="search"),
+        pytest.param({"execution": {"workers": 4}}, "spec.execution.workers", id="workers"),
+        pytest.param({"results": {"sinks": [{"name": "s3", "objectStore": {"uri": "s3://b"}}]}}, "objectStore", id="object store"),
+        pytest.param({"stages": [{"name": "r", "requestRate": "2", "arrival": "Poisson", "durationSeconds": 9}]}, "Poisson", id="arrival"),
+    ],
+)  # fmt: skip
+def test_what_is_not_supported_yet_is_refused_by_name(spec: dict[str, Any], names: str) -> None:
+    decision = decide(facts(a_run(**spec)))
+    accepted = next(c for c in decision.status["conditions"] if c["type"] == "Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", "NotSupportedYet")
+    assert names in accepted["message"]
+    assert conditions(decision)["Finished"][0] == "True"
+    assert decision.create == []
+
+
+def test_an_image_outside_the_allow_list_is_forbidden() -> None:
+    assert conditions(decide(facts(a_run(execution={"image": "evil:1"}))))["Accepted"] == ("False", "Forbidden")
+
+
+def test_the_younger_of_two_runs_waits() -> None:
+    older, younger = a_run("older"), a_run("younger")
+    younger["metadata"]["creationTimestamp"] = "2030-01-01T00:00:05Z"
+    decision = decide(facts(younger, others=[older, younger]))
+    assert decision.status["queue"] == {"position": 2, "blockedBy": "bench/older"}
+    assert decision.create == []
+
+
+def test_a_started_run_is_never_overtaken() -> None:
+    late, _ = started()
+    late["metadata"]["creationTimestamp"] = "2030-01-01T09:00:00Z"
+    early = a_run("early")
+    assert decide(facts(early, others=[late, early])).status["queue"]["blockedBy"] == "bench/demo"
+
+
+def test_a_missing_service_is_waited_for_and_then_given_up() -> None:
+    cr = a_run()
+    waiting = decide(facts(cr, target_exists=False))
+    assert conditions(waiting)["Succeeded"] == ("Unknown", "WaitingForTarget")
+    later = replace(facts(with_status(cr, waiting), target_exists=False), now=NOW + timedelta(seconds=601))
+    assert conditions(decide(later))["Succeeded"] == ("False", "TargetNotFound")
+
+
+def evicted() -> dict[str, Any]:
+    pod = a_pod("Failed", exit_code=143)
+    pod["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]
+    return pod
+
+
+def test_an_eviction_is_followed_by_another_attempt_and_then_no_more() -> None:
+    cr, _ = started()
+    first = decide(facts(cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": evicted()}))
+    assert [a["state"] for a in first.status["attempts"]] == ["Disrupted"]
+    cr = with_status(cr, first)
+    second = decide(facts(cr, pods={"demo-a1": {**evicted(), "gone": True}}))
+    assert [a["number"] for a in second.status["attempts"]] == [1, 2]
+    cr = with_status(cr, second)
+    pod = {**evicted(), "metadata": {"name": "p", "uid": "pod-2"}}
+    last = decide(facts(cr, jobs={"demo-a2": a_job("demo-a2")}, pods={"demo-a2": pod}))
+    assert conditions(last)["Succeeded"] == ("False", "Evicted")
+
+
+def lost_facts(cr: dict[str, Any], seconds_after: int = 60) -> RunFacts:
+    pod = a_pod(deletionTimestamp="2030-01-01T00:00:00Z")
+    at = facts(cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": pod})
+    return replace(at, now=NOW + timedelta(seconds=seconds_after))
+
+
+def test_a_lost_node_blocks_the_target_until_the_old_load_is_known_gone() -> None:
+    cr, _ = started()
+    lost = decide(lost_facts(cr))
+    assert lost.status["attempts"][0]["reason"] == "NodeLost"
+    cr = with_status(cr, lost)
+    waiting = decide(lost_facts(cr, 70))
+    assert conditions(waiting)["Admitted"] == ("False", "WaitingForLostNode")
+    assert waiting.create == []
+    other = a_run("other")
+    assert decide(replace(facts(other, others=[cr, other]), now=NOW + timedelta(seconds=70))).create == []
+    back = decide(replace(facts(cr, pods={"demo-a1": a_pod("Failed", exit_code=143)}), now=NOW + timedelta(seconds=90)))
+    assert kinds(back) == ["ConfigMap", "Job"]
+    timed_out = decide(lost_facts(cr, 900))
+    assert kinds(timed_out) == ["ConfigMap", "Job"]
+
+
+def ended_facts(cr: dict[str, Any], **changes: Any) -> RunFacts:
+    payload = gzip.compress(json.dumps(a_result(uid=cr["metadata"]["uid"]).snake()).encode())
+    pod = a_pod("Succeeded", exit_code=0)
+    blocks = {"pod-demo-a1": {"result": payload, "requests": b"rows"}}
+    return facts(cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": pod}, blocks=blocks, **changes)
+
+
+def test_results_are_stored_before_the_status_says_so() -> None:
+    cr, _ = started()
+    first = decide(ended_facts(cr))
+    assert [m["metadata"]["name"] for m in first.create_first] == ["demo-result"]
+    assert conditions(first)["Finished"][0] != "True"
+    then = decide(ended_facts(with_status(cr, first), stored=first.create_first[0]))
+    assert conditions(then)["ResultsStored"] == ("True", "Stored")
+    assert conditions(then)["Succeeded"] == ("True", "Completed")
+    assert then.status["summary"][0]["stage"] == "c1"
+
+
+def test_a_result_of_another_run_is_not_taken() -> None:
+    cr, _ = started()
+    payload = gzip.compress(json.dumps(a_result(uid="somebody-else").snake()).encode())
+    at = replace(ended_facts(cr), blocks={"pod-demo-a1": {"result": payload}}, log_read=frozenset({"pod-demo-a1"}))
+    assert conditions(decide(at))["Succeeded"] == ("False", "ResultsLost")
+
+
+def test_a_log_that_cannot_be_read_loses_the_result_and_keeps_the_message() -> None:
+    cr, _ = started()
+    message = '{"schema_version":"termination/v1","outcome":"completed","exit_code":0,"verdict":"valid"}'
+    pod = a_pod("Succeeded", exit_code=0, message=message)
+    at = facts(cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": pod}, log_read=frozenset({"pod-demo-a1"}))
+    decision = decide(at)
+    lost = next(c for c in decision.status["conditions"] if c["type"] == "ResultsStored")
+    assert lost["reason"] == "ResultsLost"
+    assert '"verdict":"valid"' in lost["message"]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(2, "InvalidInput"), (5, "TargetFailed"), (1, "RunnerError"), (137, "RunnerError")]
+)
+def test_an_exit_code_says_what_went_wrong(code: int, reason: str) -> None:
+    cr, _ = started()
+    at = facts(
+        cr,
+        jobs={"demo-a1": a_job()},
+        pods={"demo-a1": a_pod("Failed", exit_code=code)},
+        log_read=frozenset({"pod-demo-a1"}),
+    )
+    assert conditions(decide(at))["Succeeded"] == ("False", reason)
+
+
+def test_suspending_ends_the_attempt_and_keeps_the_number() -> None:
+    cr, _ = started()
+    cr["spec"]["suspend"] = True
+    decision = decide(facts(cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": a_pod()}))
+    assert decision.delete_jobs == ["demo-a1"]
+    assert decision.status["attempts"][0]["reason"] == "Suspended"
+
+
+def test_a_finished_run_sets_the_jobs_time_to_live_and_its_own() -> None:
+    cr, _ = started(ttlSecondsAfterFinished=60)
+    first = decide(ended_facts(cr))
+    cr = with_status(cr, decide(ended_facts(with_status(cr, first), stored=first.create_first[0])))
+    after = decide(facts(cr, jobs={"demo-a1": a_job()}))
+    assert after.ttl_jobs == ["demo-a1"]
+    assert not after.delete_self
+    assert decide(replace(facts(cr), now=NOW + timedelta(seconds=61))).delete_self
+
+
+def test_deciding_twice_from_the_same_facts_says_the_same() -> None:
+    cr, first = started()
+    assert decide(facts(cr)).status == decide(facts(cr)).status
+    assert decide(facts(a_run())).status == first.status
