@@ -41,7 +41,6 @@ class Answer:
     streaming: bool
     usage: bool
     prompt_tokens: int
-    chunk: bytes
     sent_ns: array[int] = field(default_factory=lambda: array("q"))
     k: int = 0
 
@@ -83,9 +82,12 @@ class Simulator:
         self.poller.add(self.listener.fileno(), READ)
         self.clients: dict[int, Client] = {}
         self.due: list[tuple[int, int, Client]] = []
-        self.served = self.pushed = self.late_max_ns = self.late_sum_ns = self.sent_chunks = 0
+        self.asked = self.served = self.pushed = self.late_max_ns = self.late_sum_ns = self.sent_chunks = 0
         self.running = True
         self._created = int(time.time())
+        words = " token" * scenario.chunk_tokens
+        self._chunk = _event(self._event({"content": words}))
+        self._reasoning = _event(self._event({"reasoning_content": words}))
 
     def serve(self) -> None:
         """The loop: due chunks first, then the network."""
@@ -143,9 +145,9 @@ class Simulator:
             self._write(client, self._whole(answer))
             self._end(client, answer, "ok")
             return
-        reasoning = answer.k < self.scenario.reasoning_tokens
+        chunk = self._reasoning if answer.k < self.scenario.reasoning_tokens else self._chunk
         answer.sent_ns.append(mono())
-        self._write(client, answer.chunk.replace(b'"content"', b'"reasoning_content"') if reasoning else answer.chunk)
+        self._write(client, chunk)
         answer.k += 1
         if answer.k < len(answer.script.offsets_ns):
             self._plan(client, answer.read_ns + answer.script.offsets_ns[answer.k])
@@ -271,7 +273,8 @@ class Simulator:
                 client, _problem(404, f"the model `{model}` does not exist; this server has `{self.scenario.model}`")
             )
             return
-        plan = script(self.scenario, self.pushed + self.served, max_tokens)
+        plan = script(self.scenario, self.asked, max_tokens)
+        self.asked += 1
         if plan.status != 200:
             self._write(client, _problem(plan.status, "injected error"))
             return
@@ -285,7 +288,6 @@ class Simulator:
             streaming=streaming,
             usage=self.scenario.usage and bool((asked.get("stream_options") or {}).get("include_usage")),
             prompt_tokens=sum(len(str(m.get("content", "")).split()) for m in prompt),
-            chunk=_event(self._event({"content": " token" * self.scenario.chunk_tokens})),
         )
         if streaming:
             role = _event(self._event({"role": "assistant", "content": ""})) if self.scenario.role_chunk else b""

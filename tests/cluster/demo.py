@@ -1,0 +1,108 @@
+"""`make demo`: from nothing to a number, on a real cluster with a real model; every step says how long it took."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.support.lab import Lab, condition, run_object, server
+
+from . import images, layout, provider, release
+from .shell import ClusterError
+
+NAMESPACE = "tokenmark-demo"
+LLAMA = ["--host", "0.0.0.0", "--port", "8080", "--parallel", "2", "--threads", "2", "--ctx-size", "4096", "--metrics", "--alias", "gemma"]
+STAGES = [{"name": "c1", "concurrency": 1, "durationSeconds": 12}, {"name": "c2", "concurrency": 2, "durationSeconds": 12}]
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    print(f"\n\033[1m{title}\033[0m" if sys.stdout.isatty() else f"\n{title}", flush=True)
+    began = time.monotonic()
+    yield
+    print(f"  … {time.monotonic() - began:.1f} s", flush=True)
+
+
+def main() -> int:
+    layout.make()
+    began = time.monotonic()
+    try:
+        lab = prepare()
+        name = f"gemma-{int(time.time()) % 100_000}"
+        with step(f"5. A BenchmarkRun, {name}, against its Service"):
+            lab.apply(demo_run(name))
+            follow(lab, name)
+        show(lab, name)
+    except ClusterError as exc:
+        print(f"demo: {exc}", file=sys.stderr)
+        return 2
+    print(f"\nAll of it: {time.monotonic() - began:.0f} s. The cluster stays up; `make cluster-down` removes it.")
+    return 0
+
+
+def prepare() -> Lab:
+    """Cluster, images, chart, llama-server."""
+    cluster = provider.choose()
+    with step(f"1. A cluster ({cluster.name})"):
+        cluster.up()
+    with step("2. The images"):
+        built = images.build_and_load(cluster)
+    with step("3. The chart, with Helm"):
+        release.install(cluster, built)
+    lab = Lab(cluster, built, NAMESPACE)
+    with step("4. llama-server with Gemma 3 270M"):
+        lab.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        cluster.load(images.llama_archive())
+        lab.apply(*server("llama", "localhost/tokenmark/llama-server:1", LLAMA, 8080))
+        lab.kubectl("rollout", "status", "deploy/llama", "--timeout=180s", timeout_s=200)
+    return lab
+
+
+def demo_run(name: str) -> dict:
+    target = {"engine": "llamacpp", "model": "gemma", "serviceRef": {"name": "llama", "port": 8080}}
+    workload = {"dataset": {"synthetic": {"inputTokens": {"mean": 32}}}, "maxOutputTokens": 32}
+    run = run_object(name, target=target, workload=workload, stages=STAGES, warmup={"requestCount": 3, "durationSeconds": 2})
+    del run["spec"]["workloadRef"]
+    return run
+
+
+def follow(lab: Lab, name: str) -> None:
+    """Prints each change of the conditions until the run has finished."""
+    said: dict[str, tuple[str, str]] = {}
+    limit = time.monotonic() + 300
+    while time.monotonic() < limit:
+        run = lab.get("brun", name) or {}
+        for found in (run.get("status") or {}).get("conditions", []):
+            fact = (found["status"], found["reason"] + ": " + found["message"])
+            if said.get(found["type"]) != fact and found["reason"] != "Pending":
+                print(f"  {found['type']:<14} {found['status']:<8} {fact[1][:90]}", flush=True)
+            said[found["type"]] = fact
+        if condition(run, "Finished")["status"] == "True":
+            return
+        time.sleep(0.5)
+    raise ClusterError(f"the run did not finish within 300 s\n{lab.explain()}")
+
+
+def show(lab: Lab, name: str) -> None:
+    """What a person looks at afterwards."""
+    with step("6. What it found"):
+        print(f"\n$ kubectl get brun\n{lab.kubectl('get', 'brun')}")
+        config_map = lab.get("cm", f"{name}-result")
+        if config_map is None:
+            raise ClusterError(f"no result was stored\n{lab.explain()}")
+        for stage in json.loads(config_map["data"]["summary.json"])["stages"]:
+            print(json.dumps({k: stage[k] for k in ("stage", "requests", "ttft_microseconds", "tpot_microseconds", "output_tokens_per_second_milli")}))
+        words = [str(lab.cluster.kubectl()), "--kubeconfig", str(lab.cluster.kubeconfig())]
+        path = f"/api/v1/namespaces/{release.NAMESPACE}/services/tokenmark-operator:8080/proxy/metrics"
+        metrics = subprocess.run([*words, "get", "--raw", path], capture_output=True, text=True, check=False).stdout
+        print("\n/metrics of the operator:")
+        wanted = [line for line in metrics.splitlines() if f'run="{name}"' in line and "ttft_seconds" in line]
+        print("\n".join(wanted[:6]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
