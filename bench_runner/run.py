@@ -36,6 +36,7 @@ from .verdict import judge
 
 WARMUP_GIVE_UP = 3
 REPORT_NS = 250_000_000
+RESOLVE_PATIENCE_S = 15.0
 
 
 @dataclass
@@ -88,7 +89,7 @@ class Runner:
                 f"target {config.target.url}: only http:// targets are supported by this version yet; "
                 "put a plain http address, such as http://host:8000"
             )
-        self.address = resolve_address(url.hostname, url.port or 80)
+        self.address = resolve_address(url.hostname, url.port or 80, lambda: stop.asked)
         base = url.path.rstrip("/").removesuffix("/v1")
         self.factory = RequestFactory(
             self.dialect,
@@ -255,13 +256,22 @@ def _token(config: RunConfig) -> str | None:
     return token
 
 
-def resolve_address(host: str, port: int) -> Address:
-    """The first address of a name. Raises RunFailed when it has none."""
-    try:
-        family, _, _, _, sockaddr = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as exc:
-        raise RunFailed(f"the name {host} does not resolve: {exc.strerror or exc}; check target") from exc
-    return Address(family, tuple(part for part in sockaddr if isinstance(part, str | int)))
+def resolve_address(host: str, port: int, stopped: Callable[[], bool] = lambda: False) -> Address:
+    """The first address of a name. Raises RunFailed when it has none.
+
+    A resolver that says "try again" is asked again for RESOLVE_PATIENCE_S, and so is any answer about a Service's name:
+    cluster DNS learns of a Service a moment after the API server does.
+    """
+    limit = time.monotonic() + RESOLVE_PATIENCE_S
+    while True:
+        try:
+            family, _, _, _, sockaddr = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            return Address(family, tuple(part for part in sockaddr if isinstance(part, str | int)))
+        except OSError as exc:
+            patient = exc.errno == socket.EAI_AGAIN or host.endswith(".svc")
+            if not patient or stopped() or time.monotonic() > limit:
+                raise RunFailed(f"the name {host} does not resolve: {exc.strerror or exc}; check target") from exc
+        time.sleep(0.25)
 
 
 def _phase_facts(parts: list[Collected]) -> PhaseFacts:

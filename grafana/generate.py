@@ -38,8 +38,8 @@ RATES = (
 )
 
 
-def newest(metric: str, more: str = "") -> str:
-    """The value of the newest run of each provider, region and stage."""
+def mean_of_runs(metric: str, more: str = "") -> str:
+    """The mean over the selected runs of each provider, region and stage."""
     return f"avg by (provider, region, cluster, model, engine, stage) ({metric}{{{SELECT}{more}}})"
 
 
@@ -101,13 +101,13 @@ def provider_comparison() -> Any:
     board = board.with_row(dashboard.Row("Latency"))
     for title, metric, quantile, about in LATENCY:
         more = f', quantile="{quantile}"'
-        board = board.with_panel(bars(title, newest(metric, more), "s", about))
+        board = board.with_panel(bars(title, mean_of_runs(metric, more), "s", about))
     board = board.with_row(dashboard.Row("Throughput"))
     for title, metric, unit in RATES:
-        board = board.with_panel(bars(title, newest(metric), unit, title))
+        board = board.with_panel(bars(title, mean_of_runs(metric), unit, title))
     history = timeseries.Panel().title("TTFT p50 over time").datasource(DATASOURCE).unit("s").height(9).span(24)
     more = ', quantile="0.5"'
-    return board.with_panel(history.with_target(query(newest("tokenmark_run_ttft_seconds", more), instant=False)))
+    return board.with_panel(history.with_target(query(mean_of_runs("tokenmark_run_ttft_seconds", more), instant=False)))
 
 
 DASHBOARDS = {"provider-comparison": provider_comparison}

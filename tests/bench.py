@@ -44,7 +44,13 @@ def reaction_s(lab: Lab, count: int, label: str) -> list[float]:
     found = []
     for i in range(count):
         name = f"{label}-{i}"
-        lab.apply(run_object(name, exclusivity={"policy": "Allow"}, target={"model": "sim", "endpoint": {"url": "http://127.0.0.1:9"}}))
+        lab.apply(
+            run_object(
+                name,
+                exclusivity={"policy": "Allow"},
+                target={"model": "sim", "endpoint": {"url": "http://127.0.0.1:9"}},
+            )
+        )
         began = time.monotonic()
         while not lab.try_kubectl("get", "job", f"{name}-a1", "-o", "name").stdout:
             if time.monotonic() - began > 30:
@@ -71,7 +77,11 @@ def operator_footprint() -> tuple[float, float]:
         int(p.name) for p in Path("/proc").iterdir()
         if p.name.isdigit() and b"tokenmark_operator.main" in _read(p / "cmdline")
     )  # fmt: skip
-    rss = next(int(line.split()[1]) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    rss = next(
+        int(line.split()[1])
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("VmRSS")
+    )
     before = _cpu_ticks(pid)
     time.sleep(10)
     return rss / 1024, (_cpu_ticks(pid) - before) / 100 / 10
@@ -108,9 +118,17 @@ def main() -> int:
     lab = Lab(cluster, built, f"bench-{uuid.uuid4().hex[:6]}")
     lab.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": lab.namespace}})
     try:
-        row(f"CR applied to Job seen, 1 run, median / worst of {RUNS}", quantiles(reaction_s(lab, RUNS, "alone")), "kubectl included")
+        row(
+            f"CR applied to Job seen, 1 run, median / worst of {RUNS}",
+            quantiles(reaction_s(lab, RUNS, "alone")),
+            "kubectl included",
+        )
         idle_runs(lab, IDLE)
-        row(f"CR applied to Job seen, {IDLE} runs, median / worst of {RUNS}", quantiles(reaction_s(lab, RUNS, "crowd")), "goal p99 < 1 s")
+        row(
+            f"CR applied to Job seen, {IDLE} runs, median / worst of {RUNS}",
+            quantiles(reaction_s(lab, RUNS, "crowd")),
+            "goal p99 < 1 s",
+        )
         if cluster.name == "embedded":
             rss, cores = operator_footprint()
             row(f"operator at {IDLE} idle runs", f"{rss:.0f} MiB, {cores:.3f} cores")

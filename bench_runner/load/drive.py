@@ -6,16 +6,19 @@ socket that carries load; it runs at a lower priority, so that on one core decod
 
 from __future__ import annotations
 
+import gc
 import os
 import select
+import signal
 import socket
+import time
 from collections.abc import Iterator
 
 from tokenmark_schemas.errors import RunFailed
 
-from . import worker
 from .link import End, Event, Unpacker
 from .phase import Phase
+from .worker import Worker
 
 LINK_BYTES = 4 * 2**20
 
@@ -32,7 +35,7 @@ class Drive:
             code = 1
             try:
                 self._parent.close()
-                worker.main(phase, child)
+                work(phase, child)
                 code = 0
             except BaseException:
                 import traceback
@@ -72,3 +75,26 @@ class Drive:
             raise RunFailed(
                 f"the load worker ended unexpectedly (wait status {status}); what was measured before is kept"
             )
+
+
+def work(phase: Phase, link: socket.socket) -> None:
+    """Body of the forked process. Signals are the parent's business; its death ends the load."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    worker = Worker(phase, link)
+    began = [0]
+
+    def note(moment: str, _info: dict[str, int]) -> None:
+        if moment == "start":
+            began[0] = time.monotonic_ns()
+        else:
+            worker.gc_pause_max = max(worker.gc_pause_max, time.monotonic_ns() - began[0])
+
+    gc.callbacks.append(note)
+    try:
+        worker.run()
+    except (BrokenPipeError, ConnectionResetError, TimeoutError):
+        os._exit(1)

@@ -24,7 +24,7 @@ OUTCOME_CODE = {name: code for code, name in enumerate(OUTCOMES)}
 
 _HEADER = struct.Struct("=BI")
 _EXCHANGE = struct.Struct("=qqqqqH")
-_TICK = struct.Struct("=qIIIqqqqqq")
+_TICK = struct.Struct("=qIIIqqqqqqq")
 
 
 @dataclass(slots=True)
@@ -55,6 +55,7 @@ class Tick:
     loop_lag_max_ns: int
     gc_pause_max_ns: int
     stamp_fallbacks: int
+    stale_connections: int
     kernel_stamps: int
     backlog_max_bytes: int
 
@@ -91,7 +92,7 @@ def pack_exchange(seq: int, due: int, ready: int, sent: int, end: int, outcome: 
 def _tick_fields(t: Tick) -> tuple[int, ...]:
     return (
         t.at_ns, t.in_flight, t.issued, t.finished, t.cpu_ns, t.loop_lag_max_ns, t.gc_pause_max_ns,
-        t.stamp_fallbacks, t.kernel_stamps, t.backlog_max_bytes,
+        t.stamp_fallbacks, t.stale_connections, t.kernel_stamps, t.backlog_max_bytes,
     )  # fmt: skip
 
 

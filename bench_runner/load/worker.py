@@ -8,21 +8,19 @@ one's stamp. The loop finds only what it must know: is this response complete?
 from __future__ import annotations
 
 import errno
-import gc
 import heapq
-import os
-import signal
 import socket
 import time
-from array import array
 from collections import deque
 
 from . import stamps
-from .framing import BLANK, BROKEN, CHUNKED, DONE, UNTIL_CLOSE, Framing, ends_chunked
-from .link import OUTCOME_CODE, PART_READS, End, Tick, pack_end, pack_exchange, pack_part, pack_tick
+from .connection import BUSY, CONNECTING, IDLE, TAIL_BYTES, Connection
+from .framing import BLANK, BROKEN, CHUNKED, DONE, UNTIL_CLOSE, ends_chunked
+from .link import OUTCOME_CODE, PART_READS, End, Tick, pack_end, pack_exchange, pack_tick
+from .outbox import Outbox
 from .pacers import PACERS
 from .phase import NS, Phase
-from .poll import READ, WRITE, Poller, new_poller
+from .poll import READ, WRITE, new_poller
 
 TICK_NS = 250_000_000
 SWEEP_NS = 50_000_000
@@ -32,40 +30,12 @@ SLOT_STEP_NS = 50_000  # slots open this far apart, so that the first requests d
 mono = time.monotonic_ns
 
 
-TAIL_BYTES = 8
-CONNECTING, IDLE, BUSY = range(3)
-
-
-class Connection:
-    """One socket and the request it carries, if any."""
-
-    __slots__ = (
-        "data", "due", "fd", "framing", "out", "reads", "ready", "sent", "seq", "sock", "state", "tail", "times", "touched",
-    )  # fmt: skip
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.fd = sock.fileno()
-        self.state = CONNECTING
-        self.framing = Framing()
-        self.times: array[int] = array("q")  # kernel stamp and user time of each read, in turn
-        self.data: list[bytes] = []
-        self.out: memoryview | None = None
-        self.seq = -1
-        self.reads = self.due = self.ready = self.sent = self.touched = 0
-        self.tail = b""  # the last bytes of what already went to the parent
-
-    def tail_with(self, data: bytes) -> bytes:
-        """The newest bytes, with the ones before them where they are few."""
-        return data if len(data) >= TAIL_BYTES else self.tail + b"".join(self.data[-TAIL_BYTES:])
-
-
 class Worker:
     """Drives one phase and tells the parent everything over `link`."""
 
     def __init__(self, phase: Phase, link: socket.socket) -> None:
-        self.phase, self.link = phase, link
-        self.poller: Poller = new_poller()
+        self.phase, self.poller = phase, new_poller()
+        self.outbox = Outbox(link, self.poller)
         self.clock = stamps.ClockOffset()
         self.connections: dict[int, Connection] = {}
         self.idle: deque[Connection] = deque()
@@ -77,17 +47,13 @@ class Worker:
         self.start = self.stop = self.last_due = 0
         self.stopping = False  # no new requests
         self.cut_at = 0  # when the drain ends
-        self.out = bytearray()
-        self.backlog_max = self.loop_lag_max = self.gc_pause_max = self.fallbacks = self.kernel_stamps = 0
+        self.loop_lag_max = self.gc_pause_max = self.fallbacks = self.kernel_stamps = self.stale = 0
         self.next_tick = self.next_sweep = 0
-        self.link_writes = False
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Until the phase is over and the parent has everything."""
-        self.link.setblocking(False)
-        self.poller.add(self.link.fileno(), READ)
         self._open_ahead()
         self._begin()
         while not (self.stopping and self.in_flight == 0 and not self.waiting):
@@ -128,12 +94,13 @@ class Worker:
     def _receive(self, events: list[tuple[int, int]]) -> None:  # noqa: C901 - one flat loop, on purpose
         """The hot path: everything a token costs the client happens here."""
         connections, offset, trusted = self.connections, self.clock.offset_ns, self.clock.trusted
-        unpack, link_fd = stamps.unpack_timespec, self.link.fileno()
+        unpack, outbox = stamps.unpack_timespec, self.outbox
         for fd, mask in events:
             conn = connections.get(fd)
             if conn is None:
-                if fd == link_fd:
-                    self._from_parent(mask)
+                if fd == outbox.fd and mask & READ and outbox.asked_to_stop():
+                    self._stop_issuing(mono())
+                    self.cut_at = mono()
                 continue
             if mask & WRITE:
                 self._writable(conn)
@@ -215,14 +182,11 @@ class Worker:
             if self.connecting >= len(self.waiting) or len(self.connections) >= self.phase.max_connections:
                 return
             if not self._connect():
-                self._refuse()
+                self._refuse(*self.waiting.popleft())
 
     def _send(self, conn: Connection, seq: int, due: int) -> None:
         conn.seq, conn.due, conn.ready = seq, due, mono()
-        conn.state, conn.times, conn.data, conn.framing, conn.sent = BUSY, array("q"), [], Framing(), 0
-        conn.reads, conn.tail = 0, b""
-        conn.out = memoryview(self.phase.render(seq))
-        conn.touched = conn.ready
+        conn.begin(self.phase.render(seq))
         self._write(conn)
 
     def _write(self, conn: Connection) -> None:
@@ -246,7 +210,7 @@ class Worker:
     def _finish(self, conn: Connection, outcome: str, end: int) -> None:
         """The exchange is over: tell the parent, free the slot, keep or drop the connection."""
         self._part(conn)
-        self.out += pack_exchange(conn.seq, conn.due, conn.ready, conn.sent, end, OUTCOME_CODE[outcome])
+        self.outbox.data += pack_exchange(conn.seq, conn.due, conn.ready, conn.sent, end, OUTCOME_CODE[outcome])
         self.finished += 1
         self.in_flight -= 1
         framing = conn.framing
@@ -255,7 +219,7 @@ class Worker:
             failed = outcome != "ok" or (framing.head is not None and framing.head.status >= 400)
             heapq.heappush(self.slots, mono() + PAUSE_AFTER_FAILURE_NS if failed else end)
         if reusable and framing.mode != UNTIL_CLOSE:
-            conn.state = IDLE
+            conn.state, conn.served = IDLE, conn.served + 1
             self.idle.append(conn)
         else:
             self._drop(conn)
@@ -263,16 +227,12 @@ class Worker:
     def _part(self, conn: Connection) -> None:
         """Hands the reads so far to the parent."""
         if conn.data:
-            self.out += pack_part(conn.seq, conn.times, conn.data)
-            conn.reads += len(conn.data)
-            conn.tail = b"".join(conn.data[-TAIL_BYTES:])[-TAIL_BYTES:]
-            conn.times, conn.data = array("q"), []
+            self.outbox.data += conn.take_part()
 
-    def _refuse(self) -> None:
-        """The oldest waiting request could not get a connection at all."""
-        seq, due = self.waiting.popleft()
+    def _refuse(self, seq: int, due: int) -> None:
+        """A request could not get a connection at all."""
         now = mono()
-        self.out += pack_exchange(seq, due, now, 0, now, OUTCOME_CODE["connect"])
+        self.outbox.data += pack_exchange(seq, due, now, 0, now, OUTCOME_CODE["connect"])
         self.finished += 1
         self.in_flight -= 1
         if self.phase.concurrency:
@@ -287,15 +247,19 @@ class Worker:
         for conn in list(self.connections.values()):
             if conn.state == BUSY:
                 self._finish(conn, "cancelled", now)
+            elif conn.carries and conn.state == CONNECTING:
+                self.waiting.append(conn.carries)
+                self._drop(conn)
         while self.waiting:
             seq, due = self.waiting.popleft()
-            self.out += pack_exchange(seq, due, now, 0, now, OUTCOME_CODE["cancelled"])
+            self.outbox.data += pack_exchange(seq, due, now, 0, now, OUTCOME_CODE["cancelled"])
             self.finished += 1
             self.in_flight -= 1
 
     # --- connections ------------------------------------------------------------------------------------------------
 
-    def _connect(self) -> bool:
+    def _connect(self, carried: tuple[int, int] | None = None) -> bool:
+        """Begins a connection, for one request or for any; False when the system refuses at once."""
         address = self.phase.address
         sock = socket.socket(address.family, socket.SOCK_STREAM)
         sock.setblocking(False)
@@ -306,6 +270,7 @@ class Worker:
             sock.close()
             return False
         conn = Connection(sock)
+        conn.carries = carried
         conn.touched = mono()
         self.connections[conn.fd] = conn
         self.connecting += 1
@@ -318,19 +283,30 @@ class Worker:
                 self._broken(conn)
                 return
             self.connecting -= 1
-            conn.state = IDLE
-            self.idle.append(conn)
+            self._connected(conn)
+        elif conn.state == BUSY:
+            self.poller.modify(conn.fd, READ)
+            self._write(conn)
+
+    def _connected(self, conn: Connection) -> None:
+        conn.state = IDLE
         self.poller.modify(conn.fd, READ)
-        self._write(conn)
+        if conn.carries:
+            self._send(conn, *conn.carries)
+        else:
+            self.idle.append(conn)
 
     def _broken(self, conn: Connection) -> None:
         """The socket reported an error."""
         if conn.state == CONNECTING:
             self._drop(conn)
-            if self.waiting and self.connecting < len(self.waiting):
-                self._refuse()
+            if conn.carries:
+                self._refuse(*conn.carries)
+            elif self.waiting and self.connecting < len(self.waiting):
+                self._refuse(*self.waiting.popleft())
         elif conn.state == BUSY:
-            self._finish(conn, "reset", mono())
+            if not self._sent_again(conn):
+                self._finish(conn, "reset", mono())
         else:
             self._drop(conn)
 
@@ -340,8 +316,22 @@ class Worker:
             self._broken(conn)
         elif conn.framing.mode == UNTIL_CLOSE:
             self._finish(conn, "ok", stamp)
-        else:
-            self._finish(conn, "truncated" if conn.reads or conn.data else "reset", stamp)
+        elif conn.reads or conn.data:
+            self._finish(conn, "truncated", stamp)
+        elif not self._sent_again(conn):
+            self._finish(conn, "reset", stamp)
+
+    def _sent_again(self, conn: Connection) -> bool:
+        """A kept connection that ends before the first byte of an answer was closed while idle: some servers do so
+        without having said so. The request goes out once more, on a new connection, due when it always was."""
+        if not conn.served or conn.reads or conn.data or mono() >= self.cut_at > 0:
+            return False
+        self.stale += 1
+        carried = (conn.seq, conn.due)
+        self._drop(conn)
+        if not self._connect(carried):
+            self._refuse(*carried)
+        return True
 
     def _drop(self, conn: Connection) -> None:
         if self.connections.pop(conn.fd, None) is not None:
@@ -359,10 +349,10 @@ class Worker:
         if self.stopping and self.cut_at and now >= self.cut_at:
             self._cancel_all()
         if now >= self.next_tick:
-            self.out += pack_tick(self._tick(now))
+            self.outbox.data += pack_tick(self._tick(now))
             self.next_tick = now + TICK_NS
-        if self.out:
-            self._flush()
+        if self.outbox.data:
+            self.outbox.flush()
 
     def _sweep(self, now: int) -> None:
         """Time limits, looked at every 50 ms: a limit is met late by at most that."""
@@ -381,63 +371,12 @@ class Worker:
     def _tick(self, now: int) -> Tick:
         return Tick(
             now, self.in_flight, self.issued, self.finished, time.process_time_ns(), self.loop_lag_max,
-            self.gc_pause_max, self.fallbacks, self.kernel_stamps, self.backlog_max,
+            self.gc_pause_max, self.fallbacks, self.stale, self.kernel_stamps, self.outbox.backlog_max_bytes,
         )  # fmt: skip
-
-    def _flush(self) -> None:
-        self.backlog_max = max(self.backlog_max, len(self.out))
-        try:
-            del self.out[: self.link.send(self.out)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            os._exit(1)  # the parent is gone: nobody wants this load any more
-        if bool(self.out) != self.link_writes:
-            self.link_writes = bool(self.out)
-            self.poller.modify(self.link.fileno(), READ | WRITE if self.out else READ)
-
-    def _from_parent(self, mask: int) -> None:
-        if mask & READ:
-            try:
-                order = self.link.recv(64)
-            except BlockingIOError:
-                order = b"-"
-            except OSError:
-                order = b""
-            if not order:
-                os._exit(1)
-            if b"S" in order:
-                self._stop_issuing(mono())
-                self.cut_at = mono()
 
     def _close(self) -> None:
         now = mono()
-        self.out += pack_end(End(self.start, self.stop or now, self.last_due, self._tick(now)))
+        self.outbox.data += pack_end(End(self.start, self.stop or now, self.last_due, self._tick(now)))
         for conn in list(self.connections.values()):
             self._drop(conn)
-        self.link.setblocking(True)
-        self.link.settimeout(30)
-        self.link.sendall(self.out)
-
-
-def main(phase: Phase, link: socket.socket) -> None:
-    """Body of the forked process. Signals are the parent's business; its death ends the load."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    worker = Worker(phase, link)
-    began = [0]
-
-    def note(moment: str, _info: dict[str, int]) -> None:
-        if moment == "start":
-            began[0] = mono()
-        else:
-            worker.gc_pause_max = max(worker.gc_pause_max, mono() - began[0])
-
-    gc.callbacks.append(note)
-    try:
-        worker.run()
-    except (BrokenPipeError, ConnectionResetError, TimeoutError):
-        os._exit(1)
+        self.outbox.drain()

@@ -134,6 +134,9 @@ class Client(Contract):
     loop_lag_max_s: float
     gc_pause_max_s: float
     stamp_fallbacks: int
+    stale_connections: int = Field(
+        default=0, description="Kept connections that the server had closed without saying so; sent again on new ones."
+    )
     workers: int
     backlog_max_bytes: int
     calibration: dict[str, float] | None = None

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -181,3 +183,32 @@ def test_load_ends_when_the_process_that_wanted_it_is_killed(tmp_path: Path) -> 
 
 def test_the_builders_result_is_a_result() -> None:
     assert a_result().verdict.state == "valid"
+
+
+class ClosesUnannounced(socketserver.BaseRequestHandler):
+    """One whole keep-alive answer, then the connection is closed: as some servers do."""
+
+    BODY = (
+        b'data: {"choices":[{"delta":{"content":"a"}}],"model":"sim"}\n\n'
+        b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}\n\ndata: [DONE]\n\n'
+    )
+
+    def handle(self) -> None:
+        if self.request.recv(65536):
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+            self.request.sendall(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(self.BODY), self.BODY))
+
+
+def test_a_kept_connection_that_the_server_closed_costs_no_request(tmp_path: Path) -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), ClosesUnannounced) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_address[1]}"
+            stage = run(url, tmp_path, "--concurrency", "2", "--requests", "60")["stages"][0]
+        finally:
+            server.shutdown()
+            thread.join()
+    assert stage["requests"]["succeeded"] == 60
+    assert stage["requests"]["errors"] == {}
+    assert stage["client"]["stale_connections"] > 0

@@ -15,8 +15,25 @@ from . import images, layout, provider, release
 from .shell import ClusterError
 
 NAMESPACE = "tokenmark-demo"
-LLAMA = ["--host", "0.0.0.0", "--port", "8080", "--parallel", "2", "--threads", "2", "--ctx-size", "4096", "--metrics", "--alias", "gemma"]
-STAGES = [{"name": "c1", "concurrency": 1, "durationSeconds": 12}, {"name": "c2", "concurrency": 2, "durationSeconds": 12}]
+LLAMA = [
+    "--host",
+    "0.0.0.0",
+    "--port",
+    "8080",
+    "--parallel",
+    "2",
+    "--threads",
+    "2",
+    "--ctx-size",
+    "4096",
+    "--metrics",
+    "--alias",
+    "gemma",
+]
+STAGES = [
+    {"name": "c1", "concurrency": 1, "durationSeconds": 12},
+    {"name": "c2", "concurrency": 2, "durationSeconds": 12},
+]
 
 
 @contextmanager
@@ -65,7 +82,9 @@ def prepare() -> Lab:
 def demo_run(name: str) -> dict:
     target = {"engine": "llamacpp", "model": "gemma", "serviceRef": {"name": "llama", "port": 8080}}
     workload = {"dataset": {"synthetic": {"inputTokens": {"mean": 32}}}, "maxOutputTokens": 32}
-    run = run_object(name, target=target, workload=workload, stages=STAGES, warmup={"requestCount": 3, "durationSeconds": 2})
+    run = run_object(
+        name, target=target, workload=workload, stages=STAGES, warmup={"requestCount": 3, "durationSeconds": 2}
+    )
     del run["spec"]["workloadRef"]
     return run
 
@@ -95,7 +114,20 @@ def show(lab: Lab, name: str) -> None:
         if config_map is None:
             raise ClusterError(f"no result was stored\n{lab.explain()}")
         for stage in json.loads(config_map["data"]["summary.json"])["stages"]:
-            print(json.dumps({k: stage[k] for k in ("stage", "requests", "ttft_microseconds", "tpot_microseconds", "output_tokens_per_second_milli")}))
+            print(
+                json.dumps(
+                    {
+                        k: stage[k]
+                        for k in (
+                            "stage",
+                            "requests",
+                            "ttft_microseconds",
+                            "tpot_microseconds",
+                            "output_tokens_per_second_milli",
+                        )
+                    }
+                )
+            )
         words = [str(lab.cluster.kubectl()), "--kubeconfig", str(lab.cluster.kubeconfig())]
         path = f"/api/v1/namespaces/{release.NAMESPACE}/services/tokenmark-operator:8080/proxy/metrics"
         metrics = subprocess.run([*words, "get", "--raw", path], capture_output=True, text=True, check=False).stdout

@@ -14,6 +14,8 @@ from pathlib import Path
 from .layout import LOGS, RUN
 from .shell import ClusterError
 
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
 
 def start(name: str, arguments: list[str | Path], *, netns: str | None = None) -> None:
     """Starts a program, output to its log. Not twice: a living one of that name is left alone."""
@@ -26,6 +28,7 @@ def start(name: str, arguments: list[str | Path], *, netns: str | None = None) -
         process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_environment()
         )
+    _children[process.pid] = process
     (RUN / f"{name}.pid").write_text(f"{process.pid} {start_time(process.pid)}\n")
 
 
@@ -52,6 +55,7 @@ def pid_of(name: str) -> int | None:
 
 
 def alive(name: str) -> bool:
+    _reap()
     return pid_of(name) is not None
 
 
@@ -87,12 +91,9 @@ def stop(*wanted: str, patience_s: float = 8.0) -> None:
 
 
 def _reap() -> None:
-    """Collects children of this very process that ended."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return
+    """Collects those that this very process started and that have ended."""
+    for pid in [pid for pid, child in _children.items() if child.poll() is not None]:
+        del _children[pid]
 
 
 def kill_by_argument(text: str) -> None:

@@ -47,12 +47,14 @@ def test_a_run_against_llama_server_agrees_with_the_engines_own_clock(lab: Lab) 
     target = {"engine": "llamacpp", "model": "gemma", "serviceRef": {"name": "llama", "port": 8080}}
     workload = {"dataset": {"synthetic": {"inputTokens": {"mean": 24}}}, "maxOutputTokens": 12, "ignoreEOS": "Force"}
     stages = [{"name": "c1", "concurrency": 1, "requestCount": 12}]
-    run = run_object("llama", target=target, workload=workload, stages=stages)
+    execution = {"resources": {"requests": {"cpu": "500m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}}
+    run = run_object("llama", target=target, workload=workload, stages=stages, execution=execution)
     del run["spec"]["workloadRef"]
     lab.apply(run)
     done = lab.finished("llama", timeout_s=240)
     assert condition(done, "Succeeded")["reason"] == "Completed", lab.explain()
     result = lab.result("llama-result")
+    assert result["stages"][0]["requests"]["errors"] == {}
     assert result["stages"][0]["tokens"]["output"] == 12 * 12
     assert result["stages"][0]["tokens"]["output_source"] == "usage"
     rows = _rows(lab, "llama-result")

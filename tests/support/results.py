@@ -42,7 +42,9 @@ def a_stage(samples: int = 200, **changes: object) -> StageResult:
             )
         )
     stop = samples * 150 * MS
-    part.windows.append(End(0, stop, stop, Tick(stop, 0, samples, samples, stop // 10, 100_000, 0, 0, samples * 6, 0)))
+    part.windows.append(
+        End(0, stop, stop, Tick(stop, 0, samples, samples, stop // 10, 100_000, 0, 0, 0, samples * 6, 0))
+    )
     stage = Stage(name="c1", concurrency=1, request_count=samples)
     return stage_result(stage, [part], max_output=5, objectives=[], order=[0])
 

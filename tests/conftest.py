@@ -38,7 +38,17 @@ def installed(cluster: Cluster, images: dict[str, str]) -> Cluster:
 @pytest.fixture
 def lab(installed: Cluster, images: dict[str, str]) -> Iterator[Lab]:
     """A fresh namespace; gone after the test."""
-    lab = Lab(installed, images, f"t-{uuid.uuid4().hex[:8]}")
+    yield from _namespace(installed, images)
+
+
+@pytest.fixture(scope="session")
+def shared_lab(installed: Cluster, images: dict[str, str]) -> Iterator[Lab]:
+    """One namespace for tests that only ask the API server."""
+    yield from _namespace(installed, images)
+
+
+def _namespace(cluster: Cluster, images: dict[str, str]) -> Iterator[Lab]:
+    lab = Lab(cluster, images, f"t-{uuid.uuid4().hex[:8]}")
     namespace = {
         "apiVersion": "v1",
         "kind": "Namespace",
