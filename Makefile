@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 CLUSTER := $(BIN)/python -m tests.cluster
-.PHONY: help venv run demo test check unit format schemas lock cluster cluster-down install kubeconfig status images bench clean
+.PHONY: help venv run demo test check unit format schemas golden lock cluster cluster-down install kubeconfig status images bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -47,6 +47,9 @@ format: $(VENV)/.ready  ## write the format, and what lint can repair by itself
 schemas: $(VENV)/.ready  ## generate the JSON Schemas, the CRDs and the dashboards
 	$(BIN)/python -m tokenmark_schemas.export .
 	$(BIN)/python -m grafana.generate
+
+golden: $(VENV)/.ready  ## write the golden files anew; git diff shows what changed
+	TOKENMARK_UPDATE_GOLDEN=1 $(BIN)/pytest -q tests/golden
 
 lock: $(VENV)/.ready  ## pin what the images install
 	$(BIN)/pip install --quiet uv
