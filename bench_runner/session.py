@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from tokenmark_schemas.errors import RunFailed, TokenmarkError
+from tokenmark_schemas.errors import InvalidInput, RunFailed, TokenmarkError
 from tokenmark_schemas.result import RunResult, TerminationSummary
 from tokenmark_schemas.run import RunConfig
 
@@ -44,6 +44,7 @@ class Session:
         self.log = RequestLog(self.requests_file, config.detail)
         self.live = LiveLine(quiet=quiet or pod)
         self.stop = Stop()
+        self.unsaved = ""  # why result.json is not on disk, if it is not
         self.signalled = 0
         self._last_progress = 0.0
 
@@ -67,7 +68,7 @@ class Session:
 
     def repetition(self, index: int, result: RunResult) -> None:
         """A finished repetition is safe: on disk, and in a pod's log as a frame of its own."""
-        write_result(self.folder, result)
+        self._save(result)
         if self.pod and index + 1 < self.config.repetitions:
             write_frames(f"partial-{index}", compressed(result))
 
@@ -90,11 +91,19 @@ class Session:
         finally:
             self.live.clear()
             self.log.close()
-        write_result(self.folder, result)
-        if self.log.problem:
-            print(f"tokenmark: {self.log.problem}", file=sys.stderr)
+        self._save(result)
+        for problem in filter(None, (self.unsaved, self.log.problem)):
+            print(f"tokenmark: {problem}", file=sys.stderr)
         self._leave(result, None)
         return result
+
+    def _save(self, result: RunResult) -> None:
+        """A disk that is full ends neither the run nor what is printed of it."""
+        try:
+            write_result(self.folder, result)
+            self.unsaved = ""
+        except InvalidInput as exc:
+            self.unsaved = str(exc)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self.signalled:
@@ -142,7 +151,7 @@ def outcome_code(session: Session, result: RunResult) -> int:
     """Exit code of a run that has a result: interruption, then objectives, then the verdict."""
     if session.signalled:
         return session.exit_code
-    if session.stop.asked:
+    if session.stop.asked or session.unsaved:
         return RunFailed.exit_code
     if any(o.met == "false" and o.on_violation == "Fail" for o in result.objectives):
         return 3

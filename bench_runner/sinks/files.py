@@ -68,10 +68,10 @@ class RequestLog:
             return
         try:
             self._file.close()
+            if self._raw is not None:
+                self._raw.close()
         except OSError as exc:
             self._give_up(exc)
-        if self._raw is not None:
-            self._raw.close()
         self._file = None
 
     def _give_up(self, exc: OSError) -> None:

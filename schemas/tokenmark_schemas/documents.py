@@ -62,7 +62,25 @@ def load_documents(text: str, source: str) -> list[tuple[Any, yaml.Node]]:
         raise InvalidInput(f"{source}: nested too deeply to be a Tokenmark document") from None
     if not values:
         raise InvalidInput(f"{source} holds no document")
+    for node in nodes:
+        _refuse_twins(node, source, set())
     return list(zip(values, nodes, strict=True))
+
+
+def _refuse_twins(node: yaml.Node, source: str, seen: set[int]) -> None:
+    """YAML's last one would win in silence; kubectl refuses a key that stands twice, and so do we."""
+    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        keys: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in keys:
+                raise InvalidInput(f"{source}:{key.start_mark.line + 1}: {key.value}: stands twice; keep one of them")
+            keys.add(key.value)
+    for part in node.value:
+        for child in part if isinstance(part, tuple) else (part,):
+            _refuse_twins(child, source, seen)
 
 
 def model_for(document: Any, source: str) -> type[BaseModel]:

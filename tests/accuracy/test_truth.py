@@ -212,3 +212,13 @@ def test_a_kept_connection_that_the_server_closed_costs_no_request(tmp_path: Pat
     assert stage["requests"]["succeeded"] == 60
     assert stage["requests"]["errors"] == {}
     assert stage["client"]["stale_connections"] > 0
+
+
+def test_a_disk_that_is_full_costs_the_files_and_not_the_numbers(tmp_path: Path) -> None:
+    words = [*CLI, "run", "--target", "sim", "--model", "sim", "--out", str(tmp_path), "--name", "t", "--quiet",
+             "--format", "json", "--concurrency", "2", "--requests", "120", "--warmup-requests", "1"]  # fmt: skip
+    done = subprocess.run(["prlimit", "--fsize=5000", *words], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 5, done.stderr
+    assert json.loads(done.stdout)["stages"][0]["requests"]["succeeded"] == 120
+    assert "result.json cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import subprocess
 import time
 
 import pytest
 
-from tests.cluster import controlplane, nodes, processes
+from tests.cluster import controlplane, layout, nodes, processes
 from tests.cluster.embedded import Embedded
 from tests.support.lab import Lab, condition, long_stage, run_object
 
@@ -124,3 +126,88 @@ def _attempts(lab: Lab, name: str) -> list[dict]:
 
 def _admitted(lab: Lab, name: str) -> dict:
     return condition(lab.get("brun", name) or {}, "Admitted")
+
+
+def in_the_runner(lab: Lab, pod: str, code: str) -> subprocess.Popen[bytes]:
+    """Python inside the runner's container, beside the runner, until the container ends."""
+    words = [str(lab.cluster.kubectl()), "--kubeconfig", str(lab.cluster.kubeconfig()), "-n", lab.namespace]
+    return subprocess.Popen(
+        [*words, "exec", pod, "--", "/opt/tokenmark/bin/python", "-c", code],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def test_a_runner_that_fills_its_disk_is_evicted_by_the_kubelet_and_that_is_said(lab: Lab) -> None:
+    lab.simulator()
+    execution = {**run_object("x")["spec"]["execution"], "maxAttempts": 1}
+    lab.apply(run_object("full", stages=long_stage(120), execution=execution))
+    pod = lab.running_pod("full")["metadata"]["name"]
+    filler = "f = open('/tmp/fill', 'wb')\nfor _ in range(1100): f.write(bytes(2**20))\nf.flush()"
+    assert in_the_runner(lab, pod, filler).wait(60) == 0
+    said = condition(lab.finished("full", timeout_s=120), "Succeeded")
+    assert (said["status"], said["reason"]) == ("False", "Evicted"), lab.explain()
+    assert "evicted by the kubelet" in said["message"]
+    assert "emptyDir" in said["message"]
+
+
+def test_noise_between_the_lines_of_a_result_does_no_harm(lab: Lab) -> None:
+    lab.simulator()
+    lab.apply(run_object("noisy", stages=long_stage(5)))
+    pod = lab.running_pod("noisy")["metadata"]["name"]
+    noise = (
+        "import time\nout = open('/proc/1/fd/2', 'w', buffering=1)\nwhile True:\n"
+        " print('Traceback (most recent call last):', 'x' * 300, 'tokenmark-frame/v1 result', file=out)\n"
+        " print('half a line without an end', end='', file=out, flush=True)\n time.sleep(0.0005)"
+    )
+    process = in_the_runner(lab, pod, noise)
+    try:
+        run = lab.finished("noisy", timeout_s=120)
+    finally:
+        process.kill()
+        process.wait()
+    assert condition(run, "Succeeded")["status"] == "True", lab.explain()
+    assert condition(run, "ResultsStored")["reason"] == "Stored", lab.explain()
+    assert lab.kubectl("logs", pod, "--tail=-1").count("Traceback") > 100
+
+
+def scale_operator(lab: Lab, replicas: int) -> None:
+    lab.kubectl(*OPERATOR, "scale", "deploy/tokenmark-operator", f"--replicas={replicas}")
+    lab.kubectl(*OPERATOR, "rollout", "status", "deploy/tokenmark-operator", "--timeout=60s")
+    if replicas == 0:
+        lab.until("the operator is gone", lambda: not _operator_pods(lab), 60)
+
+
+def _operator_pods(lab: Lab) -> list[dict]:
+    chosen = ("get", "pods", "-l", "app.kubernetes.io/component=operator", "-o", "json")
+    return json.loads(lab.kubectl(*OPERATOR, *chosen))["items"]
+
+
+def test_a_run_that_ends_while_no_operator_lives_is_stored_by_the_next_one(lab: Lab) -> None:
+    lab.simulator()
+    lab.apply(run_object("alone", stages=long_stage(4)))
+    lab.running_pod("alone")
+    scale_operator(lab, 0)
+    lab.until("the pod ended", lambda: lab.runner_pods("alone")[0]["status"]["phase"] == "Succeeded", 60)
+    assert lab.get("cm", "alone-result") is None
+    scale_operator(lab, 1)
+    run = lab.finished("alone", timeout_s=60)
+    assert condition(run, "Succeeded")["status"] == "True", lab.explain()
+    assert lab.result("alone-result")["stages"][0]["requests"]["succeeded"] > 10
+    assert len(lab.runner_pods("alone")) == 1
+
+
+def test_a_log_that_the_kubelet_cannot_give_costs_the_result_but_not_the_facts(lab: Lab) -> None:
+    embedded(lab)
+    lab.simulator()
+    lab.apply(run_object("unread", stages=long_stage(4)))
+    pod = lab.running_pod("unread")
+    scale_operator(lab, 0)
+    lab.until("the pod ended", lambda: lab.runner_pods("unread")[0]["status"]["phase"] == "Succeeded", 60)
+    logs = layout.STATE / pod["spec"]["nodeName"] / "podlogs"
+    shutil.rmtree(next(logs.glob(f"{lab.namespace}_{pod['metadata']['name']}_*")))
+    scale_operator(lab, 1)
+    run = lab.finished("unread", timeout_s=120)
+    assert condition(run, "Succeeded")["reason"] == "ResultsLost", lab.explain()
+    assert condition(run, "ResultsStored")["status"] == "False"
+    assert "termination message" in condition(run, "Succeeded")["message"]
+    assert '"requests"' in condition(run, "Succeeded")["message"]
