@@ -14,11 +14,13 @@ from tokenmark_schemas.documents import read_models, read_workload
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.problems import problems_of
 from tokenmark_schemas.run import RunConfig, RunIdentity, resolve
+from tokenmark_schemas.support import unsupported_run
 from tokenmark_schemas.workload import Workload
 
 OBJECTIVE = re.compile(
     r"^(?P<metric>[a-z_0-9]+):(?P<stat>p50|p90|p95|p99|mean)(?P<op><=|>=)(?P<value>\d+(?:\.\d+)?)(?P<unit>us|ms|s|%|/s)$"
 )
+NO_TARGET = "--target is missing: give the server's address, such as --target http://host:8000, or --target sim"
 _MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
@@ -55,15 +57,16 @@ class Flags:
 
 def load(manifest: Path | None, flags: Flags) -> RunConfig:
     """Raises InvalidInput with one sentence a problem."""
+    if manifest is None and not flags.target:
+        raise InvalidInput(NO_TARGET)
     document = _read(manifest) if manifest else None
     if isinstance(document, RunConfig):
         return _rerun(document, flags)
     spec = document.spec.camel() if document else {"target": {"engine": "openai", "model": ""}, "repetitions": 1}
     _override(spec, flags)
     checked = _checked(spec)
-    if checked.execution.workers > 1:
-        raise InvalidInput("more than one worker is not supported by this version yet; leave out --workers")
     workload = _workload(checked, flags)
+    _refuse_unsupported(checked, workload)
     name = flags.name or (document.metadata.name if document else _default_name(checked))
     try:
         return resolve(
@@ -75,6 +78,14 @@ def load(manifest: Path | None, flags: Flags) -> RunConfig:
         )
     except ValueError as exc:
         raise InvalidInput(str(exc)) from exc
+
+
+def _refuse_unsupported(spec: BenchmarkRunSpec, workload: Workload | None) -> None:
+    work = spec.workload or workload
+    stages = spec.stages or (workload.stages if workload else [])
+    missing = unsupported_run(spec, work, stages, in_cluster=False) if work else []
+    if missing:
+        raise InvalidInput("not supported by this version yet: " + "; ".join(missing))
 
 
 def _read(path: Path) -> BenchmarkRun | RunConfig:
@@ -240,7 +251,7 @@ def _flagged(field: str, message: str) -> str:
     if flag == "--model":
         return "--model is missing: name the model as the server knows it"
     if flag == "--target":
-        return "--target is missing: give the server's address, such as --target http://host:8000, or --target sim"
+        return NO_TARGET
     return f"{flag or 'spec.' + field}: {message}"
 
 

@@ -41,10 +41,10 @@ def _options(
     """Benchmark LLM serving, and know whether the number can be trusted."""
 
 
-def main() -> None:
-    """Entry point: exit codes 0 fine, 2 bad input, 3 objective missed, 4 invalid, 5 failed, 130 interrupted."""
+def main(words: list[str] | None = None) -> None:
+    """Entry point, for `words` or the process's own arguments: exit codes 0 fine, 2 bad input, 3 objective missed, 4 invalid, 5 failed, 130 interrupted."""
     try:
-        app()
+        app(words)
     except TokenmarkError as exc:
         print(f"tokenmark: {exc}", file=sys.stderr)
         sys.exit(exc.exit_code)

@@ -17,6 +17,7 @@ from tokenmark_schemas.benchmarkrun import Attempt, BenchmarkRun, Queue, RunStat
 from tokenmark_schemas.problems import problems_of
 from tokenmark_schemas.result import RunResult
 from tokenmark_schemas.run import RunConfig
+from tokenmark_schemas.support import unsupported_run
 from tokenmark_schemas.workload import Workload, WorkloadSpec
 
 from .facts import Decision, KubeEvent, RunFacts
@@ -36,7 +37,7 @@ from .observe.result import (
 )
 from .plan import names
 from .plan.benchmark_job import plan_attempt, plan_config
-from .plan.support import forbidden, unsupported_run
+from .plan.support import forbidden
 
 COLLECT_S = 20
 WAIT_S = 10.0
@@ -126,7 +127,7 @@ class _Step:
         stages = run.spec.stages or (workload.stages if isinstance(workload, Workload) else None)
         if stages is None:
             return "InvalidSpec", "spec.stages: is missing; an inline workload has no stages of its own"
-        missing = unsupported_run(run.spec, workload, stages)
+        missing = unsupported_run(run.spec, workload, stages, in_cluster=True)
         if missing:
             return "NotSupportedYet", "not supported by this version yet: " + "; ".join(missing)
         needs_word = forbidden(run.spec.execution, self.facts.settings)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from tokenmark_schemas.netprobe import NetProbe, NetProbeResult, PairStatus, ProbeStatus, ProbeSummary
 from tokenmark_schemas.problems import problems_of
+from tokenmark_schemas.support import unsupported_probe
 
 from .facts import Decision, KubeEvent
 from .observe.attempt import AttemptView, view_attempt
@@ -17,7 +18,7 @@ from .observe.conditions import PROBE_ORDER, Conditions, parse_time, stamp
 from .observe.exclusivity import is_finished
 from .observe.probe_result import errors_of, plan_probe_result, read_probe_result, summarise_pair, totals
 from .plan.netprobe_jobs import choose_pairs, client_name, plan_client, plan_server, server_name
-from .plan.support import forbidden, unsupported_probe
+from .plan.support import forbidden
 from .settings import Settings
 
 

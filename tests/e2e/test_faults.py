@@ -147,7 +147,7 @@ def test_a_runner_that_fills_its_disk_is_evicted_by_the_kubelet_and_that_is_said
     said = condition(lab.finished("full", timeout_s=120), "Succeeded")
     assert (said["status"], said["reason"]) == ("False", "Evicted"), lab.explain()
     assert "evicted by the kubelet" in said["message"]
-    assert "emptyDir" in said["message"]
+    assert "EmptyDir volume" in said["message"]
 
 
 def test_noise_between_the_lines_of_a_result_does_no_harm(lab: Lab) -> None:

@@ -144,7 +144,7 @@ def _alive(pod: dict[str, Any], progress: dict[str, Any] | None) -> tuple[State,
         waiting = status.get("state", {}).get("waiting")
         if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
             return "Pending", "Pending", f"{waiting['reason']}: {waiting.get('message', '')}".strip(": ")
-        if status.get("state", {}).get("running"):
+        if "running" in status.get("state", {}):
             return "Running", *_doing(progress)
     for condition in pod.get("status", {}).get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":

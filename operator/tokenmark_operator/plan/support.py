@@ -1,74 +1,10 @@
-"""What this version does not do yet, and what the installation does not allow: refused by name, never ignored (pure)."""
+"""What the installation does not allow: fields that need the administrator's word (pure)."""
 
 from __future__ import annotations
 
-from tokenmark_schemas.benchmarkrun import BenchmarkRunSpec
 from tokenmark_schemas.kube import Execution
-from tokenmark_schemas.netprobe import NetProbeSpec
-from tokenmark_schemas.workload import Stage, WorkloadSpec
 
 from ..settings import Settings
-
-ENGINES = ("openai", "llamacpp")
-
-
-def unsupported_run(spec: BenchmarkRunSpec, workload: WorkloadSpec, stages: list[Stage]) -> list[str]:
-    """The fields of a run that ask for what is not there, each as `path: what to do`."""
-    target = spec.target
-    checks = [
-        (target.engine not in ENGINES, f"spec.target.engine: {target.engine}; supported: {', '.join(ENGINES)}"),
-        (target.ca_bundle_ref is not None, "spec.target.caBundleRef: https targets"),
-        (_scheme(spec) == "https", "spec.target: https targets; use an http address"),
-        (spec.retrieval is not None, "spec.retrieval: RAG and database engines"),
-        (spec.baseline_ref is not None, "spec.baselineRef: comparison with a baseline"),
-        (spec.net_probe_ref is not None, "spec.netProbeRef: joining network facts"),
-        (spec.cost is not None, "spec.cost: the cost model"),
-        (spec.search is not None, "spec.search: capacity search"),
-        (spec.execution.workers > 1, f"spec.execution.workers: {spec.execution.workers}; only 1"),
-        (spec.results.detail == "Text", "spec.results.detail: Text; use Summary, Requests or Chunks"),
-        (workload.dataset.jsonl is not None, "workload.dataset.jsonl: in a cluster; use configMap"),
-        *[
-            (sink.object_store is not None, f"spec.results.sinks[{sink.name}].objectStore")
-            for sink in spec.results.sinks
-        ],
-        *[
-            (stage.arrival not in (None, "Constant"), f"stages[{stage.name}].arrival: {stage.arrival}; only Constant")
-            for stage in stages
-        ],
-    ]
-    return [text for missing, text in checks if missing]
-
-
-def _scheme(spec: BenchmarkRunSpec) -> str:
-    if spec.target.endpoint is not None:
-        return spec.target.endpoint.url.split(":", 1)[0]
-    return spec.target.service_ref.scheme if spec.target.service_ref else "http"
-
-
-def unsupported_probe(spec: NetProbeSpec) -> list[str]:
-    """The same for a probe."""
-    checks = [
-        (
-            spec.placement.topology not in ("DifferentNode", "SameNode"),
-            f"spec.placement.topology: {spec.placement.topology}",
-        ),
-        (spec.pairs.selection != "All", f"spec.pairs.selection: {spec.pairs.selection}"),
-        (spec.objectives is not None, "spec.objectives"),
-        (spec.execution.workers > 1, "spec.execution.workers"),
-        *[
-            (sink.object_store is not None, f"spec.results.sinks[{sink.name}].objectStore")
-            for sink in spec.results.sinks
-        ],
-        *[
-            (test.type not in ("TCPLatency", "Throughput"), f"spec.tests[{test.name}].type: {test.type}")
-            for test in spec.tests
-        ],
-        *[
-            (test.path != "PodToPod", f"spec.tests[{test.name}].path: {test.path}; only PodToPod")
-            for test in spec.tests
-        ],
-    ]
-    return [text for missing, text in checks if missing]
 
 
 def forbidden(execution: Execution, settings: Settings) -> list[str]:

@@ -1,0 +1,114 @@
+"""Every mistake on the command line ends in a sentence with what, where and what to do: code 2, no traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench_runner import cli
+
+HEAD = "apiVersion: tokenmark.dev/v1alpha1\nkind: BenchmarkRun\nmetadata: {name: t}\nspec:\n"
+TARGET = "  target: {model: m, endpoint: {url: 'http://127.0.0.1:9'}}\n"
+RUN = ["run", "--target", "http://127.0.0.1:9", "--model", "m"]
+
+FLAGS: list[tuple[list[str], str]] = [
+    (["run"], "--target is missing"),
+    (["run", "--target", "http://127.0.0.1:9"], "--model is missing"),
+    ([*RUN, "--engine", "gpt"], "--engine"),
+    ([*RUN, "--concurrency", "1,x"], "'x' is not a number; write for example --concurrency 1,8,64"),
+    ([*RUN, "--concurrency", "1", "--rate", "2"], "exclude each other"),
+    ([*RUN, "--duration", "5"], "need --concurrency or --rate"),
+    ([*RUN, "--objective", "ttft<800"], "such as ttft:p99<=800ms"),
+    ([*RUN, "--objective", "ttft:p99>=800ms"], "times and errors take <="),
+    ([*RUN, "--objective", "speed:p99<=800ms"], "objectives[0].metric"),
+    ([*RUN, "--workload", "chat-standrd"], "did you mean chat-standard?"),
+    ([*RUN, "--workload", "no/such.yaml"], "no/such.yaml does not exist; check the path"),
+    ([*RUN, "--detail", "everything"], "--detail"),
+    ([*RUN, "--label", "a"], "expected KEY=VALUE"),
+    ([*RUN, "--format", "xml"], "choose table or json"),
+    ([*RUN, "--workers", "2"], "spec.execution.workers: 2; only 1"),
+    ([*RUN, "--prompts", "no.jsonl"], "--prompts no.jsonl: No such file or directory"),
+    (["run", "--target", "https://h", "--model", "m"], "https targets; use an http address"),
+    (["run", "--target", "http://u:p@h", "--model", "m"], "must not contain user information"),
+    ([*RUN, "--token-env", "TOKENMARK_NO_SUCH"], "TOKENMARK_NO_SUCH should hold the API token and is empty"),
+    ([*RUN, "--engine", "vllm"], "vllm"),
+    ([*RUN, "--rate", "2", "--arrival", "poisson"], "Poisson"),
+    (["explain", "tpott"], "tpot"),
+    (["validate", "missing.yaml"], "missing.yaml does not exist"),
+]
+
+DOCUMENTS: list[tuple[str, str]] = [
+    ("", "holds no document"),
+    ("just text", "expected a mapping at the top"),
+    ("a: [1", "not YAML"),
+    ("kind: BenchmarkRunn", "did you mean BenchmarkRun?"),
+    ("a: 1", "neither kind"),
+    (HEAD + "  target: {model: m}\n", "5: spec.target: set exactly one of endpoint, serviceRef"),
+    (HEAD + TARGET + "  repetitons: 3\n", "6: spec.repetitons: unknown field; did you mean repetitions?"),
+    (HEAD + TARGET + "  repetitions: many\n", "6: spec.repetitions: input should be a valid integer"),
+    (HEAD + TARGET + "  repetitions: 3\n  repetitions: 4\n", "7: repetitions: stands twice; keep one of them"),
+    (HEAD + TARGET + "  stages:\n  - {name: a, concurrency: 1}\n", "spec.stages[0]: set durationSeconds or requestCount"),
+    (HEAD + TARGET + "  stages:\n  - {name: A, concurrency: 1, requestCount: 1}\n", "7: spec.stages[0].name"),
+    (HEAD + "  {a: b\n", "not YAML"),
+    ("schema_version: workload/v1\nname: w\n", "question: is required and missing"),
+    ('{"schema_version": "run-result/v1"}', "run: is required and missing"),
+]  # fmt: skip
+
+
+def said(capsys: pytest.CaptureFixture[str], words: list[str]) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    out = capsys.readouterr()
+    return int(ended.value.code or 0), out.out, out.err
+
+
+@pytest.mark.parametrize(("words", "message"), FLAGS, ids=lambda v: " ".join(v)[-48:] if isinstance(v, list) else "")
+def test_a_wrong_flag(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = said(capsys, words)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+@pytest.mark.parametrize(("text", "message"), DOCUMENTS, ids=lambda v: v[-40:])
+def test_a_wrong_document_is_told_with_its_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "doc.yaml"
+    path.write_text(text)
+    code, _, err = said(capsys, ["validate", str(path)])
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_binary_and_unreadable_files_are_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "bin").write_bytes(bytes(range(256)))
+    assert "not UTF-8" in said(capsys, ["validate", str(tmp_path / "bin")])[2]
+    assert "cannot be read" in said(capsys, ["validate", str(tmp_path)])[2]
+
+
+def test_a_target_that_refuses_is_code_5_in_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = [*RUN, "--out", str(tmp_path), "--quiet", "--concurrency", "1", "--requests", "1"]
+    code, _, err = said(capsys, words)
+    assert code == 5
+    assert "127.0.0.1:9" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_config_that_was_stored_runs_as_it_is_or_not_at_all(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = [*RUN, "--out", str(tmp_path), "--quiet", "--concurrency", "1", "--requests", "1", "--name", "t"]
+    said(capsys, words)
+    config = tmp_path / "t" / "config.json"
+    assert json.loads(config.read_text())["schema_version"] == "run-config/v1"
+    code, _, err = said(capsys, ["run", str(config), "--repetitions", "2"])
+    assert code == 2
+    assert "exact rerun; --repetitions cannot change it" in err
