@@ -16,7 +16,7 @@ from .lifecycle import decide
 from .logs import Followers
 from .memory import Memory
 from .observe.conditions import ORDER, PROBE_ORDER, Conditions
-from .observe.exclusivity import group_of, is_finished
+from .observe.exclusivity import group_of, is_finished, is_settled
 from .plan import names
 from .probe_lifecycle import ProbeFacts, decide_probe
 from .queue import WorkQueue
@@ -77,7 +77,7 @@ class Controller:
                 body.setdefault("apiVersion", "tokenmark.dev/v1alpha1")
             self.memory.resync(kind, listed)
             for body in listed:
-                if not is_finished(body):
+                if not is_settled(body):
                     self.queue.add((kind, body["metadata"]["namespace"], body["metadata"]["name"]))
         self.resynced_at = datetime.now(UTC)
 

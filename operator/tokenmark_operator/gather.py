@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
@@ -17,7 +18,7 @@ from .logs import Followers
 from .memory import Memory
 from .observe.attempt import pod_is_gone
 from .observe.environment import node_facts
-from .observe.exclusivity import is_finished, place_of
+from .observe.exclusivity import group_of, is_finished, place_of
 from .plan import names
 from .plan.pod import CONTAINER
 from .settings import Settings
@@ -47,7 +48,7 @@ class Gatherer:
                 CONFIG_MAPS, namespace, names.result_name(meta["name"], uid, retain=retain)
             )
             facts["workload"], facts["dataset"] = await self._workload(run)
-            if not self._is_active(cr):
+            if not self._is_active(cr) and not run.spec.suspend:
                 facts.update(await self._admission(cr, run))
         return RunFacts(
             cr=cr, now=datetime.now(UTC), settings=self._settings, jobs=jobs, pods=pods, blocks=blocks,
@@ -76,7 +77,7 @@ class Gatherer:
     @staticmethod
     def _is_active(cr: dict[str, Any]) -> bool:
         attempts = (cr.get("status") or {}).get("attempts") or []
-        return bool(attempts) and attempts[-1].get("state") in ("Pending", "Running") and not cr["spec"].get("suspend")
+        return bool(attempts) and attempts[-1].get("state") in ("Pending", "Running")
 
     def logs(
         self, pods: dict[str, dict[str, Any]], key: Key
@@ -119,7 +120,7 @@ class Gatherer:
         ref = run.spec.workload_ref
         if ref is None or ref.config_map is None:
             try:
-                return read_workload(ref.name if ref and ref.name else "smoke")
+                return _builtin(ref.name if ref and ref.name else "smoke")
             except InvalidInput as exc:
                 return f"spec.workloadRef.name: {exc}"
         where = f"ConfigMap {ref.config_map.name}, key {ref.config_map.key}"
@@ -142,7 +143,7 @@ class Gatherer:
         """Queue, target and environment; the queue is read from the API once the cache says that the run is next."""
         now = datetime.now(UTC)
         others = self._memory.of_kind("BenchmarkRun")
-        if place_of(cr, others, now).position == 1:
+        if group_of(cr) is not None and place_of(cr, others, now).position == 1:
             others = await self.all_runs()
         facts: dict[str, Any] = {"others": others}
         if place_of(cr, others, now).position == 1 and (ref := run.spec.target.service_ref) is not None:
@@ -166,6 +167,12 @@ class Gatherer:
         except ApiError:
             return {}
         return node_facts(found) if found else {}
+
+
+@lru_cache(maxsize=64)
+def _builtin(name: str) -> Workload:
+    """A workload that ships with the operator: it cannot change while it lives."""
+    return read_workload(name)
 
 
 async def list_everywhere(kube: Kube, settings: Settings, kind: str) -> list[dict[str, Any]]:

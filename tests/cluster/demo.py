@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ LLAMA = [
     "--parallel",
     "2",
     "--threads",
-    "2",
+    "1",
     "--ctx-size",
     "4096",
     "--metrics",
@@ -34,6 +35,8 @@ STAGES = [
     {"name": "c1", "concurrency": 1, "durationSeconds": 12},
     {"name": "c2", "concurrency": 2, "durationSeconds": 12},
 ]
+
+SHOWN = ("stage", "requests", "ttft_microseconds", "tpot_microseconds", "output_tokens_per_second_milli")
 
 
 @contextmanager
@@ -98,12 +101,18 @@ def follow(lab: Lab, name: str) -> None:
         for found in (run.get("status") or {}).get("conditions", []):
             fact = (found["status"], found["reason"] + ": " + found["message"])
             if said.get(found["type"]) != fact and found["reason"] != "Pending":
-                print(f"  {found['type']:<14} {found['status']:<8} {fact[1][:90]}", flush=True)
+                print(f"  {found['type']:<14} {found['status']:<8} {_cut(fact[1], 26)}", flush=True)
             said[found["type"]] = fact
         if condition(run, "Finished")["status"] == "True":
             return
         time.sleep(0.5)
     raise ClusterError(f"the run did not finish within 300 s\n{lab.explain()}")
+
+
+def _cut(text: str, used: int) -> str:
+    """One terminal line of what is left of its width."""
+    room = max(40, shutil.get_terminal_size().columns - used)
+    return text if len(text) <= room else text[: room - 1] + "…"
 
 
 def show(lab: Lab, name: str) -> None:
@@ -113,21 +122,9 @@ def show(lab: Lab, name: str) -> None:
         config_map = lab.get("cm", f"{name}-result")
         if config_map is None:
             raise ClusterError(f"no result was stored\n{lab.explain()}")
+        print(f"$ kubectl get configmap {name}-result -o jsonpath='{{.data.summary\\.json}}'")
         for stage in json.loads(config_map["data"]["summary.json"])["stages"]:
-            print(
-                json.dumps(
-                    {
-                        k: stage[k]
-                        for k in (
-                            "stage",
-                            "requests",
-                            "ttft_microseconds",
-                            "tpot_microseconds",
-                            "output_tokens_per_second_milli",
-                        )
-                    }
-                )
-            )
+            print(json.dumps({key: stage[key] for key in SHOWN}, indent=1))
         words = [str(lab.cluster.kubectl()), "--kubeconfig", str(lab.cluster.kubeconfig())]
         path = f"/api/v1/namespaces/{release.NAMESPACE}/services/tokenmark-operator:8080/proxy/metrics"
         metrics = subprocess.run([*words, "get", "--raw", path], capture_output=True, text=True, check=False).stdout

@@ -168,10 +168,16 @@ def build_and_load(loader: Loader) -> dict[str, str]:
             )  # fmt: skip
         archive = archive_of(image)
         loader.load(archive)
-        note(f"{name}: {_size_mb(image)} MB ({image})")
         out[name] = image
+    for name, size in sizes_mb(out).items():
+        note(f"{name}: {size} MB ({out[name]})")
     _forget_old(set(out.values()))
     return out
+
+
+def sizes_mb(built: dict[str, str]) -> dict[str, int]:
+    """Size of each image's archive, uncompressed, by name."""
+    return {name: _size_mb(image) for name, image in built.items()}
 
 
 def _size_mb(image: str) -> int:

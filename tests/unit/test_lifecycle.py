@@ -14,6 +14,7 @@ from tests.support.builders import NOW, a_run
 from tests.support.results import a_result
 from tokenmark_operator.facts import Decision, RunFacts
 from tokenmark_operator.lifecycle import decide
+from tokenmark_operator.observe.exclusivity import is_settled
 from tokenmark_operator.settings import Settings
 from tokenmark_schemas.documents import read_workload
 
@@ -254,3 +255,12 @@ def test_deciding_twice_from_the_same_facts_says_the_same() -> None:
     cr, first = started()
     assert decide(facts(cr)).status == decide(facts(cr)).status
     assert decide(facts(a_run())).status == first.status
+
+
+def test_a_resync_visits_only_what_a_visit_could_change() -> None:
+    cr = a_run(suspend=True)
+    assert not is_settled(cr)
+    held = with_status(cr, decide(facts(cr)))
+    assert is_settled(held)
+    assert not is_settled({**held, "spec": {**held["spec"], "suspend": False}})
+    assert not is_settled({**held, "metadata": {**held["metadata"], "generation": 2}})

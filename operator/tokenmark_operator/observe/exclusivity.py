@@ -40,6 +40,21 @@ def is_finished(cr: dict[str, Any]) -> bool:
     return _condition(cr, "Finished") == "True"
 
 
+def is_settled(cr: dict[str, Any]) -> bool:
+    """True when a visit would change nothing: finished, or suspended and known to be."""
+    if is_finished(cr):
+        return True
+    status = cr.get("status") or {}
+    known = status.get("observedGeneration") == cr["metadata"].get("generation")
+    ended = all(a.get("state") not in ("Creating", "Pending", "Running") for a in status.get("attempts") or [])
+    return bool(cr["spec"].get("suspend")) and known and ended and _reason(cr, "Succeeded") == "Suspended"
+
+
+def _reason(cr: dict[str, Any], kind: str) -> str | None:
+    conditions = (cr.get("status") or {}).get("conditions") or []
+    return next((c["reason"] for c in conditions if c["type"] == kind), None)
+
+
 def _condition(cr: dict[str, Any], kind: str) -> str | None:
     conditions = (cr.get("status") or {}).get("conditions") or []
     return next((c["status"] for c in conditions if c["type"] == kind), None)
