@@ -76,8 +76,7 @@ def prepare() -> Lab:
     lab = Lab(cluster, built, NAMESPACE)
     with step("4. llama-server with Gemma 3 270M"):
         lab.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-        cluster.load(images.llama_archive())
-        lab.apply(*server("llama", "localhost/tokenmark/llama-server:1", LLAMA, 8080))
+        lab.apply(*server("llama", images.llama_server(cluster), LLAMA, 8080))
         lab.kubectl("rollout", "status", "deploy/llama", "--timeout=180s", timeout_s=200)
     return lab
 

