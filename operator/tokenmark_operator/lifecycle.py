@@ -13,31 +13,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tokenmark_schemas.benchmarkrun import Attempt, BenchmarkRun, Queue, RunStatus
+from tokenmark_schemas.benchmarkrun import Attempt, BenchmarkRun, Queue
 from tokenmark_schemas.problems import problems_of
-from tokenmark_schemas.result import RunResult
 from tokenmark_schemas.run import RunConfig
 from tokenmark_schemas.support import unsupported_run
 from tokenmark_schemas.workload import Workload, WorkloadSpec
 
+from . import collect
 from .facts import Decision, KubeEvent, RunFacts
 from .observe.attempt import AttemptView, pod_is_gone, view_attempt
-from .observe.conditions import Conditions, parse_time, stamp
+from .observe.conditions import parse_time, stamp
 from .observe.exclusivity import Place, place_of
-from .observe.result import (
-    best_block,
-    fails_objectives,
-    headline,
-    objective_outcomes,
-    objectives_condition,
-    plan_result,
-    stored_result,
-    summarise,
-    valid_condition,
-)
+from .observe.result import best_block
 from .plan import names
 from .plan.benchmark_job import plan_attempt, plan_config
 from .plan.support import forbidden
+from .step import RunStep
 
 COLLECT_S = 20
 WAIT_S = 10.0
@@ -53,52 +44,32 @@ def read_run(cr: dict[str, Any]) -> BenchmarkRun | str:
 
 def decide(facts: RunFacts) -> Decision:
     """One step of one run."""
-    return _Step(facts).decide()
+    return _Life(facts).decide()
 
 
-class _Step:
-    """One decision in the making: the status as it was, the conditions as they become."""
-
-    def __init__(self, facts: RunFacts) -> None:
-        self.facts = facts
-        self.meta = facts.cr["metadata"]
-        self.status: dict[str, Any] = dict(facts.cr.get("status") or {})
-        existing = RunStatus.model_validate(self.status) if self.status else RunStatus()
-        self.conditions = Conditions(existing.conditions, self.meta.get("generation", 1), facts.now)
-        self.attempts: list[Attempt] = list(existing.attempts or [])
-        self.events: list[KubeEvent] = []
-        self.decision = Decision(status={})
+class _Life(RunStep):
+    """The way from acceptance to the end."""
 
     def decide(self) -> Decision:
         if self.conditions.is_true("Finished"):
             self._after_the_end()
         else:
             self._advance()
-        return self._closed()
-
-    def _closed(self) -> Decision:
-        """Puts the status together."""
-        self.status["observedGeneration"] = self.meta.get("generation", 1)
-        self.status["conditions"] = [c.camel() for c in self.conditions.list()]
-        if self.attempts:
-            self.status["attempts"] = [a.camel() for a in self.attempts[-16:]]
-        self.decision.status = self.status
-        self.decision.events = self.events
-        return self.decision
+        return self.closed()
 
     # --- accept, suspend, admit -------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
         run = read_run(self.facts.cr)
         if isinstance(run, str):
-            self._refuse("InvalidSpec", run)
+            self.refuse("InvalidSpec", run)
             return
         workload = self._workload(run)
         if workload is None:
             return
         refusal = self._refusal(run, workload)
         if refusal:
-            self._refuse(*refusal)
+            self.refuse(*refusal)
             return
         if not self.conditions.is_true("Accepted"):
             self.conditions.set("Accepted", "True", "Accepted", _accepted_message(run, workload))
@@ -109,7 +80,7 @@ class _Step:
         elif current is not None and current.state in ("Creating", "Pending", "Running"):
             self._follow(run, workload, current)
         elif current is not None and current.state in ("Succeeded", "Failed") and current.reason != "Suspended":
-            self._collect_again(run, current)
+            collect.collect_again(self, run, current)
         else:
             self._admit(run, workload)
 
@@ -120,7 +91,7 @@ class _Step:
         found = self.facts.workload
         if isinstance(found, Workload):
             return found
-        self._refuse("WorkloadNotFound", found or "the run names no workload")
+        self.refuse("WorkloadNotFound", found or "the run names no workload")
         return None
 
     def _refusal(self, run: BenchmarkRun, workload: Workload | WorkloadSpec) -> tuple[str, str] | None:
@@ -133,15 +104,11 @@ class _Step:
         needs_word = forbidden(run.spec.execution, self.facts.settings)
         return ("Forbidden", "; ".join(needs_word)) if needs_word else None
 
-    def _refuse(self, reason: str, message: str) -> None:
-        self.conditions.set("Accepted", "False", reason, message)
-        self._finish(succeeded=False, reason=reason, message=message)
-
     def _suspend(self, current: Attempt | None) -> None:
         """Ends what runs and discards it: a suspended run is not a paused measurement."""
         if current is not None and current.state in ("Creating", "Pending", "Running"):
-            self._replace(
-                current, state="Failed", reason="Suspended", message="suspended by spec.suspend", ended_at=self._now()
+            self.replace(
+                current, state="Failed", reason="Suspended", message="suspended by spec.suspend", ended_at=self.now()
             )
             self.decision.delete_jobs.append(current.job_name)
             self.events.append(
@@ -161,17 +128,17 @@ class _Step:
         try:
             config = self._config(run, workload, number)
         except ValueError as exc:
-            self._refuse("InvalidSpec", str(exc))
+            self.refuse("InvalidSpec", str(exc))
             return
         self.attempts.append(
             Attempt(
                 number=number,
                 job_name=names.job_name(run.metadata.name, number),
                 state="Creating",
-                started_at=self._now(),
+                started_at=self.now(),
             )
         )
-        self.status.setdefault("startTime", self._now())
+        self.status.setdefault("startTime", self.now())
         self.status["fingerprint"], self.status["workloadHash"] = config.fingerprint, config.workload_identity.hash
         self.status["workloadName"] = config.workload_identity.name
         self.status["environment"] = self._environment(run)
@@ -221,7 +188,7 @@ class _Step:
         until = parse_time(attempt.load_ends_by)
         pod = self.facts.pods.get(attempt.job_name)
         if pod_is_gone(pod) or (until is not None and until <= self.facts.now):
-            self._replace(attempt, load_ends_by=None)
+            self.replace(attempt, load_ends_by=None)
             return True
         return False
 
@@ -230,7 +197,7 @@ class _Step:
             return False
         message = f"position {place.position}: {place.blocked_by} uses the same target; {place.reason}"
         if run.spec.exclusivity.policy == "Reject":
-            self._refuse("TargetBusy", f"{place.blocked_by} uses the same target and exclusivity.policy is Reject")
+            self.refuse("TargetBusy", f"{place.blocked_by} uses the same target and exclusivity.policy is Reject")
             return True
         if self.conditions["Admitted"].reason != "Queued":
             self.events.append(KubeEvent("Normal", "Queued", message))
@@ -248,7 +215,7 @@ class _Step:
         admitted = self.conditions["Admitted"]
         since = parse_time(admitted.last_transition_time) if admitted.reason == "WaitingForTarget" else self.facts.now
         if since and self.facts.now > since + timedelta(seconds=wait_s):
-            self._finish(succeeded=False, reason="TargetNotFound", message=f"{message}; gave up after {wait_s} s")
+            self.finish(succeeded=False, reason="TargetNotFound", message=f"{message}; gave up after {wait_s} s")
             return True
         waiting = f"{message}; waiting up to {wait_s} s for it"
         if admitted.reason != "WaitingForTarget":
@@ -268,14 +235,14 @@ class _Step:
         pod = self.facts.pods.get(current.job_name)
         uid = pod["metadata"]["uid"] if pod else ""
         view = view_attempt(job, pod, self.facts.blocks.get(uid, {}), self.facts.progress.get(uid), self.facts.now)
-        current = self._replace(current, job_uid=job["metadata"]["uid"], pod_uid=view.pod_uid, node=view.node)
+        current = self.replace(current, job_uid=job["metadata"]["uid"], pod_uid=view.pod_uid, node=view.node)
         match view.state:
             case "Pending" | "Running":
                 self._goes_on(current, view)
             case "Disrupted":
                 self._disrupted(run, current, view, pod)
             case _:
-                self._ended(run, current, view)
+                collect.ended(self, run, current, view)
 
     def _without_job(self, run: BenchmarkRun, workload: Workload | WorkloadSpec, current: Attempt) -> None:
         """Recorded but not there: never made, or deleted by somebody."""
@@ -285,17 +252,17 @@ class _Step:
                     run, self._config(run, workload, current.number), self.facts.settings
                 )
             except ValueError as exc:
-                self._refuse("InvalidSpec", str(exc))
+                self.refuse("InvalidSpec", str(exc))
             self.decision.requeue_s = WAIT_S
             return
         message = f"Job {current.job_name} was deleted by somebody; make a new run to measure again"
-        self._replace(current, state="Failed", reason="JobDeleted", message=message, ended_at=self._now())
-        self._finish(succeeded=False, reason="JobDeleted", message=message)
+        self.replace(current, state="Failed", reason="JobDeleted", message=message, ended_at=self.now())
+        self.finish(succeeded=False, reason="JobDeleted", message=message)
 
     def _goes_on(self, current: Attempt, view: AttemptView) -> None:
         state = "Running" if view.state == "Running" else "Pending"
         if state != current.state:
-            self._replace(current, state=state)
+            self.replace(current, state=state)
         self.status["progress"] = view.message[:256]
         self.conditions.set("Succeeded", "Unknown", view.reason, f"attempt {current.number}: {view.message}")
         self.decision.requeue_s = WAIT_S
@@ -303,11 +270,11 @@ class _Step:
     def _disrupted(self, run: BenchmarkRun, current: Attempt, view: AttemptView, pod: dict[str, Any] | None) -> None:
         final = best_block({k: v for k, v in view.blocks.items() if k == "result"}, run.metadata.uid)
         if final is not None and not final[0].run.interrupted:
-            self._store(run, current, *final, view)  # it had finished before it was taken away
+            collect.store(self, run, current, *final, view)  # it had finished before it was taken away
             return
         ghost = view.reason == "NodeLost" and not pod_is_gone(pod)
-        self._replace(
-            current, state="Disrupted", reason=view.reason, message=view.message[:1024], ended_at=self._now(),
+        self.replace(
+            current, state="Disrupted", reason=view.reason, message=view.message[:1024], ended_at=self.now(),
             load_ends_by=self._load_ends_by(current, pod) if ghost else None,
         )  # fmt: skip
         self.events.append(KubeEvent("Warning", view.reason, f"attempt {current.number}: {view.message}"))
@@ -320,8 +287,8 @@ class _Step:
             return
         partial = best_block(view.blocks, run.metadata.uid)
         if partial is not None:
-            self._keep(run, *partial, view)
-        self._finish(
+            collect.keep(self, run, *partial, view)
+        self.finish(
             succeeded=False, reason=view.reason, message=f"attempt {current.number}: {view.message}; no attempts left"
         )
 
@@ -332,111 +299,7 @@ class _Step:
         started = parse_time((pod or {}).get("status", {}).get("startTime")) or self.facts.now
         return stamp(started + timedelta(seconds=seconds))
 
-    # --- results ----------------------------------------------------------------------------------------------------
-
-    def _ended(self, run: BenchmarkRun, current: Attempt, view: AttemptView) -> None:
-        """The runner ended by itself, or will not give a result any more."""
-        found = best_block(view.blocks, run.metadata.uid)
-        waiting = view.pod_uid is not None and view.pod_uid not in self.facts.log_read
-        if waiting and (found is None or "result" not in view.blocks or self._detail_missing(run, view)):
-            self.conditions.set(
-                "Succeeded", "Unknown", "Collecting", f"attempt {current.number}: reading the runner's log"
-            )
-            self.decision.requeue_s = 1.0
-            return
-        if found is not None:
-            self._store(run, current, *found, view)
-        elif view.state == "Failed":
-            self._fail(current, view)
-        else:
-            self._lost(current, view)
-
-    @staticmethod
-    def _detail_missing(run: BenchmarkRun, view: AttemptView) -> bool:
-        return run.spec.results.detail != "Summary" and "requests" not in view.blocks
-
-    def _fail(self, current: Attempt, view: AttemptView) -> None:
-        self._replace(current, state="Failed", reason=view.reason, message=view.message[:1024], ended_at=self._now())
-        self._finish(succeeded=False, reason=view.reason, message=view.message)
-
-    def _lost(self, current: Attempt, view: AttemptView) -> None:
-        said = (
-            f"; its termination message says: {view.summary.model_dump_json(exclude_none=True)}" if view.summary else ""
-        )
-        message = f"the runner ended but its result could not be read from the log{said}"
-        self._replace(current, state="Failed", reason="ResultsLost", message=message[:1024], ended_at=self._now())
-        self.conditions.set("ResultsStored", "False", "ResultsLost", message)
-        self._finish(succeeded=False, reason="ResultsLost", message=message)
-
-    def _store(self, run: BenchmarkRun, current: Attempt, result: RunResult, payload: bytes, view: AttemptView) -> None:
-        """Results first: the status speaks of them only once the ConfigMap is there."""
-        if self.facts.stored is None:
-            self._plan_store(run, result, payload, view)
-            self.conditions.set("Succeeded", "Unknown", "Collecting", f"attempt {current.number}: storing the result")
-            self.decision.requeue_s = 0.0
-            return
-        self._keep(run, result, payload, view)
-        self._conclude(run, current, self._of_record(run, result), view)
-
-    def _of_record(self, run: BenchmarkRun, fresh: RunResult) -> RunResult:
-        """What is in the ConfigMap is the result, whoever put it there."""
-        found = stored_result(self.facts.stored or {"metadata": {}}, run.metadata.uid)
-        return found[0] if found else fresh
-
-    def _plan_store(self, run: BenchmarkRun, result: RunResult, payload: bytes, view: AttemptView) -> None:
-        dropped = (self.facts.progress.get(view.pod_uid or "") or {}).get("dropped")
-        stored = plan_result(run, result, payload, view.blocks.get("requests"), dropped)
-        self.decision.create_first.append(stored.manifest)
-
-    def _keep(self, run: BenchmarkRun, result: RunResult, payload: bytes, view: AttemptView) -> None:
-        """Summary and artifacts into the status; makes the ConfigMap where it is missing."""
-        dropped = (self.facts.progress.get(view.pod_uid or "") or {}).get("dropped")
-        stored = plan_result(run, result, payload, view.blocks.get("requests"), dropped)
-        if self.facts.stored is None:
-            self.decision.create_first.append(stored.manifest)
-        self.status["artifacts"] = [artifact.camel() for artifact in stored.artifacts]
-        self.status["summary"] = [stage.camel() for stage in summarise(result)]
-        self.status["headline"] = headline(result).camel()
-        self.status["objectives"] = [o.camel() for o in objective_outcomes(result)]
-        self.conditions.set("ResultsStored", "True", stored.reason, stored.message)
-        self.conditions.set("Valid", *valid_condition(result))
-        self.conditions.set("ObjectivesMet", *objectives_condition(result))
-
-    def _collect_again(self, run: BenchmarkRun, current: Attempt) -> None:
-        """An attempt has ended and the run has not: an earlier life was cut off between the two writes."""
-        if current.state == "Failed":
-            self._finish(
-                succeeded=False, reason=current.reason or "RunnerError", message=current.message or "the attempt failed"
-            )
-            return
-        found = stored_result(self.facts.stored or {"metadata": {}}, run.metadata.uid)
-        if found is not None:
-            self._conclude(run, current, found[0], None)
-
-    def _conclude(self, run: BenchmarkRun, current: Attempt, result: RunResult, view: AttemptView | None) -> None:
-        ended_well = view is None or view.state == "Finished" or not result.run.interrupted
-        self._replace(
-            current, state="Succeeded" if ended_well else "Failed", reason="Completed" if ended_well else view.reason if view else None,
-            message=None, ended_at=self._now(),
-        )  # fmt: skip
-        if not ended_well and view is not None:
-            self._finish(
-                succeeded=False, reason=view.reason, message=f"{view.message}; what was measured before is kept"
-            )
-        elif fails_objectives(result):
-            self._finish(succeeded=False, reason="ObjectiveViolated", message=objectives_condition(result)[2])
-        else:
-            self._finish(succeeded=True, reason="Completed", message=_completed_message(result))
-
     # --- the end ----------------------------------------------------------------------------------------------------
-
-    def _finish(self, *, succeeded: bool, reason: str, message: str) -> None:
-        self.conditions.finish(succeeded=succeeded, reason=reason, message=message)
-        self.status["completionTime"] = self._now()
-        for gone in ("queue", "progress"):
-            self.status.pop(gone, None)
-        self.events.append(KubeEvent("Normal" if succeeded else "Warning", reason, message[:1000]))
-        self.decision.requeue_s = 0.0
 
     def _after_the_end(self) -> None:
         """Time to live of the Job and of the run itself; a lost pod is watched until it is gone."""
@@ -455,22 +318,8 @@ class _Step:
         if left > 0:
             self.decision.requeue_s = min(left, self.decision.requeue_s or left)
 
-    def _replace(self, attempt: Attempt, **changes: Any) -> Attempt:
-        """The attempt with changes, in its place in the list."""
-        changed = attempt.model_copy(update=changes)
-        self.attempts = [changed if a.number == attempt.number else a for a in self.attempts]
-        return changed
-
-    def _now(self) -> str:
-        return stamp(self.facts.now)
-
 
 def _accepted_message(run: BenchmarkRun, workload: Workload | WorkloadSpec) -> str:
     name = workload.name if isinstance(workload, Workload) else "inline"
     stages = run.spec.stages or (workload.stages if isinstance(workload, Workload) else [])
     return f"workload {name}, {len(stages)} stages, {run.spec.repetitions} repetitions"
-
-
-def _completed_message(result: RunResult) -> str:
-    requests = sum(stage.requests.succeeded for stage in result.stages)
-    return f"{len(result.stages)} stages, {requests} requests, verdict {result.verdict.state}"

@@ -1,0 +1,128 @@
+"""From a runner that ended to a stored result: read, verify, store, conclude; results before the status (pure)."""
+
+from __future__ import annotations
+
+from tokenmark_schemas.benchmarkrun import Attempt, BenchmarkRun
+from tokenmark_schemas.result import RunResult
+
+from .observe.attempt import AttemptView
+from .observe.result import (
+    Stored,
+    best_block,
+    fails_objectives,
+    headline,
+    objective_outcomes,
+    objectives_condition,
+    plan_result,
+    stored_result,
+    summarise,
+    valid_condition,
+)
+from .step import RunStep
+
+
+def ended(step: RunStep, run: BenchmarkRun, current: Attempt, view: AttemptView) -> None:
+    """The runner ended by itself, or will not give a result any more."""
+    found = best_block(view.blocks, run.metadata.uid)
+    waiting = view.pod_uid is not None and view.pod_uid not in step.facts.log_read
+    if waiting and (found is None or "result" not in view.blocks or _detail_missing(run, view)):
+        step.conditions.set("Succeeded", "Unknown", "Collecting", f"attempt {current.number}: reading the runner's log")
+        step.decision.requeue_s = 1.0
+        return
+    if found is not None:
+        store(step, run, current, *found, view)
+    elif view.state == "Failed":
+        _fail(step, current, view)
+    else:
+        _lost(step, current, view)
+
+
+def _detail_missing(run: BenchmarkRun, view: AttemptView) -> bool:
+    return run.spec.results.detail != "Summary" and "requests" not in view.blocks
+
+
+def _fail(step: RunStep, current: Attempt, view: AttemptView) -> None:
+    step.replace(current, state="Failed", reason=view.reason, message=view.message[:1024], ended_at=step.now())
+    step.finish(succeeded=False, reason=view.reason, message=view.message)
+
+
+def _lost(step: RunStep, current: Attempt, view: AttemptView) -> None:
+    said = f"; its termination message says: {view.summary.model_dump_json(exclude_none=True)}" if view.summary else ""
+    message = f"the runner ended but its result could not be read from the log{said}"
+    step.replace(current, state="Failed", reason="ResultsLost", message=message[:1024], ended_at=step.now())
+    step.conditions.set("ResultsStored", "False", "ResultsLost", message)
+    step.finish(succeeded=False, reason="ResultsLost", message=message)
+
+
+def store(
+    step: RunStep, run: BenchmarkRun, current: Attempt, result: RunResult, payload: bytes, view: AttemptView
+) -> None:
+    """Results first: the status speaks of them only once the ConfigMap is there."""
+    if step.facts.stored is None:
+        _planned(step, run, result, payload, view)
+        step.conditions.set("Succeeded", "Unknown", "Collecting", f"attempt {current.number}: storing the result")
+        step.decision.requeue_s = 0.0
+        return
+    keep(step, run, result, payload, view)
+    _conclude(step, run, current, _of_record(step, run, result), view)
+
+
+def _of_record(step: RunStep, run: BenchmarkRun, fresh: RunResult) -> RunResult:
+    """What is in the ConfigMap is the result, whoever put it there."""
+    found = stored_result(step.facts.stored or {"metadata": {}}, run.metadata.uid)
+    return found[0] if found else fresh
+
+
+def _planned(step: RunStep, run: BenchmarkRun, result: RunResult, payload: bytes, view: AttemptView) -> Stored:
+    """The ConfigMap that keeps a result; asked for where it is not there yet."""
+    dropped = (step.facts.progress.get(view.pod_uid or "") or {}).get("dropped")
+    stored = plan_result(run, result, payload, view.blocks.get("requests"), dropped)
+    if step.facts.stored is None:
+        step.decision.create_first.append(stored.manifest)
+    return stored
+
+
+def keep(step: RunStep, run: BenchmarkRun, result: RunResult, payload: bytes, view: AttemptView) -> None:
+    """Summary and artifacts into the status; makes the ConfigMap where it is missing."""
+    stored = _planned(step, run, result, payload, view)
+    step.status["artifacts"] = [artifact.camel() for artifact in stored.artifacts]
+    step.status["summary"] = [stage.camel() for stage in summarise(result)]
+    step.status["headline"] = headline(result).camel()
+    step.status["objectives"] = [o.camel() for o in objective_outcomes(result)]
+    step.conditions.set("ResultsStored", "True", stored.reason, stored.message)
+    step.conditions.set("Valid", *valid_condition(result))
+    step.conditions.set("ObjectivesMet", *objectives_condition(result))
+
+
+def collect_again(step: RunStep, run: BenchmarkRun, current: Attempt) -> None:
+    """An attempt has ended and the run has not: an earlier life was cut off between the two writes."""
+    if current.state == "Failed":
+        step.finish(
+            succeeded=False, reason=current.reason or "RunnerError", message=current.message or "the attempt failed"
+        )
+        return
+    found = stored_result(step.facts.stored or {"metadata": {}}, run.metadata.uid)
+    if found is not None:
+        _conclude(step, run, current, found[0], None)
+    else:
+        message = "the attempt had ended well, but its result ConfigMap is gone"
+        step.finish(succeeded=False, reason="ResultsLost", message=message)
+
+
+def _conclude(step: RunStep, run: BenchmarkRun, current: Attempt, result: RunResult, view: AttemptView | None) -> None:
+    ended_well = view is None or view.state == "Finished" or not result.run.interrupted
+    step.replace(
+        current, state="Succeeded" if ended_well else "Failed", reason="Completed" if ended_well else view.reason if view else None,
+        message=None, ended_at=step.now(),
+    )  # fmt: skip
+    if not ended_well and view is not None:
+        step.finish(succeeded=False, reason=view.reason, message=f"{view.message}; what was measured before is kept")
+    elif fails_objectives(result):
+        step.finish(succeeded=False, reason="ObjectiveViolated", message=objectives_condition(result)[2])
+    else:
+        step.finish(succeeded=True, reason="Completed", message=_completed_message(result))
+
+
+def _completed_message(result: RunResult) -> str:
+    requests = sum(stage.requests.succeeded for stage in result.stages)
+    return f"{len(result.stages)} stages, {requests} requests, verdict {result.verdict.state}"
