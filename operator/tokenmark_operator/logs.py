@@ -66,7 +66,7 @@ class Followers:
             for delay in (0.3, 0.3, 0.5, 0.5, 1.0, 2.0, 3.0, 5.0):
                 try:
                     await self._read(capture, namespace, pod, container, key)
-                except (ApiError, ClusterUnavailable) as exc:
+                except (ApiError, ClusterUnavailable, OSError, ValueError) as exc:
                     capture.problem = str(exc)
                     await asyncio.sleep(delay)
                 else:

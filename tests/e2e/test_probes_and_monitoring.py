@@ -165,3 +165,25 @@ def test_the_chart_upgrades_and_leaves_runs_and_results_when_it_goes(lab: Lab, i
     finally:
         release.install(lab.cluster, images, "resyncSeconds=15", "targetWaitSeconds=12", "jobTtlSeconds=600")
         lab.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": lab.namespace}})
+
+
+def test_an_operator_of_one_namespace_has_no_right_and_no_eye_elsewhere(lab: Lab, images: dict[str, str]) -> None:
+    lab.simulator()
+    only = ("rbac.namespaced=true", "rbac.nodes=false", f"watchNamespaces={{{lab.namespace}}}", "resyncSeconds=15")
+    release.install(lab.cluster, images, *only)
+    try:
+        elsewhere = Lab(lab.cluster, images, "default")
+        elsewhere.apply(run_object("unseen"))
+        lab.apply(run_object("seen"))
+        assert condition(lab.finished("seen"), "Succeeded")["status"] == "True", lab.explain()
+        assert "status" not in (elsewhere.get("brun", "unseen") or {})
+        account = "--as=system:serviceaccount:tokenmark-system:tokenmark-operator"
+        asked = {
+            "here": lab.try_kubectl("auth", "can-i", "create", "jobs", account).stdout.strip(),
+            "there": elsewhere.try_kubectl("auth", "can-i", "create", "jobs", account).stdout.strip(),
+            "nodes": lab.try_kubectl("auth", "can-i", "list", "nodes", account).stdout.strip(),
+        }
+        assert asked == {"here": "yes", "there": "no", "nodes": "no"}
+    finally:
+        elsewhere.delete("brun", "unseen", "--wait=false")
+        release.install(lab.cluster, images, "resyncSeconds=15", "targetWaitSeconds=12", "jobTtlSeconds=600")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.cluster import images as image_builds
+from tests.cluster.demo import LLAMA
 from tests.support.lab import Lab, condition, long_stage, run_object, server
 
 
@@ -28,21 +29,7 @@ def test_a_run_against_the_simulator_ends_with_stored_true_numbers(lab: Lab) -> 
 
 def test_a_run_against_llama_server_agrees_with_the_engines_own_clock(lab: Lab) -> None:
     image = image_builds.llama_server(lab.cluster)
-    args = [
-        "--host",
-        "0.0.0.0",
-        "--port",
-        "8080",
-        "--parallel",
-        "2",
-        "--threads",
-        "1",
-        "--ctx-size",
-        "4096",
-        "--alias",
-        "gemma",
-    ]
-    lab.apply(*server("llama", image, args, 8080))
+    lab.apply(*server("llama", image, LLAMA, 8080))
     lab.kubectl("rollout", "status", "deploy/llama", "--timeout=180s", timeout_s=200)
     target = {"engine": "llamacpp", "model": "gemma", "serviceRef": {"name": "llama", "port": 8080}}
     workload = {"dataset": {"synthetic": {"inputTokens": {"mean": 24}}}, "maxOutputTokens": 12, "ignoreEOS": "Force"}
