@@ -62,6 +62,8 @@ class Collected:
         assert sample.failure is not None
         if sample.failure.kind == "cancelled":
             self.cancelled += 1
+            if sample.content_ns:  # the server was serving it: its tokens count towards throughput, a chunk as one
+                self.arrivals.append((sample.content_ns, 1.0))
             return
         self.errors[sample.failure.kind] += 1
         self.messages.setdefault(sample.failure.kind, sample.failure.message)

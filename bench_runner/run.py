@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from tokenmark_schemas.errors import InvalidInput, RunFailed
 from tokenmark_schemas.result import Phase as PhaseFacts
@@ -31,7 +31,7 @@ from .load.link import End, Exchange, Tick
 from .load.phase import NS, Address, Limits, Phase, stage_phase, warmup_phase
 from .prompts import RequestFactory, salt_of
 from .provenance import provenance
-from .sample import Sample
+from .sample import Failure, Sample
 from .verdict import judge
 
 WARMUP_GIVE_UP = 3
@@ -83,7 +83,7 @@ class Runner:
     def __init__(self, config: RunConfig, observer: Observer, stop: Stop) -> None:
         self.config, self.observer, self.stop = config, observer, stop
         self.dialect: Dialect = dialect_of(config.target.engine)
-        url = urlsplit(config.target.url)
+        url = _split(config.target.url)
         if url.scheme != "http" or not url.hostname:
             raise InvalidInput(
                 f"target {config.target.url}: only http:// targets are supported by this version yet; "
@@ -91,13 +91,14 @@ class Runner:
             )
         self.address = resolve_address(url.hostname, url.port or 80, lambda: stop.asked)
         base = url.path.rstrip("/").removesuffix("/v1")
+        self.token = _token(config)
         self.factory = RequestFactory(
             self.dialect,
             config.target.model,
             config.workload,
             host=url.netloc,
             path=base + self.dialect.path,
-            token=_token(config),
+            token=self.token,
             dataset_file=config.dataset_file,
         )
         self.started = time.monotonic_ns()
@@ -114,18 +115,30 @@ class Runner:
             for stage in self.config.stages:
                 if self._must_stop():
                     return self.result()
-                self.parts[stage.name].append(self._measure(stage, repetition))
+                try:
+                    self.parts[stage.name].append(self._measure(stage, repetition))
+                except RunFailed as exc:
+                    return self._broken_off(exc)
                 self.orders[stage.name].append(order)
                 order += 1
                 self._cool_down()
-            self.observer.repetition(repetition, self.result())
+            more = repetition + 1 < self.config.repetitions
+            self.observer.repetition(repetition, self.result(partial=more))
         if not any(part.succeeded for parts in self.parts.values() for part in parts):
             raise RunFailed(f"no request succeeded: {_first_message(self.parts)}")
         return self.result()
 
-    def result(self) -> RunResult:
-        """Everything measured so far as a result."""
+    def _broken_off(self, why: RunFailed) -> RunResult:
+        """The load worker died: what earlier phases measured is a result, marked as interrupted."""
+        if not any(part.succeeded for parts in self.parts.values() for part in parts):
+            raise why
+        self.stop.ask(str(why))
+        return self.result()
+
+    def result(self, *, partial: bool = False) -> RunResult:
+        """Everything measured so far as a result; `partial` says that more is to come."""
         config = self.config
+        interrupted = self.stop.asked or partial
         stages = [
             stage_result(
                 stage, self.parts[stage.name], max_output=config.workload.max_output_tokens,
@@ -144,10 +157,10 @@ class Runner:
                 started_at=iso_at(self.started),
                 ended_at=iso_now(),
                 purpose=config.purpose,
-                interrupted=self.stop.asked,
+                interrupted=interrupted,
             ),
             verdict=judge(
-                stages, warmup_requests=self.warmup.due, attempt=config.run.attempt, interrupted=self.stop.asked,
+                stages, warmup_requests=self.warmup.due, attempt=config.run.attempt, interrupted=interrupted,
                 stamps=stamps,
             ),
             phases=Phases(warmup=_phase_facts([self.warmup]), measured=_phase_facts([part for parts in self.parts.values() for part in parts])),
@@ -220,6 +233,10 @@ class Runner:
             event, self.dialect, stage=label, repetition=repetition, stream=self.config.workload.streaming,
             request_id=f"{self._id(label, repetition)}-{event.seq}",
         )  # fmt: skip
+        if self.token and sample.failure and self.token in sample.failure.message:
+            # a server that echoes the request's headers must not publish them through us
+            words = sample.failure.message.replace(self.token, "[token]")
+            sample.failure = Failure(sample.failure.kind, words)
         out.add(sample)
         self.observer.sample(sample)
 
@@ -247,6 +264,16 @@ class Runner:
             time.sleep(0.1)
 
 
+def _split(url: str) -> SplitResult:
+    """The parts of an address. Raises InvalidInput where it is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as exc:
+        raise InvalidInput(f"target {url}: {exc}; write for example http://host:8000") from exc
+    return parts
+
+
 def _token(config: RunConfig) -> str | None:
     if config.target.token_env is None:
         return None
@@ -267,6 +294,8 @@ def resolve_address(host: str, port: int, stopped: Callable[[], bool] = lambda: 
         try:
             family, _, _, _, sockaddr = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             return Address(family, tuple(part for part in sockaddr if isinstance(part, str | int)))
+        except UnicodeError as exc:
+            raise RunFailed(f"the name {host} is no host name; check target") from exc
         except OSError as exc:
             patient = exc.errno == socket.EAI_AGAIN or host.endswith(".svc")
             if not patient or stopped() or time.monotonic() > limit:

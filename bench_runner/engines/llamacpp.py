@@ -1,4 +1,4 @@
-"""llama.cpp's server: the OpenAI route, plus `ignore_eos`, unshared prompt cache and its own `timings`."""
+"""llama.cpp's server: the OpenAI route, plus an unshared prompt cache and its own `timings`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from . import openai
 
 def payload(model: str, workload: WorkloadSpec, output_tokens: int) -> dict[str, Any]:
     body = openai.payload(model, workload, output_tokens)
-    if workload.ignore_eos == "Force":
-        body["ignore_eos"] = True
     shared = workload.dataset.synthetic.shared_prefix_tokens if workload.dataset.synthetic else 0
     body["cache_prompt"] = bool(shared)
     return body

@@ -22,6 +22,8 @@ def payload(model: str, workload: WorkloadSpec, output_tokens: int) -> dict[str,
         "temperature": sampling.temperature_milli / 1000,
         "stream": workload.streaming,
     }
+    if workload.ignore_eos == "Force":
+        body["ignore_eos"] = True  # vLLM, SGLang and llama.cpp know it; a server that does not says so
     if workload.streaming:
         body["stream_options"] = {"include_usage": True}
     if sampling.top_p_milli is not None:
@@ -57,13 +59,15 @@ def read_event(event: Any, part: str = "delta") -> Delta:
         raise ProtocolError(f"expected a JSON object, found {str(event)[:80]!r}")
     if event.get("error"):
         return Delta(error=error_text(event))
-    usage = event.get("usage") or {}
+    model, timings = event.get("model"), event.get("timings")
     delta = Delta(
-        output_tokens=usage.get("completion_tokens"),
-        prompt_tokens=usage.get("prompt_tokens"),
-        model=event.get("model"),
-        timings=event.get("timings"),
+        model=model if isinstance(model, str) else None,
+        timings=timings if isinstance(timings, dict) else None,
     )
+    usage = event.get("usage")
+    if usage:
+        delta.output_tokens = _count(usage, "completion_tokens")
+        delta.prompt_tokens = _count(usage, "prompt_tokens")
     choices = event.get("choices") or ()
     if choices:
         choice = choices[0]
@@ -75,6 +79,14 @@ def read_event(event: Any, part: str = "delta") -> Delta:
             delta.tool = str((calls[0].get("function") or {}).get("arguments") or calls[0].get("id") or "call")
         delta.finish = choice.get("finish_reason")
     return delta
+
+
+def _count(usage: Any, name: str) -> int | None:
+    """A number of tokens, or none; anything else would poison every sum."""
+    value = usage.get(name)
+    if value is None or (type(value) is int and 0 <= value < 2**31):
+        return value
+    raise ProtocolError(f"usage.{name} is {str(value)[:40]!r}, which is no count of tokens")
 
 
 def error_text(event: dict[str, Any]) -> str:

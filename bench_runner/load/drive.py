@@ -28,6 +28,7 @@ class Drive:
 
     def __init__(self, phase: Phase) -> None:
         self._parent, child = socket.socketpair()
+        self._stopped = False
         self._parent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LINK_BYTES)
         child.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINK_BYTES)
         self.pid = os.fork()
@@ -47,8 +48,11 @@ class Drive:
 
     def stop(self) -> None:
         """Asks the worker to cancel what is in flight and report it."""
+        if self._stopped:
+            return
+        self._stopped = True  # once: a worker that is closing reads no more orders
         try:
-            self._parent.send(b"S")
+            self._parent.send(b"S", socket.MSG_DONTWAIT)
         except OSError:
             return
 

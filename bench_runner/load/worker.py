@@ -104,7 +104,7 @@ class Worker:
                 continue
             if mask & WRITE:
                 self._writable(conn)
-                if not mask & READ:
+                if not mask & READ or connections.get(fd) is not conn:  # writing found it broken
                     continue
             try:
                 data, ancillary, _, _ = conn.sock.recvmsg(READ_BYTES, stamps.ANCILLARY_BYTES)
@@ -176,7 +176,7 @@ class Worker:
         while self.waiting:
             if self.idle:
                 conn = self.idle.popleft()
-                if conn.fd in self.connections:
+                if self.connections.get(conn.fd) is conn:  # a dropped one's number may be another's by now
                     self._send(conn, *self.waiting.popleft())
                 continue
             if self.connecting >= len(self.waiting) or len(self.connections) >= self.phase.max_connections:
@@ -261,7 +261,10 @@ class Worker:
     def _connect(self, carried: tuple[int, int] | None = None) -> bool:
         """Begins a connection, for one request or for any; False when the system refuses at once."""
         address = self.phase.address
-        sock = socket.socket(address.family, socket.SOCK_STREAM)
+        try:
+            sock = socket.socket(address.family, socket.SOCK_STREAM)
+        except OSError:  # no file descriptors left
+            return False
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         stamps.enable(sock)
@@ -334,7 +337,8 @@ class Worker:
         return True
 
     def _drop(self, conn: Connection) -> None:
-        if self.connections.pop(conn.fd, None) is not None:
+        if self.connections.get(conn.fd) is conn:
+            del self.connections[conn.fd]
             if conn.state == CONNECTING:
                 self.connecting -= 1
             self.poller.remove(conn.fd)

@@ -15,6 +15,14 @@ class NameConflict(Exception):
     """A child's name is taken by an object of somebody else."""
 
 
+class NamesakeDying(Exception):
+    """A child's name is taken by one of an earlier object of this name, which the cluster is removing."""
+
+
+class CreateRefused(Exception):
+    """The API server will not have a child, with its own words: no retry changes that."""
+
+
 async def apply(kube: Kube, resource: Resource, cr: dict[str, Any], decision: Decision, *, job_ttl_s: int) -> bool:
     """Returns True when the status changed. Raises NameConflict, ApiError, ClusterUnavailable."""
     namespace, name = cr["metadata"]["namespace"], cr["metadata"]["name"]
@@ -38,17 +46,29 @@ async def apply(kube: Kube, resource: Resource, cr: dict[str, Any], decision: De
 async def create_once(kube: Kube, namespace: str, manifest: dict[str, Any], uid: str) -> None:
     """Creates, or finds that this very object made it before. Never adopts what belongs to somebody else."""
     resource = BY_KIND[manifest["kind"]]
+    kind, name = manifest["kind"], manifest["metadata"]["name"]
     try:
         await kube.create(resource, namespace, manifest)
     except ApiError as exc:
+        passing = "exceeded quota" in exc.message or "terminat" in exc.message
+        if exc.status in (400, 403, 422) and not passing:
+            raise CreateRefused(f"the API server refuses {kind} {name}: {exc.message}") from exc
         if exc.status != 409:
             raise
-        name = manifest["metadata"]["name"]
         found = await kube.get(resource, namespace, name)
-        if found is None or (found["metadata"].get("labels") or {}).get(names.UID_LABEL) != uid:
-            raise NameConflict(
-                f"{manifest['kind']} {name} exists and belongs to somebody else; remove it or rename"
-            ) from exc
+        if found is None or _is_dying(found, manifest):
+            raise NamesakeDying(f"an earlier {kind} {name} is still being removed") from exc
+        if (found["metadata"].get("labels") or {}).get(names.UID_LABEL) != uid:
+            raise NameConflict(f"{kind} {name} exists and belongs to somebody else; remove it or rename") from exc
+
+
+def _is_dying(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Being deleted, or owned by an object of the same kind and name that is no more."""
+    if found["metadata"].get("deletionTimestamp"):
+        return True
+    mine = [(o["kind"], o["name"], o["uid"]) for o in wanted["metadata"].get("ownerReferences") or []]
+    theirs = [(o["kind"], o["name"], o["uid"]) for o in found["metadata"].get("ownerReferences") or []]
+    return any(a[:2] == b[:2] and a[2] != b[2] for a in mine for b in theirs)
 
 
 async def write_status(kube: Kube, resource: Resource, cr: dict[str, Any], status: dict[str, Any]) -> bool:

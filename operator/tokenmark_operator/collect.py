@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from tokenmark_schemas.benchmarkrun import Attempt, BenchmarkRun
 from tokenmark_schemas.result import RunResult
 
@@ -110,17 +112,27 @@ def collect_again(step: RunStep, run: BenchmarkRun, current: Attempt) -> None:
 
 
 def _conclude(step: RunStep, run: BenchmarkRun, current: Attempt, result: RunResult, view: AttemptView | None) -> None:
-    ended_well = view is None or view.state == "Finished" or not result.run.interrupted
-    step.replace(
-        current, state="Succeeded" if ended_well else "Failed", reason="Completed" if ended_well else view.reason if view else None,
-        message=None, ended_at=step.now(),
-    )  # fmt: skip
-    if not ended_well and view is not None:
-        step.finish(succeeded=False, reason=view.reason, message=f"{view.message}; what was measured before is kept")
+    why = _broken_off(result, view) if view is not None else None
+    reason = why[0] if why else "Completed"
+    state: Literal["Succeeded", "Failed"] = "Failed" if why else "Succeeded"
+    step.replace(current, state=state, reason=reason, message=None, ended_at=step.now())
+    if why:
+        step.finish(succeeded=False, reason=reason, message=f"{why[1]}; what was measured before is kept")
     elif fails_objectives(result):
         step.finish(succeeded=False, reason="ObjectiveViolated", message=objectives_condition(result)[2])
     else:
         step.finish(succeeded=True, reason="Completed", message=_completed_message(result))
+
+
+def _broken_off(result: RunResult, view: AttemptView) -> tuple[str, str] | None:
+    """(reason, message) where a result is only a part of what was planned; None where it is all."""
+    if not result.run.interrupted:
+        return None
+    if view.state == "Failed":
+        return view.reason, view.message
+    if "result" not in view.blocks:
+        return "ResultsLost", "the runner ended, but of its log only an earlier repetition's result could be read"
+    return None
 
 
 def _completed_message(result: RunResult) -> str:

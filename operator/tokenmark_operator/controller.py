@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakValueDictionary
 
-from .apply import NameConflict, apply
+from tokenmark_schemas.benchmarkrun import RunStatus
+from tokenmark_schemas.netprobe import ProbeStatus
+
+from .apply import CreateRefused, NameConflict, NamesakeDying, apply
 from .facts import Decision, Key, KubeEvent
 from .gather import Gatherer, list_everywhere
-from .kube import CONFIG_MAPS, NODES, PROBES, RUNS, ApiError, ClusterUnavailable, Kube, Resource
+from .kube import NODES, PROBES, RUNS, ApiError, ClusterUnavailable, Kube, Resource
 from .lifecycle import decide
 from .logs import Followers
 from .memory import Memory
@@ -118,9 +121,16 @@ class Controller:
         try:
             changed = await apply(self.kube, resource, cr, decision, job_ttl_s=self.settings.job_ttl_s)
         except NameConflict as exc:
-            await self._name_conflict(kind, resource, cr, str(exc))
+            await self._end(kind, resource, cr, "NameConflict", str(exc))
             return
-        if is_finished(cr) and not decision.requeue_s:
+        except CreateRefused as exc:
+            await self._end(kind, resource, cr, "CreateRefused", str(exc))
+            return
+        except NamesakeDying as exc:
+            log.info("%s %s/%s: %s; trying again", *key, exc)
+            self.queue.failed(key)
+            return
+        if is_finished(cr) and not any(a.get("loadEndsBy") for a in decision.status.get("attempts") or []):
             for pod_uid in self.memory.forget_pods(cr["metadata"]["uid"]):
                 self.followers.forget(pod_uid)
         if changed and decision.requeue_s == 0.0:
@@ -147,9 +157,8 @@ class Controller:
         clients = {job: pod for job, pod in pods.items() if job.endswith("-client")}
         blocks, _, read = self.gatherer.logs(clients, key)
         retain = ((cr["spec"].get("results") or {}).get("retention")) == "Retain"
-        stored = await self.kube.get(
-            CONFIG_MAPS, meta["namespace"], names.result_name(meta["name"], meta["uid"], retain=retain)
-        )
+        name = names.result_name(meta["name"], meta["uid"], retain=retain)
+        stored = await self.gatherer.stored(meta["namespace"], name, meta["uid"])
         started = bool((cr.get("status") or {}).get("pairs"))
         nodes = None if started or not self.settings.read_nodes else await self.kube.list(NODES, None)
         others = [] if started else await list_everywhere(self.kube, self.settings, "NetProbe")
@@ -158,20 +167,22 @@ class Controller:
             stored=stored, nodes=nodes, others=others,
         )  # fmt: skip
 
-    async def _name_conflict(self, kind: str, resource: Resource, cr: dict[str, Any], message: str) -> None:
-        """Says so and ends: what belongs to somebody else is neither adopted nor removed."""
-        order = ORDER if kind == "BenchmarkRun" else PROBE_ORDER
+    async def _end(self, kind: str, resource: Resource, cr: dict[str, Any], reason: str, message: str) -> None:
+        """Says why a child could not be made, and ends: no retry would change the server's mind."""
+        order, model = (ORDER, RunStatus) if kind == "BenchmarkRun" else (PROBE_ORDER, ProbeStatus)
         fresh = await self.kube.get(resource, cr["metadata"]["namespace"], cr["metadata"]["name"])
         if fresh is None:
             return
-        conditions = Conditions(None, fresh["metadata"].get("generation", 1), datetime.now(UTC), order)
-        conditions.set("Accepted", "False", "NameConflict", message)
-        conditions.finish(succeeded=False, reason="NameConflict", message=message)
+        existing = model.model_validate(fresh.get("status") or {})
+        conditions = Conditions(existing.conditions, fresh["metadata"].get("generation", 1), datetime.now(UTC), order)
+        conditions.set("Accepted", "False", reason, message)
+        conditions.finish(succeeded=False, reason=reason, message=message)
         status = {**(fresh.get("status") or {}), "conditions": [c.camel() for c in conditions.list()]}
-        event = KubeEvent("Warning", "NameConflict", message)
-        await apply(
-            self.kube, resource, fresh, Decision(status=status, events=[event]), job_ttl_s=self.settings.job_ttl_s
-        )
+        attempts = status.get("attempts") or []
+        if attempts and attempts[-1]["state"] == "Creating":
+            attempts[-1] = {**attempts[-1], "state": "Failed", "reason": reason, "message": message[:1024]}
+        decision = Decision(status=status, events=[KubeEvent("Warning", reason, message)])
+        await apply(self.kube, resource, fresh, decision, job_ttl_s=self.settings.job_ttl_s)
 
     def _forget(self, key: Key) -> None:
         known = self.memory.objects.pop(key, None)

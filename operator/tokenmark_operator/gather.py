@@ -24,6 +24,7 @@ from .plan.pod import CONTAINER
 from .settings import Settings
 
 READINGS = 3
+MAX_WORKLOAD_CHARACTERS = 65_536
 
 
 class Gatherer:
@@ -44,9 +45,7 @@ class Gatherer:
         run = read_run(cr)
         if not finished and isinstance(run, BenchmarkRun):
             retain = run.spec.results.retention == "Retain"
-            facts["stored"] = await self._kube.get(
-                CONFIG_MAPS, namespace, names.result_name(meta["name"], uid, retain=retain)
-            )
+            facts["stored"] = await self.stored(namespace, names.result_name(meta["name"], uid, retain=retain), uid)
             facts["workload"], facts["dataset"] = await self._workload(run)
             if not self._is_active(cr) and not run.spec.suspend:
                 facts.update(await self._admission(cr, run))
@@ -54,6 +53,12 @@ class Gatherer:
             cr=cr, now=datetime.now(UTC), settings=self._settings, jobs=jobs, pods=pods, blocks=blocks,
             progress=progress, log_read=read, **facts,
         )  # fmt: skip
+
+    async def stored(self, namespace: str, name: str, uid: str) -> dict[str, Any] | None:
+        """The result ConfigMap of this very object; one of the same name that is somebody else's is none."""
+        found = await self._kube.get(CONFIG_MAPS, namespace, name)
+        labels = (found or {}).get("metadata", {}).get("labels") or {}
+        return found if labels.get(names.UID_LABEL) == uid else None
 
     async def jobs_of(self, namespace: str, uid: str) -> dict[str, dict[str, Any]]:
         listed = await self._kube.list(JOBS, namespace, names.children_selector(uid))
@@ -127,6 +132,8 @@ class Gatherer:
         text = await self._config_map_key(run.metadata.namespace, ref.config_map.name, ref.config_map.key)
         if text is None:
             return f"spec.workloadRef.configMap: {where} does not exist in {run.metadata.namespace}"
+        if len(text) > MAX_WORKLOAD_CHARACTERS:
+            return f"{where}: longer than {MAX_WORKLOAD_CHARACTERS} characters; put the data into dataset.configMap"
         try:
             document, node = load_documents(text, where)[0]
             model = parse(document, node, where)

@@ -21,7 +21,7 @@ from tokenmark_schemas.workload import Workload, WorkloadSpec
 
 from . import collect
 from .facts import Decision, KubeEvent, RunFacts
-from .observe.attempt import AttemptView, pod_is_gone, view_attempt
+from .observe.attempt import AttemptView, is_over, pod_is_gone, view_attempt
 from .observe.conditions import parse_time, stamp
 from .observe.exclusivity import Place, place_of
 from .observe.result import best_block
@@ -30,8 +30,8 @@ from .plan.benchmark_job import plan_attempt, plan_config
 from .plan.support import forbidden
 from .step import RunStep
 
-COLLECT_S = 20
 WAIT_S = 10.0
+ACTIVE = ("Creating", "Pending", "Running")
 
 
 def read_run(cr: dict[str, Any]) -> BenchmarkRun | str:
@@ -64,6 +64,14 @@ class _Life(RunStep):
         if isinstance(run, str):
             self.refuse("InvalidSpec", run)
             return
+        current = self.attempts[-1] if self.attempts else None
+        if current is not None and self._under_way(current):
+            # what was accepted is not judged again: a refusal now would leave a load without its record
+            if run.spec.suspend:
+                self._suspend(current)
+            else:
+                self._go_on(run, current)
+            return
         workload = self._workload(run)
         if workload is None:
             return
@@ -74,15 +82,24 @@ class _Life(RunStep):
         if not self.conditions.is_true("Accepted"):
             self.conditions.set("Accepted", "True", "Accepted", _accepted_message(run, workload))
             self.events.append(KubeEvent("Normal", "Accepted", "the run is accepted"))
-        current = self.attempts[-1] if self.attempts else None
         if run.spec.suspend:
             self._suspend(current)
-        elif current is not None and current.state in ("Creating", "Pending", "Running"):
-            self._follow(run, workload, current)
-        elif current is not None and current.state in ("Succeeded", "Failed") and current.reason != "Suspended":
-            collect.collect_again(self, run, current)
+        elif current is not None and current.state == "Creating":
+            self._create_again(run, workload, current)
         else:
             self._admit(run, workload)
+
+    def _under_way(self, current: Attempt) -> bool:
+        """An attempt whose Job was made, or that ended by itself: only following and collecting are left."""
+        if current.state in ACTIVE:
+            return current.job_uid is not None or current.job_name in self.facts.jobs
+        return current.state in ("Succeeded", "Failed") and current.reason != "Suspended"
+
+    def _go_on(self, run: BenchmarkRun, current: Attempt) -> None:
+        if current.state in ACTIVE:
+            self._follow(run, current)
+        else:
+            collect.collect_again(self, run, current)
 
     def _workload(self, run: BenchmarkRun) -> Workload | WorkloadSpec | None:
         """The workload of the run; None when the run was refused or waits for it."""
@@ -105,19 +122,32 @@ class _Life(RunStep):
         return ("Forbidden", "; ".join(needs_word)) if needs_word else None
 
     def _suspend(self, current: Attempt | None) -> None:
-        """Ends what runs and discards it: a suspended run is not a paused measurement."""
-        if current is not None and current.state in ("Creating", "Pending", "Running"):
+        """Ends what runs and discards it: a suspended run is not a paused measurement.
+
+        The attempt ends once its pod has: until then it loads the target, and the next run waits.
+        """
+        self.decision.delete_jobs += [name for name, job in self.facts.jobs.items() if not is_over(job)]
+        if current is not None and current.state in ACTIVE and self._load_is_over(current):
             self.replace(
                 current, state="Failed", reason="Suspended", message="suspended by spec.suspend", ended_at=self.now()
             )
-            self.decision.delete_jobs.append(current.job_name)
-            self.events.append(
-                KubeEvent("Normal", "Suspended", f"attempt {current.number} was ended, its data discarded")
-            )
+            said = f"attempt {current.number} was ended, its data discarded"
+            self.events.append(KubeEvent("Normal", "Suspended", said))
+        elif current is not None and current.state in ACTIVE:
+            self.decision.requeue_s = 1.0
         self.conditions.set("Admitted", "False", "Suspended", "spec.suspend is true; set it to false to go on")
         self.conditions.set("Succeeded", "Unknown", "Suspended", "suspended")
         self.status.pop("queue", None)
         self.status.pop("progress", None)
+
+    def _load_is_over(self, current: Attempt) -> bool:
+        """No pod of the attempt can be loading the target any more, or its own deadline has passed."""
+        pod = self.facts.pods.get(current.job_name)
+        job = self.facts.jobs.get(current.job_name)
+        if pod is None:
+            return job is None or is_over(job)
+        until = parse_time(self._load_ends_by(current, pod))
+        return pod_is_gone(pod) or (until is not None and until <= self.facts.now)
 
     def _admit(self, run: BenchmarkRun, workload: Workload | WorkloadSpec) -> None:
         place = place_of(self.facts.cr, self.facts.others, self.facts.now)
@@ -209,16 +239,17 @@ class _Life(RunStep):
     def _waits_for_target(self, run: BenchmarkRun) -> bool:
         ref = run.spec.target.service_ref
         if ref is None or self.facts.target_exists is not False:
+            self.status.pop("targetMissingSince", None)
             return False
         wait_s = self.facts.settings.target_wait_s
         message = f"Service {ref.name} does not exist in namespace {run.metadata.namespace}"
-        admitted = self.conditions["Admitted"]
-        since = parse_time(admitted.last_transition_time) if admitted.reason == "WaitingForTarget" else self.facts.now
-        if since and self.facts.now > since + timedelta(seconds=wait_s):
+        since = parse_time(self.status.get("targetMissingSince")) or self.facts.now
+        self.status["targetMissingSince"] = stamp(since)
+        if self.facts.now > since + timedelta(seconds=wait_s):
             self.finish(succeeded=False, reason="TargetNotFound", message=f"{message}; gave up after {wait_s} s")
             return True
         waiting = f"{message}; waiting up to {wait_s} s for it"
-        if admitted.reason != "WaitingForTarget":
+        if self.conditions["Admitted"].reason != "WaitingForTarget":
             self.events.append(KubeEvent("Warning", "WaitingForTarget", waiting))
         self.conditions.set("Admitted", "False", "WaitingForTarget", waiting)
         self.conditions.set("Succeeded", "Unknown", "WaitingForTarget", waiting)
@@ -227,10 +258,10 @@ class _Life(RunStep):
 
     # --- follow an attempt ------------------------------------------------------------------------------------------
 
-    def _follow(self, run: BenchmarkRun, workload: Workload | WorkloadSpec, current: Attempt) -> None:
+    def _follow(self, run: BenchmarkRun, current: Attempt) -> None:
         job = self.facts.jobs.get(current.job_name)
         if job is None:
-            self._without_job(run, workload, current)
+            self._without_job(current)
             return
         pod = self.facts.pods.get(current.job_name)
         uid = pod["metadata"]["uid"] if pod else ""
@@ -244,18 +275,23 @@ class _Life(RunStep):
             case _:
                 collect.ended(self, run, current, view)
 
-    def _without_job(self, run: BenchmarkRun, workload: Workload | WorkloadSpec, current: Attempt) -> None:
-        """Recorded but not there: never made, or deleted by somebody."""
-        if current.job_uid is None:
-            try:
-                self.decision.create += plan_attempt(
-                    run, self._config(run, workload, current.number), self.facts.settings
-                )
-            except ValueError as exc:
-                self.refuse("InvalidSpec", str(exc))
-            self.decision.requeue_s = WAIT_S
+    def _create_again(self, run: BenchmarkRun, workload: Workload | WorkloadSpec, current: Attempt) -> None:
+        """Recorded and never made: an earlier life was cut off in between."""
+        try:
+            config = self._config(run, workload, current.number)
+        except ValueError as exc:
+            self.refuse("InvalidSpec", str(exc))
             return
+        self.decision.create += plan_attempt(run, config, self.facts.settings)
+        self.decision.requeue_s = WAIT_S
+
+    def _without_job(self, current: Attempt) -> None:
+        """The Job was there and is not: deleted by somebody. Its pod may still be ending."""
         message = f"Job {current.job_name} was deleted by somebody; make a new run to measure again"
+        if not self._load_is_over(current):
+            self.conditions.set("Succeeded", "Unknown", "JobDeleted", f"{message}; waiting for its pod to end")
+            self.decision.requeue_s = 1.0
+            return
         self.replace(current, state="Failed", reason="JobDeleted", message=message, ended_at=self.now())
         self.finish(succeeded=False, reason="JobDeleted", message=message)
 

@@ -34,6 +34,7 @@ class Memory:
         self.suspects.pop(key, None)
         if deleted:
             self.objects.pop(key, None)
+            self.watched_version.pop(key, None)
         else:
             self.objects[key] = body
 
@@ -63,6 +64,7 @@ class Memory:
         for key in [k for k in self.objects if k[0] == kind and k not in fresh]:
             del self.objects[key]
             self.suspects.pop(key, None)
+            self.watched_version.pop(key, None)
         self.objects.update(fresh)
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:

@@ -226,6 +226,9 @@ class _ProbeStep:
         if any(self._unread(probe, pair) for pair in self.pairs if pair.state == "Completed"):
             self.decision.requeue_s = 1.0  # after a restart the logs are read again
             return
+        for pair in self.pairs:
+            if pair.state == "Completed" and self._captured(probe, pair) is None:
+                self._fail_pair(pair, "it was measured, but its result could not be read from the log any more")
         found = [(pair, result) for pair in self.pairs if (result := self._captured(probe, pair)) is not None]
         failed = [pair for pair in self.pairs if pair.state == "Failed"]
         if found:

@@ -29,7 +29,7 @@ INFO = (
 )  # fmt: skip
 RUN = ("run", "run_namespace", "stage", "provider", "region", "cluster", "model", "engine")
 LATENCIES = ("ttft", "ttftScheduled", "tpot", "itl", "e2e")
-PROBE = ("probe", "test", "source_node", "target_node", "source_zone", "target_zone", "path")
+PROBE = ("probe", "probe_namespace", "test", "source_node", "target_node", "source_zone", "target_zone", "path")
 
 
 @dataclass
@@ -197,8 +197,10 @@ def _stage_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
             sent, failed = stage.get("requests", 0), stage.get("failed", 0)
             if sent:
                 errors.add_metric(row, failed / sent)
-            requests.add_metric([*row, "succeeded"], sent - failed)
+            cancelled = stage.get("cancelled", 0)
+            requests.add_metric([*row, "succeeded"], sent - failed - cancelled)
             requests.add_metric([*row, "failed"], failed)
+            requests.add_metric([*row, "cancelled"], cancelled)
             tokens.add_metric(row, stage.get("outputTokens", 0))
     yield from (*times.values(), tokens_s, requests_s, goodput, errors, requests, tokens)
 
@@ -214,7 +216,7 @@ def _probe_metrics(probes: list[dict[str, Any]]) -> Iterator[Metric]:
     for cr in probes:
         for row in (cr.get("status") or {}).get("summary") or []:
             labels = [
-                cr["metadata"]["name"], row["test"], row["sourceNode"], row["targetNode"], row.get("sourceZone", ""),
+                cr["metadata"]["name"], cr["metadata"].get("namespace", ""), row["test"], row["sourceNode"], row["targetNode"], row.get("sourceZone", ""),
                 row.get("targetZone", ""), row.get("path", ""),
             ]  # fmt: skip
             for quantile in ("p50", "p90", "p99"):

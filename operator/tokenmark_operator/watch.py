@@ -1,6 +1,7 @@
 """kopf at the edge: four low-level event handlers that put keys into the queue, and nothing else.
 
-`on.event` leaves no annotation and no finalizer on anything.
+`on.event` leaves no annotation and no finalizer on anything. Handlers are coroutines, so that they run in the loop's own
+thread, where queue and memory live.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ def build_registry(controller: Controller) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     def own(kind: str) -> Any:
-        def seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+        async def seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
             plain = {**dict(body), "kind": kind, "apiVersion": "tokenmark.dev/v1alpha1"}
             controller.object_changed(kind, plain, deleted=type == "DELETED", gap=type is None)
 
         return seen
 
     def child(kind: str) -> Any:
-        def seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+        async def seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
             controller.child_changed({**dict(body), "kind": kind}, deleted=type == "DELETED")
 
         return seen

@@ -43,6 +43,8 @@ class Endpoint(Contract):
     def _no_user_information(cls, url: str) -> str:
         if "@" in url:
             raise ValueError("endpoint.url must not contain user information; use authSecretRef")
+        if "?" in url or "#" in url:
+            raise ValueError("endpoint.url must end with the path: a query would be left out")
         return url
 
 
@@ -69,6 +71,11 @@ class Target(Contract):
             cel(
                 "!has(self.endpoint) || !self.endpoint.url.contains('@')",
                 "endpoint.url must not contain user information; use authSecretRef",
+                path=".endpoint.url",
+            ),
+            cel(
+                "!has(self.endpoint) || !self.endpoint.url.matches('[?#]')",
+                "endpoint.url must end with the path: a query would be left out",
                 path=".endpoint.url",
             ),
             cel(
@@ -267,6 +274,7 @@ class StageSummary(Contract):
     stage: Text63
     requests: Annotated[int, Field(ge=0)] = 0
     failed: Annotated[int, Field(ge=0)] = 0
+    cancelled: Annotated[int, Field(ge=0)] = 0
     output_tokens: Annotated[int, Field(ge=0)] = 0
     ttft_microseconds: Quantiles = Quantiles()
     ttft_scheduled_microseconds: Quantiles = Quantiles()
@@ -319,6 +327,7 @@ class Queue(Contract):
 class RunStatus(Status):
     attempts: Annotated[list[Attempt], Field(max_length=16, json_schema_extra=list_map("number"))] | None = None
     queue: Queue | None = None
+    target_missing_since: Timestamp | None = None
     environment: StringMap | None = None
     fingerprint: Annotated[str, Field(max_length=64)] | None = None
     workload_hash: Annotated[str, Field(max_length=64)] | None = None

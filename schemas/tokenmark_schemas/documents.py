@@ -23,6 +23,8 @@ from .run import RunConfig
 from .workload import Workload
 
 MAX_DOCUMENT_BYTES = 64 * 2**20
+MAX_DEPTH = 64
+MAX_ALIASES = 200
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 KINDS: dict[str, type[BaseModel]] = {"BenchmarkRun": BenchmarkRun, "NetProbe": NetProbe}
@@ -52,19 +54,35 @@ def read_text(path: str | os.PathLike[str]) -> str:
 def load_documents(text: str, source: str) -> list[tuple[Any, yaml.Node]]:
     """Every document of a YAML or JSON text with its node tree, which knows the lines."""
     try:
-        nodes = [node for node in yaml.compose_all(text, Loader=_LOADER) if node is not None]
-        values = [value for value in yaml.load_all(text, Loader=_LOADER) if value is not None]
+        _bounded(text, source)
+        pairs = zip(yaml.load_all(text, Loader=_LOADER), yaml.compose_all(text, Loader=_LOADER), strict=True)
+        found = [(value, node) for value, node in pairs if value is not None and node is not None]
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
         raise InvalidInput(f"{where}: not YAML: {getattr(exc, 'problem', None) or 'syntax error'}") from None
-    except RecursionError:
-        raise InvalidInput(f"{source}: nested too deeply to be a Tokenmark document") from None
-    if not values:
+    except (ValueError, OverflowError) as exc:  # a date that is none, a number beyond bounds
+        raise InvalidInput(f"{source}: holds a value that YAML cannot read: {exc}") from None
+    if not found:
         raise InvalidInput(f"{source} holds no document")
-    for node in nodes:
+    for _, node in found:
         _refuse_twins(node, source, set())
-    return list(zip(values, nodes, strict=True))
+    return found
+
+
+def _bounded(text: str, source: str) -> None:
+    """Looks at the events before anything is built: the loader recurses in C, and merge keys multiply."""
+    depth = aliases = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        line = event.start_mark.line + 1 if event.start_mark else 0
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        aliases += isinstance(event, yaml.AliasEvent)
+        if depth > MAX_DEPTH:
+            raise InvalidInput(f"{source}:{line}: nested more than {MAX_DEPTH} deep; that is no Tokenmark document")
+        if aliases > MAX_ALIASES:
+            raise InvalidInput(f"{source}:{line}: more than {MAX_ALIASES} aliases; write the values out")
+        if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.style is None:
+            raise InvalidInput(f"{source}:{line}: merge keys (<<) are not taken; write the members out")
 
 
 def _refuse_twins(node: yaml.Node, source: str, seen: set[int]) -> None:

@@ -25,6 +25,7 @@ def unsupported_run(
         (spec.search is not None, "spec.search: capacity search"),
         (spec.execution.workers > 1, f"spec.execution.workers: {spec.execution.workers}; only 1"),
         (spec.results.detail == "Text", "spec.results.detail: Text; use Summary, Requests or Chunks"),
+        (workload.min_output_tokens is not None, "workload.minOutputTokens: use ignoreEOS: Force for equal lengths"),
         (in_cluster and workload.dataset.jsonl is not None, "workload.dataset.jsonl: in a cluster; use configMap"),
         *[
             (sink.object_store is not None, f"spec.results.sinks[{sink.name}].objectStore")
@@ -52,7 +53,12 @@ def unsupported_probe(spec: NetProbeSpec) -> list[str]:
             f"spec.placement.topology: {spec.placement.topology}",
         ),
         (spec.pairs.selection != "All", f"spec.pairs.selection: {spec.pairs.selection}"),
+        (spec.pairs.max_concurrent > 1, f"spec.pairs.maxConcurrent: {spec.pairs.max_concurrent}; only 1"),
         (spec.objectives is not None, "spec.objectives"),
+        (spec.exclusivity.group is not None, "spec.exclusivity.group: probes of a cluster share one group"),
+        (spec.exclusivity.policy == "Reject", "spec.exclusivity.policy: Reject; use Queue or Allow"),
+        (spec.execution.queue_name is not None, "spec.execution.queueName"),
+        (spec.execution.affinity is not None, "spec.execution.affinity: use placement"),
         (spec.execution.workers > 1, "spec.execution.workers"),
         *[
             (sink.object_store is not None, f"spec.results.sinks[{sink.name}].objectStore")
@@ -60,6 +66,10 @@ def unsupported_probe(spec: NetProbeSpec) -> list[str]:
         ],
         *[
             (test.type not in ("TCPLatency", "Throughput"), f"spec.tests[{test.name}].type: {test.type}")
+            for test in spec.tests
+        ],
+        *[
+            (test.direction == "Bidirectional", f"spec.tests[{test.name}].direction: Bidirectional; use two tests")
             for test in spec.tests
         ],
         *[

@@ -193,3 +193,22 @@ def test_a_missed_objective_fails_the_run_that_asked_for_it(lab: Lab) -> None:
     assert condition(run, "Succeeded")["reason"] == "ObjectiveViolated"
     assert condition(run, "ObjectivesMet")["status"] == "False"
     assert condition(run, "ResultsStored")["status"] == "True"
+
+
+def test_what_the_api_server_refuses_ends_the_run_with_its_words(lab: Lab) -> None:
+    lab.simulator()
+    resources = {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}}
+    lab.apply(run_object("greedy", execution={"resources": resources}))
+    said = condition(lab.finished("greedy"), "Succeeded")
+    assert (said["status"], said["reason"]) == ("False", "CreateRefused")
+    assert "must be less than or equal to memory limit" in said["message"]
+
+
+def test_a_run_made_anew_under_the_same_name_is_not_taken_for_the_old_one(lab: Lab) -> None:
+    lab.simulator()
+    lab.apply(run_object("again", stages=long_stage(60)))
+    lab.running_pod("again")
+    lab.delete("brun", "again", "--wait=false")
+    lab.until("the old object is gone", lambda: lab.get("brun", "again") is None, 30)
+    lab.apply(run_object("again"))
+    assert condition(lab.finished("again"), "Succeeded")["status"] == "True", lab.explain()

@@ -35,6 +35,10 @@ FLAGS: list[tuple[list[str], str]] = [
     ([*RUN, "--token-env", "TOKENMARK_NO_SUCH"], "TOKENMARK_NO_SUCH should hold the API token and is empty"),
     ([*RUN, "--engine", "vllm"], "vllm"),
     ([*RUN, "--rate", "2", "--arrival", "poisson"], "Poisson"),
+    (["run", "--target", "http://h:99999", "--model", "m"], "write for example http://host:8000"),
+    (["run", "--target", "http://h:abc", "--model", "m"], "write for example http://host:8000"),
+    (["run", "--target", "http://[::1", "--model", "m"], "write for example http://host:8000"),
+    (["run", "--target", "http://h:8000/?key=1", "--model", "m"], "a query would be left out"),
     (["explain", "tpott"], "tpot"),
     (["validate", "missing.yaml"], "missing.yaml does not exist"),
 ]
@@ -53,6 +57,13 @@ DOCUMENTS: list[tuple[str, str]] = [
     (HEAD + TARGET + "  stages:\n  - {name: A, concurrency: 1, requestCount: 1}\n", "7: spec.stages[0].name"),
     (HEAD + "  {a: b\n", "not YAML"),
     ("schema_version: workload/v1\nname: w\n", "question: is required and missing"),
+    ("[" * 50_000, "nested more than 64 deep"),
+    ("- " * 50_000, "nested more than 64 deep"),
+    ("a: &a {x: 1}\nb: {<<: *a}", "merge keys (<<) are not taken"),
+    ("a: &a 1\nb: [" + "*a," * 300 + "]", "more than 200 aliases"),
+    ("a: 2024-99-99", "YAML cannot read"),
+    ("a: !!int abc", "YAML cannot read"),
+    ("kind: BenchmarkRunn\n---\n", "did you mean BenchmarkRun?"),
     ('{"schema_version": "run-result/v1"}', "run: is required and missing"),
 ]  # fmt: skip
 
@@ -100,6 +111,12 @@ def test_a_target_that_refuses_is_code_5_in_one_sentence(capsys: pytest.CaptureF
     assert code == 5
     assert "127.0.0.1:9" in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_a_name_that_is_none_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = said(capsys, ["run", "--target", "http://a..b:1", "--model", "m", "--out", str(tmp_path)])
+    assert code == 5
+    assert "a..b is no host name" in err
 
 
 def test_a_config_that_was_stored_runs_as_it_is_or_not_at_all(

@@ -14,7 +14,7 @@ from tests.support.builders import NOW, a_run
 from tests.support.results import a_result
 from tokenmark_operator.facts import Decision, RunFacts
 from tokenmark_operator.lifecycle import decide
-from tokenmark_operator.observe.exclusivity import is_settled
+from tokenmark_operator.observe.exclusivity import group_of, is_settled, place_of
 from tokenmark_operator.settings import Settings
 from tokenmark_schemas.documents import read_workload
 
@@ -233,12 +233,68 @@ def test_an_exit_code_says_what_went_wrong(code: int, reason: str) -> None:
     assert conditions(decide(at))["Succeeded"] == ("False", reason)
 
 
-def test_suspending_ends_the_attempt_and_keeps_the_number() -> None:
+def test_suspending_ends_the_attempt_once_its_pod_has_ended() -> None:
     cr, _ = started()
     cr["spec"]["suspend"] = True
-    decision = decide(facts(cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": a_pod()}))
-    assert decision.delete_jobs == ["demo-a1"]
-    assert decision.status["attempts"][0]["reason"] == "Suspended"
+    first = decide(facts(cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": a_pod()}))
+    assert first.delete_jobs == ["demo-a1"]
+    assert first.status["attempts"][0]["state"] == "Creating"
+    loading = with_status(cr, first)
+    assert not is_settled(loading)
+    younger = a_run("younger")
+    younger["metadata"]["creationTimestamp"] = "2030-01-01T00:01:00Z"
+    assert place_of(younger, [loading, younger], NOW).position == 2
+    cut_off = decide(facts(loading, jobs={"demo-a1": a_job()}, pods={"demo-a1": a_pod()}))
+    assert cut_off.delete_jobs == ["demo-a1"]
+    last = decide(facts(loading, pods={"demo-a1": {**a_pod(), "gone": True}}))
+    assert last.status["attempts"][0]["reason"] == "Suspended"
+    assert place_of(younger, [with_status(cr, last), younger], NOW).position == 1
+
+
+def test_a_workload_that_vanishes_while_the_load_runs_changes_nothing() -> None:
+    cr, _ = started()
+    busy = {"jobs": {"demo-a1": a_job()}, "pods": {"demo-a1": a_pod()}}
+    decision = decide(facts(cr, workload="ConfigMap w does not exist", **busy))
+    assert conditions(decision)["Succeeded"] == ("Unknown", "Running")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(137, "RunnerError"), (5, "TargetFailed"), (1, "RunnerError"), (0, "ResultsLost")]
+)
+def test_an_earlier_repetitions_result_makes_no_complete_run(code: int, reason: str) -> None:
+    cr, _ = started()
+    whole = a_result()
+    part = whole.model_copy(update={"run": whole.run.model_copy(update={"interrupted": True})})
+    blocks = {"partial-0": gzip.compress(json.dumps(part.snake()).encode())}
+    end = a_job("demo-a1", {"type": "Complete" if code == 0 else "Failed", "status": "True", "reason": "x"})
+    pod = a_pod("Succeeded" if code == 0 else "Failed", exit_code=code)
+    uid = pod["metadata"]["uid"]
+    seen = {"jobs": {"demo-a1": end}, "pods": {"demo-a1": pod}, "blocks": {uid: blocks}, "log_read": frozenset({uid})}
+    first = decide(facts(cr, **seen))
+    second = decide(facts(with_status(cr, first), stored=first.create_first[0], **seen))
+    assert conditions(second)["Succeeded"] == ("False", reason)
+    assert conditions(second)["ResultsStored"][0] == "True"
+
+
+def test_a_queued_run_has_all_of_the_wait_for_its_target() -> None:
+    older, cr = a_run("older"), a_run()
+    cr["metadata"]["creationTimestamp"] = "2030-01-01T00:01:00Z"
+    queued = with_status(cr, decide(facts(cr, others=[older, cr])))
+    later = {"now": NOW + timedelta(minutes=20), "target_exists": False}
+    waiting = decide(facts(queued, others=[queued], **later))
+    assert conditions(waiting)["Succeeded"] == ("Unknown", "WaitingForTarget")
+    soon = {"now": NOW + timedelta(minutes=20, seconds=30), "target_exists": False}
+    assert conditions(decide(facts(with_status(cr, waiting), **soon)))["Succeeded"][0] == "Unknown"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://vllm.bench:8000", "http://vllm.bench.svc:8000/v1", "http://VLLM.bench.svc.cluster.local:8000/"]
+)
+def test_one_server_by_any_of_its_names_is_one_group(url: str) -> None:
+    by_service = a_run()
+    by_url = a_run("other", target={"model": "m", "endpoint": {"url": url}})
+    assert group_of(by_service) == group_of(by_url)
+    assert group_of(a_run("x", target={"model": "m", "endpoint": {"url": "http://elsewhere:8000"}})) != group_of(by_url)
 
 
 def test_a_finished_run_sets_the_jobs_time_to_live_and_its_own() -> None:

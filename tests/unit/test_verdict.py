@@ -41,6 +41,8 @@ CASES: list[tuple[str, StageResult, str]] = [
     ("coalesced", with_client(coalesced=STAGE.client.coalesced.model_copy(update={"share": 0.5, "max_interval_s": 0.02})), "degraded"),
     ("errors", STAGE.model_copy(update={"requests": STAGE.requests.model_copy(update={"failed": 30})}), "degraded"),
     ("errors", STAGE.model_copy(update={"requests": STAGE.requests.model_copy(update={"failed": 190})}), "invalid"),
+    ("cancelled", STAGE.model_copy(update={"requests": STAGE.requests.model_copy(update={"cancelled": 20})}), "degraded"),
+    ("cancelled", STAGE.model_copy(update={"requests": STAGE.requests.model_copy(update={"cancelled": 90})}), "invalid"),
     ("token_mismatch", STAGE.model_copy(update={"tokens": STAGE.tokens.model_copy(update={"mismatches": 10})}), "degraded"),
     ("few_samples", a_stage(samples=20), "degraded"),
 ]  # fmt: skip

@@ -72,6 +72,11 @@ def job_condition(job: dict[str, Any], kind: str) -> dict[str, Any] | None:
     return next(found, None)
 
 
+def is_over(job: dict[str, Any]) -> bool:
+    """True when the Job controller will make no pod any more."""
+    return bool(job_condition(job, "Complete") or job_condition(job, "Failed"))
+
+
 def pod_is_gone(pod: dict[str, Any] | None) -> bool:
     """True when no container of it can be running any more."""
     return pod is None or bool(pod.get("gone")) or pod.get("status", {}).get("phase") in ("Succeeded", "Failed")

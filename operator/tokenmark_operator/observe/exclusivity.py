@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from .conditions import parse_time
 
@@ -32,8 +33,23 @@ def group_of(cr: dict[str, Any]) -> str | None:
         return f"{namespace}/{exclusivity['group']}"
     target = spec.get("target") or {}
     ref, endpoint = target.get("serviceRef"), target.get("endpoint")
-    address = f"{ref.get('name')}.{namespace}:{ref.get('port')}" if ref else (endpoint or {}).get("url", "")
-    return "target-" + hashlib.sha256(address.rstrip("/").encode()).hexdigest()[:16]
+    address = (
+        f"{ref.get('name')}.{namespace}:{ref.get('port')}" if ref else _host_and_port((endpoint or {}).get("url", ""))
+    )
+    return "target-" + hashlib.sha256(address.encode()).hexdigest()[:16]
+
+
+def _host_and_port(url: str) -> str:
+    """What of an address is the machine: a Service has several names, and a path is the same server."""
+    try:
+        parts = urlsplit(url.lower())
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return url
+    host = (parts.hostname or "").rstrip(".")
+    for suffix in (".cluster.local", ".svc"):
+        host = host.removesuffix(suffix)
+    return f"{host}:{port}"
 
 
 def is_finished(cr: dict[str, Any]) -> bool:
@@ -96,8 +112,10 @@ def place_of(cr: dict[str, Any], others: list[dict[str, Any]], now: datetime) ->
 
 
 def _is_passive(cr: dict[str, Any]) -> bool:
-    """Suspended, or refused: it will not load anything."""
-    return bool(cr.get("spec", {}).get("suspend")) or _condition(cr, "Accepted") == "False"
+    """Suspended and its load ended, or refused: it will not load anything."""
+    attempts = (cr.get("status") or {}).get("attempts") or []
+    loading = any(a.get("state") in ("Creating", "Pending", "Running") for a in attempts)
+    return (bool(cr.get("spec", {}).get("suspend")) and not loading) or _condition(cr, "Accepted") == "False"
 
 
 def _rank(cr: dict[str, Any]) -> tuple[int, str, str, str]:

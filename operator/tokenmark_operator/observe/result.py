@@ -59,6 +59,7 @@ def _stage(stage: StageResult) -> StageSummary:
         stage=stage.name,
         requests=stage.requests.sent,
         failed=stage.requests.failed,
+        cancelled=stage.requests.cancelled,
         output_tokens=stage.tokens.output,
         ttft_microseconds=micro("ttft"),
         ttft_scheduled_microseconds=micro("ttft_scheduled"),
