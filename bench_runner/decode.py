@@ -27,6 +27,7 @@ TRANSPORT_FAILURES = {
     "not_http": ("protocol", "the answer is not HTTP"),
     "request_timeout": ("timeout", "the answer took longer than the request time limit"),
     "first_token_timeout": ("timeout", "no token arrived within the first-token time limit"),
+    "too_large": ("protocol", "the answer is larger than 64 MiB"),
     "idle_timeout": ("timeout", "the stream fell silent for longer than the idle time limit"),
 }
 

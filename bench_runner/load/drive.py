@@ -6,8 +6,10 @@ socket that carries load; it runs at a lower priority, so that on one core decod
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import resource
 import select
 import signal
 import socket
@@ -85,6 +87,9 @@ def work(phase: Phase, link: socket.socket) -> None:
     """Body of the forked process. Signals are the parent's business; its death ends the load."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with contextlib.suppress(ValueError, OSError):
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a stream is a descriptor; logins start with 1024
     gc.collect()
     gc.freeze()
     gc.disable()

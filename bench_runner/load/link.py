@@ -18,7 +18,7 @@ PART_READS = 64
 # how an exchange ended; the parent refines OK by status and content
 OUTCOMES = (
     "ok", "cancelled", "connect", "reset", "truncated", "not_http", "request_timeout", "first_token_timeout",
-    "idle_timeout",
+    "idle_timeout", "too_large",
 )  # fmt: skip
 OUTCOME_CODE = {name: code for code, name in enumerate(OUTCOMES)}
 

@@ -26,6 +26,7 @@ TICK_NS = 250_000_000
 SWEEP_NS = 50_000_000
 PAUSE_AFTER_FAILURE_NS = 100_000_000
 READ_BYTES = 65_536
+MAX_ANSWER_BYTES = 64 * 2**20
 SLOT_STEP_NS = 50_000  # slots open this far apart, so that the first requests do not delay each other
 mono = time.monotonic_ns
 
@@ -138,13 +139,15 @@ class Worker:
                 if (data[-4:] == BLANK or len(data) < TAIL_BYTES) and ends_chunked(conn.tail_with(data)):
                     self._finish(conn, "ok", stamp)
                 elif len(conn.data) >= PART_READS:
-                    self._part(conn)
+                    self._hand_over(conn, stamp)
                 continue
             mode = framing.feed(data)
             if mode == DONE:
                 self._finish(conn, "ok", stamp)
             elif mode == BROKEN:
                 self._finish(conn, "not_http", stamp)
+            elif len(conn.data) >= PART_READS:
+                self._hand_over(conn, stamp)
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -223,6 +226,12 @@ class Worker:
             self.idle.append(conn)
         else:
             self._drop(conn)
+
+    def _hand_over(self, conn: Connection, stamp: int) -> None:
+        """The middle of a long answer; one without an end is ended here."""
+        self._part(conn)
+        if conn.size_bytes > MAX_ANSWER_BYTES:
+            self._finish(conn, "too_large", stamp)
 
     def _part(self, conn: Connection) -> None:
         """Hands the reads so far to the parent."""

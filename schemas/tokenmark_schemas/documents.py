@@ -81,7 +81,7 @@ def _bounded(text: str, source: str) -> None:
             raise InvalidInput(f"{source}:{line}: nested more than {MAX_DEPTH} deep; that is no Tokenmark document")
         if aliases > MAX_ALIASES:
             raise InvalidInput(f"{source}:{line}: more than {MAX_ALIASES} aliases; write the values out")
-        if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.style is None:
+        if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]:
             raise InvalidInput(f"{source}:{line}: merge keys (<<) are not taken; write the members out")
 
 

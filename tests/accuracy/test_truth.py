@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -199,19 +199,72 @@ class ClosesUnannounced(socketserver.BaseRequestHandler):
             self.request.sendall(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(self.BODY), self.BODY))
 
 
-def test_a_kept_connection_that_the_server_closed_costs_no_request(tmp_path: Path) -> None:
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), ClosesUnannounced) as server:
+@contextmanager
+def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
+    """A server of the test's own; its address."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            url = f"http://127.0.0.1:{server.server_address[1]}"
-            stage = run(url, tmp_path, "--concurrency", "2", "--requests", "60")["stages"][0]
+            yield f"http://127.0.0.1:{server.server_address[1]}"
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_a_kept_connection_that_the_server_closed_costs_no_request(tmp_path: Path) -> None:
+    with serving(ClosesUnannounced) as url:
+        stage = run(url, tmp_path, "--concurrency", "2", "--requests", "60")["stages"][0]
     assert stage["requests"]["succeeded"] == 60
     assert stage["requests"]["errors"] == {}
     assert stage["client"]["stale_connections"] > 0
+
+
+class Answers(socketserver.BaseRequestHandler):
+    """Reads a request, answers with `answer`, closes."""
+
+    answer = b""
+
+    def handle(self) -> None:
+        if self.request.recv(65536):
+            with suppress(OSError):
+                self.request.sendall(self.answer)
+
+
+class NeverEnds(Answers):
+    def handle(self) -> None:
+        if self.request.recv(65536):
+            with suppress(OSError):
+                self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+                while True:
+                    self.request.sendall(b": " + bytes(2**20))
+
+
+class CountsInWords(Answers):
+    answer = b'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {"usage":{"completion_tokens":"12"}}\n\n'
+
+
+class EchoesTheToken(Answers):
+    answer = b'HTTP/1.1 401 No\r\nContent-Length: 47\r\n\r\n{"error": "Bearer s3cret-t0ken is not welcome"}'
+
+
+@pytest.mark.parametrize(
+    ("handler", "said"),
+    [(NeverEnds, "larger than 64 MiB"), (CountsInWords, "which is no count of tokens"), (EchoesTheToken, "[token]")],
+)
+def test_whatever_a_server_answers_ends_in_a_sentence(
+    tmp_path: Path, handler: type[Answers], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", "s3cret-t0ken")
+    with serving(handler) as url:
+        words = [*CLI, "run", "--target", url, "--model", "m", "--out", str(tmp_path), "--quiet", "--token-env",
+                 "MY_TOKEN", "--warmup-requests", "0", "--concurrency", "1", "--requests", "1"]  # fmt: skip
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 5, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "s3cret" not in done.stderr + done.stdout
 
 
 def test_a_disk_that_is_full_costs_the_files_and_not_the_numbers(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ SETTINGS = Settings(runner_image="runner:1", netprobe_image="netprobe:1", cluste
 
 
 def facts(cr: dict[str, Any], **changes: Any) -> RunFacts:
-    healthy = {"workload": read_workload("smoke"), "target_exists": True, "others": [cr]}
-    return RunFacts(cr=cr, now=NOW, settings=SETTINGS, **{**healthy, **changes})
+    healthy = {"now": NOW, "workload": read_workload("smoke"), "target_exists": True, "others": [cr]}
+    return RunFacts(cr=cr, settings=SETTINGS, **{**healthy, **changes})
 
 
 def with_status(cr: dict[str, Any], decision: Decision) -> dict[str, Any]:
