@@ -84,7 +84,7 @@ def test_the_server_comes_first_and_the_client_once_it_has_an_address() -> None:
     waiting = decide_probe(facts(cr, jobs=server))
     assert names(waiting) == []
     ready = decide_probe(facts(cr, jobs=server, pods={"ew-p1-server": a_pod("ew-p1-server")}))
-    assert names(ready) == ["ConfigMap/ew-p1-client-config", "Job/ew-p1-client"]
+    assert names(ready) == ["ConfigMap/ew-p1-client-config-uid-ew", "Job/ew-p1-client"]
     config = json.loads(ready.create[0]["data"]["config.json"])
     assert config["server_host"] == "198.18.1.9"
 

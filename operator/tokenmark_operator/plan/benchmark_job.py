@@ -47,10 +47,12 @@ def plan_attempt(run: BenchmarkRun, config: RunConfig, settings: Settings) -> li
     meta, attempt = run.metadata, config.run.attempt
     labels = names.labels("BenchmarkRun", meta, **{names.ATTEMPT_LABEL: str(attempt), names.ROLE_LABEL: "runner"})
     owner = names.owner("BenchmarkRun", meta)
+    job_name = names.job_name(meta.name, attempt)
+    config_name = names.config_name(job_name, meta.uid)
     config_map = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": names.config_name(meta.name, attempt), "labels": labels, "ownerReferences": [owner]},
+        "metadata": {"name": config_name, "labels": labels, "ownerReferences": [owner]},
         "data": {"config.json": json.dumps(config.snake(), indent=1)},
         "immutable": True,
     }
@@ -62,13 +64,13 @@ def plan_attempt(run: BenchmarkRun, config: RunConfig, settings: Settings) -> li
         pull_policy=settings.pull_policy,
         args=["run", f"{CONFIG_PATH}/config.json", "--pod", "--out", "/tmp/results"],  # noqa: S108
         labels=labels,
-        config_map=names.config_name(meta.name, attempt),
+        config_map=config_name,
         env=_token(run),
         mounts=_dataset_mounts(config),
         volumes=_dataset_volumes(run, config),
     )
     child = job(
-        names.job_name(meta.name, attempt), template, labels={**labels, **queue}, owner=owner,
+        job_name, template, labels={**labels, **queue}, owner=owner,
         deadline_s=config.deadline_s + JOB_MARGIN_S,
     )  # fmt: skip
     return [config_map, child]

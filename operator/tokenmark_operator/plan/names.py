@@ -17,8 +17,9 @@ def job_name(run: str, attempt: int) -> str:
     return f"{run}-a{attempt}"
 
 
-def config_name(run: str, attempt: int) -> str:
-    return f"{run}-a{attempt}-config"
+def config_name(job: str, uid: str) -> str:
+    """With the owner's uid: kubelets keep immutable ConfigMaps by name, and would give a namesake's pod the old one."""
+    return f"{job}-config-{uid[:8]}"
 
 
 def result_name(name: str, uid: str, *, retain: bool) -> str:

@@ -81,6 +81,7 @@ def plan_client(probe: NetProbe, pair: PairStatus, server_ip: str, settings: Set
     """The agent that measures, on the pair's source node, and its configuration."""
     meta = probe.metadata
     name = client_name(meta.name, pair.index)
+    config_name = names.config_name(name, meta.uid)
     deadline = probe_seconds(probe.spec)
     config = ProbeConfig(
         probe=meta.name, namespace=meta.namespace, uid=meta.uid, server_host=server_ip, source_node=pair.source_node,
@@ -90,7 +91,7 @@ def plan_client(probe: NetProbe, pair: PairStatus, server_ip: str, settings: Set
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": f"{name}-config",
+            "name": config_name,
             "labels": names.labels("NetProbe", meta, **{names.ROLE_LABEL: "client"}),
             "ownerReferences": [names.owner("NetProbe", meta)],
         },
@@ -100,7 +101,7 @@ def plan_client(probe: NetProbe, pair: PairStatus, server_ip: str, settings: Set
     args = ["client", f"{CONFIG_PATH}/config.json"]
     return [
         config_map,
-        _agent(probe, settings, name, pair.source_node, args, deadline + MARGIN_S, "client", f"{name}-config"),
+        _agent(probe, settings, name, pair.source_node, args, deadline + MARGIN_S, "client", config_name),
     ]
 
 
