@@ -21,8 +21,8 @@ $(VENV)/.ready: pyproject.toml
 
 venv: $(VENV)/.ready  ## set up .venv with everything that development needs
 
-run: $(VENV)/.ready  ## the first run: the example BenchmarkRun against the bundled simulator, under a minute
-	$(BIN)/tokenmark run deploy/examples/benchmarkrun.yaml --target sim
+run: $(VENV)/.ready  ## the first run: the example BenchmarkRun against the bundled simulator, about a minute
+	$(BIN)/tokenmark run deploy/examples/benchmarkrun.yaml --target sim --provider laptop
 
 demo: $(VENV)/.ready  ## a cluster, the images, the chart, a real llama-server, a BenchmarkRun, the result
 	$(BIN)/python -m tests.cluster.demo

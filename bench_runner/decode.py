@@ -21,7 +21,7 @@ from .sample import Failure, Sample
 # the classes of failure that results count
 TRANSPORT_FAILURES = {
     "cancelled": ("cancelled", "stopped before the answer was complete"),
-    "connect": ("connect", "the connection was refused or could not be opened"),
+    "connect": ("connect", "the connection was refused or could not be opened; is the server running there?"),
     "reset": ("disconnected", "the server closed the connection without an answer"),
     "truncated": ("truncated", "the connection closed in the middle of the answer"),
     "not_http": ("protocol", "the answer is not HTTP"),

@@ -91,7 +91,10 @@ def _refuse_unsupported(spec: BenchmarkRunSpec, workload: Workload | None) -> No
 def _read(path: Path) -> BenchmarkRun | RunConfig:
     models = [m for m in read_models(path) if isinstance(m, BenchmarkRun | RunConfig)]
     if len(models) != 1:
-        raise InvalidInput(f"{path}: expected one BenchmarkRun (or a stored config.json), found {len(models)}")
+        kinds = ", ".join(type(m).__name__ for m in read_models(path))
+        raise InvalidInput(
+            f"{path}: expected one BenchmarkRun (or a stored config.json), found {kinds}; a workload goes into --workload"
+        )
     return models[0]
 
 
@@ -209,7 +212,8 @@ def _numbers(text: str, flag: str, pattern: str) -> list[str]:
     parts = [part.strip() for part in text.split(",")]
     for part in parts:
         if not re.fullmatch(pattern, part):
-            raise InvalidInput(f"{flag} {text}: {part!r} is not a number; write for example {flag} 1,8,64")
+            example = "1,8,64" if flag == "--concurrency" else "5,10"
+            raise InvalidInput(f"{flag} {text}: {part!r} is not a number above 0; write for example {flag} {example}")
     return parts
 
 

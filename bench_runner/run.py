@@ -125,7 +125,7 @@ class Runner:
             more = repetition + 1 < self.config.repetitions
             self.observer.repetition(repetition, self.result(partial=more))
         if not any(part.succeeded for parts in self.parts.values() for part in parts):
-            raise RunFailed(f"no request succeeded: {_first_message(self.parts)}")
+            raise RunFailed(f"no request succeeded: {_first_message(self.parts)} (target {self.config.target.url})")
         return self.result()
 
     def _broken_off(self, why: RunFailed) -> RunResult:
@@ -146,7 +146,8 @@ class Runner:
             )
             for stage in config.stages if self.parts[stage.name]
         ]  # fmt: skip
-        stamps = "kernel" if self.kernel_stamps else "user"
+        arrived = any(part.reads for parts in self.parts.values() for part in parts)
+        stamps = "kernel" if self.kernel_stamps or not arrived else "user"
         models = sum(
             (p.reported_models for parts in self.parts.values() for p in parts), start=Collected().reported_models
         )

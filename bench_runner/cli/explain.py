@@ -1,4 +1,4 @@
-"""`tokenmark explain`: what a metric means, from the table that computes it."""
+"""`tokenmark explain`: what a word of a result means, from the tables that compute it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,40 @@ import typer
 from tokenmark_schemas.errors import InvalidInput
 
 from ..metrics import BY_ID, METRICS
+from ..verdict import BY_CODE, RULES
+
+LEGEND = """
+due: when the schedule wanted it; sent: its bytes left; t1 … tk: arrival of each
+chunk with text; end: the stream closed; N: output tokens.
+"""
 
 
-def explain(metric: str | None = typer.Argument(None, help="A metric id, such as ttft; none lists all.")) -> None:
-    """Say what a metric means and how it is computed."""
-    if metric is None:
-        for row in METRICS:
-            print(f"{row.id:<22} {row.formula}")
+def explain(word: str | None = typer.Argument(None, help="A metric or a rule, such as ttft; none lists all.")) -> None:
+    """Say what a metric or a rule of the verdict means and how it is computed."""
+    if word is None:
+        _list()
         return
-    if metric not in BY_ID:
-        near = difflib.get_close_matches(metric, BY_ID, n=1)
-        raise InvalidInput(
-            f"there is no metric {metric!r}; " + (f"did you mean {near[0]}?" if near else "see: tokenmark explain")
+    name = word.lower()
+    if name in BY_ID:
+        row = BY_ID[name]
+        print(
+            f"{row.id} [{row.unit}], {row.better} is better\n\n  {row.id} = {row.formula}\n\n{row.help}\n{LEGEND}".rstrip()
         )
-    row = BY_ID[metric]
-    print(f"{row.id} [{row.unit}], {row.better} is better\n\n  {row.id} = {row.formula}\n\n{row.help}")
+    elif name in BY_CODE:
+        rule = BY_CODE[name]
+        limits = (
+            f"degraded above {rule.degraded:g} {rule.unit}".rstrip() + f", invalid above {rule.invalid:g} {rule.unit}"
+        )
+        print(f"{rule.code}, a rule of the verdict\n\n  {rule.what}: {limits.rstrip()}\n\n{rule.remedy}")
+    else:
+        near = difflib.get_close_matches(name, [*BY_ID, *BY_CODE], n=1)
+        hint = f"did you mean {near[0]}?" if near else "see: tokenmark explain"
+        raise InvalidInput(f"there is no metric and no rule {word!r}; {hint}")
+
+
+def _list() -> None:
+    for row in METRICS:
+        print(f"{row.id:<22} {row.formula}")
+    print(LEGEND)
+    for rule in RULES:
+        print(f"{rule.code:<22} {rule.what}")

@@ -15,30 +15,40 @@ from ..manifest import Flags, load
 
 
 def _option(default: Any, help: str, name: str, **more: Any) -> Any:
-    return typer.Option(default, help=help, envvar=f"TOKENMARK_{name}", **more)
+    return typer.Option(default, help=help, envvar=f"TOKENMARK_{name}", show_envvar=False, **more)
 
 
 def run(
     manifest: Path | None = typer.Argument(
         None, help="A BenchmarkRun, the same file kubectl applies, or a stored config.json."
     ),
-    engine: str | None = _option(None, "The dialect the server speaks.", "ENGINE"),
+    engine: str | None = _option(None, "The dialect the server speaks; openai if unsaid, or llamacpp.", "ENGINE"),
     target: str | None = _option(None, "http://host:port of the server, or `sim` for the bundled simulator.", "TARGET"),
     model: str | None = _option(None, "The model, as the server knows it.", "MODEL"),
-    workload: str | None = _option(None, "A built-in workload or a workload file.", "WORKLOAD"),
-    concurrency: str | None = _option(None, "Closed loop: requests in flight, such as 1,8,64.", "CONCURRENCY"),
+    workload: str | None = _option(None, "A built-in workload or a workload file; smoke if unsaid.", "WORKLOAD"),
+    concurrency: str | None = _option(
+        None, "Closed loop: requests in flight, such as 1,8,64; the workload's stages if unsaid.", "CONCURRENCY"
+    ),
     rate: str | None = _option(None, "Open loop: requests per second, such as 5,10.", "RATE"),
     arrival: str | None = _option(None, "How open-loop arrivals are spaced: constant.", "ARRIVAL"),
     requests: int | None = _option(None, "Requests a stage.", "REQUESTS", min=1),
-    duration: int | None = _option(None, "Seconds a stage.", "DURATION", min=1),
-    warmup_requests: int | None = _option(
-        None, "Requests before the measurement; 0 for none.", "WARMUP_REQUESTS", min=0
+    duration: int | None = _option(
+        None, "Seconds a stage; 30 if neither this nor --requests is said.", "DURATION", min=1
     ),
-    input_tokens: int | None = _option(None, "Prompt length, synthetic text.", "INPUT_TOKENS", min=1),
-    max_output_tokens: int | None = _option(None, "The most tokens an answer may have.", "MAX_OUTPUT_TOKENS", min=1),
-    repetitions: int | None = _option(None, "How often the whole plan is run.", "REPETITIONS", min=1),
+    warmup_requests: int | None = _option(
+        None, "Requests before the measurement; 10 if unsaid, 0 for none.", "WARMUP_REQUESTS", min=0
+    ),
+    input_tokens: int | None = _option(
+        None, "Prompt length in tokens, synthetic text; the workload's if unsaid.", "INPUT_TOKENS", min=1
+    ),
+    max_output_tokens: int | None = _option(
+        None, "The most tokens an answer may have; the workload's if unsaid.", "MAX_OUTPUT_TOKENS", min=1
+    ),
+    repetitions: int | None = _option(
+        None, "How often the whole plan is run; 1 with flags alone, 3 with a manifest.", "REPETITIONS", min=1
+    ),
     workers: int | None = _option(None, "Load processes.", "WORKERS", min=1),
-    detail: str | None = _option(None, "summary, requests, chunks.", "DETAIL"),
+    detail: str | None = _option(None, "summary, requests or chunks; requests if unsaid.", "DETAIL"),
     seed: int | None = _option(None, "Seed of everything random.", "SEED", min=0),
     objective: list[str] | None = _option(
         None, "A limit, such as ttft:p99<=800ms; may stand several times.", "OBJECTIVE"
@@ -51,12 +61,15 @@ def run(
     cluster_label: str | None = _option(None, "Recorded in the result.", "CLUSTER_LABEL"),
     label: list[str] | None = _option(None, "KEY=VALUE, recorded in the result.", "LABEL"),
     prompts: Path | None = _option(None, "JSON lines with prompt or messages.", "PROMPTS"),
-    timeout: int | None = _option(None, "Seconds a request may take.", "TIMEOUT", min=1),
-    name: str | None = _option(None, "Name of the run; its results lie in OUT/NAME.", "NAME"),
+    timeout: int | None = _option(None, "Seconds a request may take; 600 if unsaid.", "TIMEOUT", min=1),
+    name: str | None = _option(None, "Name of the run; its results lie in OUT/NAME. MODEL-ENGINE if unsaid.", "NAME"),
     token_env: str | None = _option(None, "Environment variable that holds the API token.", "TOKEN_ENV"),
     pod: bool = _option(False, "Write results as log frames, for the operator.", "POD", hidden=True),
 ) -> None:
-    """Run a benchmark: `tokenmark run --target sim --model sim`."""
+    """Run a benchmark: `tokenmark run --target sim --model sim`.
+
+    Every option is also an environment variable: --max-output-tokens is TOKENMARK_MAX_OUTPUT_TOKENS.
+    """
     if format not in ("table", "json"):
         raise InvalidInput(f"--format {format}: choose table or json")
     flags = Flags(

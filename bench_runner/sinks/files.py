@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -83,6 +84,7 @@ def run_folder(out: Path, name: str) -> Path:
     """<out>/<run name>, made. Raises InvalidInput when it cannot be."""
     folder = out / name
     try:
+        _set_aside(folder)
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".tokenmark-write-test"
         probe.touch()
@@ -90,6 +92,16 @@ def run_folder(out: Path, name: str) -> Path:
     except OSError as exc:
         raise InvalidInput(f"results cannot be written to {folder}: {exc.strerror}; choose another --out") from exc
     return folder
+
+
+def _set_aside(folder: Path) -> None:
+    """An earlier run of that name keeps its files, in a folder named after when it ended: runs never mix."""
+    result = folder / "result.json"
+    if result.exists():
+        ended = datetime.fromtimestamp(result.stat().st_mtime, UTC).strftime("%Y%m%dT%H%M%SZ")
+        earlier = folder.with_name(f"{folder.name}.{ended}")
+        if not earlier.exists():
+            folder.rename(earlier)
 
 
 def write_config(folder: Path, config: RunConfig) -> None:

@@ -80,7 +80,7 @@ class Target(Contract):
             ),
             cel(
                 "!has(self.endpoint) || isURL(self.endpoint.url)",
-                "endpoint.url is not a URL, such as https://host:8000",
+                "endpoint.url is not a URL, such as http://host:8000",
                 path=".endpoint.url",
             ),
             cel(

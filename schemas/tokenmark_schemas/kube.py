@@ -46,6 +46,14 @@ class ObjectMeta(Contract):
     deletion_timestamp: str | None = None
     resource_version: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _generated(cls, given: Any) -> Any:
+        """A manifest for `kubectl create` may leave the name to the API server."""
+        if isinstance(given, dict) and "name" not in given and given.get("generateName"):
+            return {**given, "name": str(given["generateName"]).rstrip("-")}
+        return given
+
 
 class ResourceRequirements(Contract):
     requests: Resources | None = None

@@ -61,6 +61,9 @@ def main() -> int:
         print(f"demo: {exc}", file=sys.stderr)
         return 2
     print(f"\nAll of it: {time.monotonic() - began:.0f} s. The cluster stays up; `make cluster-down` removes it.")
+    print(
+        f"Look around: export KUBECONFIG={lab.cluster.kubeconfig()}; {lab.cluster.kubectl()} -n {NAMESPACE} describe brun"
+    )
     return 0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench_runner import cli
+from bench_runner.sinks.files import run_folder
 
 HEAD = "apiVersion: tokenmark.dev/v1alpha1\nkind: BenchmarkRun\nmetadata: {name: t}\nspec:\n"
 TARGET = "  target: {model: m, endpoint: {url: 'http://127.0.0.1:9'}}\n"
@@ -17,7 +18,7 @@ FLAGS: list[tuple[list[str], str]] = [
     (["run"], "--target is missing"),
     (["run", "--target", "http://127.0.0.1:9"], "--model is missing"),
     ([*RUN, "--engine", "gpt"], "--engine"),
-    ([*RUN, "--concurrency", "1,x"], "'x' is not a number; write for example --concurrency 1,8,64"),
+    ([*RUN, "--concurrency", "1,x"], "'x' is not a number above 0; write for example --concurrency 1,8,64"),
     ([*RUN, "--concurrency", "1", "--rate", "2"], "exclude each other"),
     ([*RUN, "--duration", "5"], "need --concurrency or --rate"),
     ([*RUN, "--objective", "ttft<800"], "such as ttft:p99<=800ms"),
@@ -64,6 +65,8 @@ DOCUMENTS: list[tuple[str, str]] = [
     ("a: 2024-99-99", "YAML cannot read"),
     ("a: !!int abc", "YAML cannot read"),
     ("kind: BenchmarkRunn\n---\n", "did you mean BenchmarkRun?"),
+    (HEAD + "  target: {engine: vllm, model: m, endpoint: {url: 'http://h:1'}}\n", "spec.target.engine: vllm; supported"),
+    (HEAD + TARGET + "  workloadRef: {name: chat-standrd}\n", "spec.workloadRef.name: there is no built-in workload"),
     ('{"schema_version": "run-result/v1"}', "run: is required and missing"),
 ]  # fmt: skip
 
@@ -117,6 +120,34 @@ def test_a_name_that_is_none_is_told(capsys: pytest.CaptureFixture[str], tmp_pat
     code, _, err = said(capsys, ["run", "--target", "http://a..b:1", "--model", "m", "--out", str(tmp_path)])
     assert code == 5
     assert "a..b is no host name" in err
+
+
+def test_a_name_left_to_the_api_server_is_fine(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "doc.yaml"
+    path.write_text((HEAD + TARGET).replace("{name: t}", "{generateName: t-}"))
+    with pytest.raises(SystemExit):
+        cli.main(["validate", str(path)])
+    assert "BenchmarkRun is valid" in capsys.readouterr().out
+
+
+def test_an_earlier_run_of_the_same_name_is_kept(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, "t")
+    (folder / "result.json").write_text("{}")
+    (folder / "requests.jsonl.gz").write_bytes(b"rows")
+    assert list(run_folder(tmp_path, "t").iterdir()) == []
+    kept = next(path for path in tmp_path.iterdir() if path.name.startswith("t."))
+    assert sorted(path.name for path in kept.iterdir()) == ["requests.jsonl.gz", "result.json"]
+
+
+@pytest.mark.parametrize(
+    ("word", "told"), [("TPOT", "tpot = "), ("read_lag", "degraded above 0.001 s"), (None, "ttft")]
+)
+def test_every_word_of_a_table_is_explained(capsys: pytest.CaptureFixture[str], word: str | None, told: str) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["explain", *([word] if word else [])])
+    out = capsys.readouterr().out
+    assert told in out
+    assert max(map(len, out.splitlines())) <= 96
 
 
 def test_a_config_that_was_stored_runs_as_it_is_or_not_at_all(
