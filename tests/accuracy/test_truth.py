@@ -5,10 +5,13 @@ Bounds are wide enough for a shared machine: tight ones belong to `make bench`, 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
+import socket
 import socketserver
+import struct
 import subprocess
 import sys
 import threading
@@ -265,6 +268,35 @@ def test_whatever_a_server_answers_ends_in_a_sentence(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert "s3cret" not in done.stderr + done.stdout
+
+
+class ResetsEveryOther(socketserver.BaseRequestHandler):
+    """Every second connection is reset while its large request is still being sent."""
+
+    count = itertools.count()
+
+    def handle(self) -> None:
+        if next(self.count) % 2:
+            self.request.recv(1024)
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return
+        got = self.request.recv(2**20)
+        length = int(got.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        size = got.index(b"\r\n\r\n") + 4 + length
+        while len(got) < size:
+            got += self.request.recv(2**20)
+        body = ClosesUnannounced.BODY
+        self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" + body)
+
+
+def test_a_connection_that_breaks_while_sending_counts_once(tmp_path: Path) -> None:
+    with serving(ResetsEveryOther) as url:
+        flags = ("--concurrency", "4", "--requests", "60", "--input-tokens", "300000", "--warmup-requests", "0")
+        stage = run(url, tmp_path, *flags, code=0)["stages"][0]
+    requests = stage["requests"]
+    assert requests["due"] == 60
+    assert requests["succeeded"] + requests["failed"] == 60
+    assert requests["failed"] >= 15
 
 
 def test_a_disk_that_is_full_costs_the_files_and_not_the_numbers(tmp_path: Path) -> None:
