@@ -102,7 +102,7 @@ def build(tool: Tool) -> None:
     """Builds what the cache lacks."""
     if all((tool.folder / program).exists() for program in tool.programs):
         return
-    note(f"building {tool.name} (once; some minutes for kubernetes)")
+    note(f"building {tool.name}, once{'; this takes some minutes' if tool is KUBE else ''}")
     tool.folder.mkdir(parents=True, exist_ok=True)
     partial = tool.folder.with_suffix(".partial")
     partial.mkdir(exist_ok=True)
