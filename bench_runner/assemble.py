@@ -22,9 +22,10 @@ from tokenmark_schemas.result import (
 from tokenmark_schemas.workload import Stage
 
 from .clock import iso_at
-from .collect import Collected, steady_window, tokens_between
+from .collect import BOUNDED, Collected, steady_window, tokens_between
 from .metrics import METRICS
-from .stats import enough_for, percentile, stat
+from .stats import bounded, enough_for, percentile, stat
+from .values import Values
 
 NS = 1e9
 _RATES = {"output_tokens_per_s", "requests_per_s"}
@@ -50,13 +51,28 @@ def stage_result(
             max_output=max_output,
             output_source=_source(pooled),
             mismatches=pooled.mismatches,
+            cached=pooled.cached_tokens if pooled.cached_known else None,
+            reasoning=pooled.reasoning_tokens,
         ),
-        metrics={m.id: stat(pooled.values[m.id], m.unit) for m in METRICS},
+        metrics=_metrics(pooled),
         throughput=throughput,
-        goodput=_goodput(pooled, objectives),
+        goodput=pooled.good / pooled.due if latency_limits(objectives) and pooled.due else None,
         client=_client(pooled, parts),
         repetitions=[_repetition(i, order[i], part, stage) for i, part in enumerate(parts)],
     )  # fmt: skip
+
+
+def _metrics(pooled: Collected) -> dict[str, Stat]:
+    found = {m.id: stat(pooled.values[m.id], m.unit) for m in METRICS}
+    if pooled.uncertain or pooled.coalesced_reads:
+        for name in BOUNDED:
+            found[name] = bounded(found[name], pooled.lowest[name], pooled.highest[name])
+    return found
+
+
+def latency_limits(objectives: Sequence[Objective]) -> list[tuple[str, float]]:
+    """(metric, seconds) of every latency objective: a request that keeps them all counts as goodput."""
+    return [(o.metric, o.max_milliseconds / 1e3) for o in objectives if o.max_milliseconds is not None]
 
 
 def _source(pooled: Collected) -> str | None:
@@ -94,7 +110,7 @@ def _throughput(stage: Stage, parts: list[Collected]) -> StageThroughput:
             continue
         steady_s += (window[1] - window[0]) / NS
         tokens += tokens_between(part, *window)
-        requests += sum(1 for end in part.ends if window[0] <= end <= window[1])
+        requests += sum(1 for end in part.ends if window[0] <= end < window[1])
     whole_s = sum((max(p.last_end_ns, p.windows[-1].stop_ns) - p.windows[0].start_ns) / NS for p in parts if p.windows)
     prompt = sum(p.prompt_tokens for p in parts)
     output = sum(p.output_tokens for p in parts)
@@ -113,14 +129,14 @@ def _client(pooled: Collected, parts: list[Collected]) -> Client:
     ticks = [end.tick for part in parts for end in part.windows]
     busy_ns = sum(tick.cpu_ns for tick in ticks)
     wall_ns = sum(end.tick.at_ns - end.start_ns for part in parts for end in part.windows)
-    chunks = sum(len(stamps) for part in parts for stamps, _ in part.arrivals)
     fallbacks = sum(tick.stamp_fallbacks for tick in ticks)
     return Client(
-        cpu_us_per_token=busy_ns / 1e3 / chunks if chunks else None,
+        cpu_us_per_token=busy_ns / 1e3 / pooled.chunks if pooled.chunks else None,
         cores=busy_ns / wall_ns if wall_ns else 0.0,
         read_lag=_lag(pooled.read_lags_s),
         coalesced=Coalesced(
             reads=pooled.coalesced_reads,
+            first_tokens=pooled.uncertain,
             share=pooled.coalesced_reads / pooled.reads if pooled.reads else 0.0,
             max_interval_s=pooled.coalesced_interval_ns / NS,
         ),
@@ -134,18 +150,19 @@ def _client(pooled: Collected, parts: list[Collected]) -> Client:
     )
 
 
-def _lag(values: Sequence[float]) -> Lag:
-    if not values:
+def _lag(values: Values) -> Lag:
+    extremes = values.extremes
+    if extremes is None:
         return Lag()
-    ordered = sorted(values)
-    return Lag(p50=percentile(ordered, 0.5), p99=percentile(ordered, 0.99), max=ordered[-1])
+    ordered = values.ordered()
+    return Lag(p50=percentile(ordered, 0.5), p99=percentile(ordered, 0.99), max=extremes[1])
 
 
 def _repetition(index: int, order: int, part: Collected, stage: Stage) -> Repetition:
     throughput = _throughput(stage, [part])
     metrics = {}
     for metric in METRICS:
-        ordered = sorted(part.values[metric.id])
+        ordered = part.values[metric.id].ordered()
         shown = {
             name: percentile(ordered, q)
             for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
@@ -159,21 +176,6 @@ def _repetition(index: int, order: int, part: Collected, stage: Stage) -> Repeti
 
 
 # --- objectives -----------------------------------------------------------------------------------------------------
-
-
-def _goodput(pooled: Collected, objectives: Sequence[Objective]) -> float | None:
-    """Requests whose own values meet every latency objective, over requests due; None without such objectives."""
-    limits = [(o.metric, o.max_milliseconds / 1e3) for o in objectives if o.max_milliseconds is not None]
-    if not limits or not pooled.due:
-        return None
-    met = sum(all(_within(values, m, limit) for m, limit in limits) for values in pooled.per_request)
-    return met / pooled.due
-
-
-def _within(values: dict[str, float], metric: str, limit: float) -> bool:
-    """One request against one limit; its own ITL is its TPOT, and an answer of one token has no gap to miss."""
-    value = values.get("tpot" if metric == "itl" else metric)
-    return value <= limit if value is not None else metric in ("tpot", "itl")
 
 
 def objective_results(stages: list[StageResult], objectives: Sequence[Objective]) -> list[ObjectiveResult]:

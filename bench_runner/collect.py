@@ -1,57 +1,74 @@
-"""Sums of one stage (one repetition, or several pooled): everything a result needs, without keeping the samples.
-
-Values of token-level metrics are kept as packed doubles, 8 bytes a token; raw answers are dropped once decoded.
+"""Sums of one stage (one repetition, or several pooled): everything a result needs, in memory that does not grow with
+the run. Raw answers are dropped once decoded, values go to `Values`, arrivals to bins of 10 ms; what still grows is
+16 bytes a request.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .load.link import End
 from .metrics import METRICS
 from .sample import Sample
+from .values import Values
+
+BIN_NS = 10_000_000
+BOUNDED = ("ttft", "tpot", "e2e")  # metrics whose stamps may be uncertain
+
+
+def _per_metric() -> dict[str, Values]:
+    return {metric.id: Values() for metric in METRICS}
 
 
 @dataclass
 class Collected:
-    """Add samples, then read. Times in nanoseconds."""
+    """Add samples, then read. Times in nanoseconds; `limits` are (metric, seconds) that a good request keeps."""
 
-    values: dict[str, array[float]] = field(default_factory=lambda: {m.id: array("d") for m in METRICS})
+    limits: Sequence[tuple[str, float]] = ()
+    values: dict[str, Values] = field(default_factory=_per_metric)
+    lowest: dict[str, Values] = field(default_factory=lambda: {name: Values() for name in BOUNDED})
+    highest: dict[str, Values] = field(default_factory=lambda: {name: Values() for name in BOUNDED})
     errors: Counter[str] = field(default_factory=Counter)
     messages: dict[str, str] = field(default_factory=dict)
     sources: Counter[str] = field(default_factory=Counter)
+    reported_models: Counter[str] = field(default_factory=Counter)
+    read_lags_s: Values = field(default_factory=Values)
+    client_lags_s: Values = field(default_factory=Values)
+    tokens_by_bin: Counter[int] = field(default_factory=Counter)
+    ends: array[int] = field(default_factory=lambda: array("q"))
+    first_tokens: array[int] = field(default_factory=lambda: array("q"))
+    windows: list[End] = field(default_factory=list)
     due: int = 0
     sent: int = 0
     succeeded: int = 0
     cancelled: int = 0
+    good: int = 0
+    chunks: int = 0
     output_tokens: int = 0
     prompt_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
     prompt_known: bool = False
+    cached_known: bool = False
     mismatches: int = 0
     reads: int = 0
     coalesced_reads: int = 0
     coalesced_interval_ns: int = 0
-    read_lags_s: array[float] = field(default_factory=lambda: array("d"))
-    client_lags_s: array[float] = field(default_factory=lambda: array("d"))
-    arrivals: list[tuple[array[int], float]] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    first_tokens: list[int] = field(default_factory=list)
-    per_request: list[dict[str, float]] = field(default_factory=list)
-    reported_models: Counter[str] = field(default_factory=Counter)
-    windows: list[End] = field(default_factory=list)
+    uncertain: int = 0
     last_end_ns: int = 0
 
     def add(self, sample: Sample) -> None:
         self.due += 1
-        self.sent += sample.sent_ns is not None
         self.reads += sample.reads
         self.coalesced_reads += sample.coalesced_reads
         self.coalesced_interval_ns = max(self.coalesced_interval_ns, sample.coalesced_interval_ns)
-        self.read_lags_s.extend([lag / 1e9 for lag in sample.read_lags_ns])
+        self.read_lags_s.extend(sample.read_lags_s)
         if sample.sent_ns is not None:
-            self.client_lags_s.append((sample.sent_ns - sample.due_ns) / 1e9)
+            self.sent += 1
+            self.client_lags_s.extend(((sample.sent_ns - sample.due_ns) / 1e9,))
         self.last_end_ns = max(self.last_end_ns, sample.end_ns)
         if sample.failure is not None:
             self._fail(sample)
@@ -61,9 +78,8 @@ class Collected:
     def _fail(self, sample: Sample) -> None:
         assert sample.failure is not None
         if sample.failure.kind == "cancelled":
-            self.cancelled += 1
-            if sample.content_ns:  # the server was serving it: its tokens count towards throughput, a chunk as one
-                self.arrivals.append((sample.content_ns, 1.0))
+            self.cancelled += 1  # the server was serving it: its tokens count towards throughput, a chunk as one
+            self._arrived(sample.content_ns, 1.0)
             return
         self.errors[sample.failure.kind] += 1
         self.messages.setdefault(sample.failure.kind, sample.failure.message)
@@ -76,22 +92,54 @@ class Collected:
             self.values[metric.id].extend(found)
             if isinstance(found, tuple) and found:
                 firsts[metric.id] = found[0]
-        self.per_request.append(firsts)
+        self.good += all(_within(firsts, name, limit) for name, limit in self.limits)
+        self._bounds(sample, firsts)
+        self._count_tokens(sample)
+        self.ends.append(sample.end_ns)
+        if sample.reported_model:
+            self.reported_models[sample.reported_model] += 1
+
+    def _bounds(self, sample: Sample, values: dict[str, float]) -> None:
+        """Where a stamp is shared, between what and what a value lies."""
+        content, first, last = sample.content_ns, sample.first_earliest_ns, sample.last_earliest_ns
+        self.uncertain += first is not None
+        first_early = (content[0] - first) / 1e9 if first is not None else 0.0
+        last_early = (content[-1] - last) / 1e9 if last is not None else 0.0
+        spread = {"ttft": (first_early, 0.0), "e2e": (last_early, 0.0)}
+        if sample.output_tokens and sample.output_tokens > 1:
+            gaps = sample.output_tokens - 1
+            spread["tpot"] = last_early / gaps, first_early / gaps
+        for name, (early, late) in spread.items():
+            if name in values:
+                self.lowest[name].extend((max(0.0, values[name] - early),))
+                self.highest[name].extend((values[name] + late,))
+
+    def _count_tokens(self, sample: Sample) -> None:
         self.output_tokens += sample.output_tokens or 0
         if sample.prompt_tokens is not None:
             self.prompt_tokens += sample.prompt_tokens
             self.prompt_known = True
+        if sample.cached_tokens is not None:
+            self.cached_tokens += sample.cached_tokens
+            self.cached_known = True
+        self.reasoning_tokens += sample.reasoning_tokens or 0
         if sample.token_source:
             self.sources[sample.token_source] += 1
         chunks = len(sample.content_ns)
         if sample.output_tokens is not None and sample.output_tokens < chunks:
             self.mismatches += 1
         if chunks:
-            self.arrivals.append((sample.content_ns, (sample.output_tokens or 0) / chunks))
+            self._arrived(sample.content_ns, (sample.output_tokens or 0) / chunks)
             self.first_tokens.append(sample.content_ns[0])
-        self.ends.append(sample.end_ns)
-        if sample.reported_model:
-            self.reported_models[sample.reported_model] += 1
+
+    def _arrived(self, stamps: Sequence[int], tokens_each: float) -> None:
+        self.chunks += len(stamps)
+        bins = [stamp // BIN_NS for stamp in stamps]
+        if tokens_each == 1:
+            self.tokens_by_bin.update(bins)
+            return
+        for at, count in Counter(bins).items():
+            self.tokens_by_bin[at] += count * tokens_each  # type: ignore[assignment]
 
     @property
     def failed(self) -> int:
@@ -102,45 +150,50 @@ class Collected:
         """All samples of several repetitions as one."""
         total = cls()
         for part in parts:
-            for name, values in part.values.items():
-                total.values[name].extend(values)
+            for name in ("values", "lowest", "highest"):
+                for metric, values in getattr(part, name).items():
+                    getattr(total, name)[metric].merge(values)
             for name in ("errors", "sources", "reported_models"):
                 getattr(total, name).update(getattr(part, name))
             for name in _SUMS:
                 setattr(total, name, getattr(total, name) + getattr(part, name))
             total.messages = {**part.messages, **total.messages}
             total.prompt_known = total.prompt_known or part.prompt_known
+            total.cached_known = total.cached_known or part.cached_known
             total.coalesced_interval_ns = max(total.coalesced_interval_ns, part.coalesced_interval_ns)
-            total.read_lags_s.extend(part.read_lags_s)
-            total.client_lags_s.extend(part.client_lags_s)
-            total.per_request.extend(part.per_request)
+            total.read_lags_s.merge(part.read_lags_s)
+            total.client_lags_s.merge(part.client_lags_s)
             total.windows.extend(part.windows)
         return total
 
 
 _SUMS = (
-    "due", "sent", "succeeded", "cancelled", "output_tokens", "prompt_tokens", "mismatches", "reads", "coalesced_reads",
+    "due", "sent", "succeeded", "cancelled", "good", "chunks", "output_tokens", "prompt_tokens", "cached_tokens",
+    "reasoning_tokens", "mismatches", "reads", "coalesced_reads", "uncertain",
 )  # fmt: skip
 
 
+def _within(values: dict[str, float], metric: str, limit: float) -> bool:
+    """One request against one limit; its own ITL is its TPOT, and an answer of one token has no gap to miss."""
+    value = values.get("tpot" if metric == "itl" else metric)
+    return value <= limit if value is not None else metric in ("tpot", "itl")
+
+
 def steady_window(part: Collected, lanes: int) -> tuple[int, int] | None:
-    """(start, end) in monotonic nanoseconds: from when every lane had its first token to the last send; None if empty."""
+    """(start, end) in monotonic nanoseconds, whole bins: from when every lane had its first token to the last send.
+
+    None where that is no fifth of the window.
+    """
     if not part.windows or not part.first_tokens:
         return None
-    end = part.windows[-1].stop_ns
     firsts = sorted(part.first_tokens)
-    start = firsts[min(lanes, len(firsts)) - 1]
+    start = -(-firsts[min(lanes, len(firsts)) - 1] // BIN_NS) * BIN_NS
+    end = part.windows[-1].stop_ns // BIN_NS * BIN_NS
     return (start, end) if end - start > (end - part.windows[-1].start_ns) // 5 else None
 
 
 def tokens_between(part: Collected, start: int, end: int) -> float:
-    """Output tokens that arrived in the window; a chunk's share of its answer's tokens counts when the chunk arrives."""
-    total = 0.0
-    for stamps, weight in part.arrivals:
-        if stamps[-1] < start or stamps[0] > end:
-            continue
-        if stamps[0] >= start and stamps[-1] <= end:
-            total += weight * len(stamps)
-        else:
-            total += weight * sum(1 for stamp in stamps if start <= stamp <= end)
-    return total
+    """Output tokens that arrived in [start, end), whole bins; a chunk's share of its answer's tokens counts when the
+    chunk arrives."""
+    first, last = start // BIN_NS, end // BIN_NS
+    return float(sum(tokens for at, tokens in part.tokens_by_bin.items() if first <= at < last))

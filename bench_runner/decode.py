@@ -1,20 +1,20 @@
 """Exchange -> Sample: raw bytes and stamps become tokens and times, long after they arrived.
 
-An event's time is the stamp of the read that brought its last byte. Where one read completed several events, the
-earlier ones may have arrived at any time since the read before: that interval is kept, because it is the instrument's
-uncertainty about them.
+An event's time is the stamp of the read that brought its last byte. Where that read brought more than this one event,
+the event may have arrived at any time since the read before: that interval is kept, because it is the instrument's
+uncertainty about it.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
-from dataclasses import dataclass, field
-from itertools import accumulate
+from collections import Counter
 
-from .engines.base import Delta, Dialect, ProtocolError
-from .engines.openai import error_text
-from .load.framing import Body, body_of
+import msgspec
+
+from .engines.base import VISIBLE, Answer, Dialect, ProtocolError, error_text
+from .events import Events, carefully, decoded, quickly
+from .load.framing import Body, Head, body_of, parse_head
 from .load.link import Exchange
 from .sample import Failure, Sample
 
@@ -22,6 +22,8 @@ from .sample import Failure, Sample
 TRANSPORT_FAILURES = {
     "cancelled": ("cancelled", "stopped before the answer was complete"),
     "connect": ("connect", "the connection was refused or could not be opened; is the server running there?"),
+    "proxy": ("connect", "the proxy did not open the way to the target"),
+    "tls": ("tls", "the TLS handshake failed: the certificate or the protocol version is not accepted"),
     "reset": ("disconnected", "the server closed the connection without an answer"),
     "truncated": ("truncated", "the connection closed in the middle of the answer"),
     "not_http": ("protocol", "the answer is not HTTP"),
@@ -31,43 +33,14 @@ TRANSPORT_FAILURES = {
     "idle_timeout": ("timeout", "the stream fell silent for longer than the idle time limit"),
 }
 
-
-@dataclass(slots=True)
-class _Stream:
-    """What the events of one answer add up to."""
-
-    content_ns: array[int] = field(default_factory=lambda: array("q"))
-    chunk_tokens: array[int] = field(default_factory=lambda: array("q"))
-    last: Delta = field(default_factory=Delta)
-    visible_ns: int | None = None
-    output_tokens: int | None = None
-    prompt_tokens: int | None = None
-    model: str | None = None
-    timings: dict[str, object] | None = None
-    error: str | None = None
-    finished: bool = False
-    per_read: dict[int, int] = field(default_factory=dict)
-
-    def take(self, delta: Delta, read: int, stamp_ns: int) -> None:
-        self.output_tokens = delta.output_tokens if delta.output_tokens is not None else self.output_tokens
-        self.prompt_tokens = delta.prompt_tokens if delta.prompt_tokens is not None else self.prompt_tokens
-        self.timings = delta.timings or self.timings
-        self.model = self.model or delta.model
-        self.error = self.error or delta.error
-        self.finished = self.finished or delta.done or delta.finish is not None
-        if delta.has_text:
-            self.content_ns.append(stamp_ns)
-            if delta.chunk_tokens is not None:
-                self.chunk_tokens.append(delta.chunk_tokens)
-            self.per_read[read] = self.per_read.get(read, 0) + 1
-            if self.visible_ns is None and delta.text:
-                self.visible_ns = stamp_ns
+EVENT_ENDS = (b"\n\n", b"\n\n\r\n", b"}\n", b"}\n\r\n")
 
 
 def decode(
     exchange: Exchange, dialect: Dialect, *, stage: str, repetition: int, request_id: str, stream: bool
 ) -> Sample:
     """One exchange -> its sample. Whatever the server sent, this returns; a bad answer is a Failure on the sample."""
+    stamps = exchange.stamps_ns
     sample = Sample(
         id=request_id,
         stage=stage,
@@ -76,41 +49,65 @@ def decode(
         due_ns=exchange.due_ns,
         ready_ns=exchange.ready_ns,
         sent_ns=exchange.sent_ns or None,
-        first_byte_ns=exchange.stamps_ns[0] if exchange.stamps_ns else None,
+        first_byte_ns=stamps[0] if stamps else None,
         content_ns=array("q"),
         end_ns=exchange.end_ns,
-        read_lags_ns=array("q", [u - s for u, s in zip(exchange.reads_ns, exchange.stamps_ns, strict=True)]),
-        reads=len(exchange.stamps_ns),
+        read_lags_s=[(user - stamp) / 1e9 for user, stamp in zip(exchange.reads_ns, stamps, strict=True)],
+        reads=len(stamps),
     )
     if exchange.outcome != "ok":
         sample.failure = Failure(*TRANSPORT_FAILURES[exchange.outcome])
     try:
+        _read(sample, exchange, dialect, stream)
+    except ProtocolError as exc:
+        sample.failure = sample.failure or Failure("protocol", str(exc)[:300])
+    return sample
+
+
+def _read(sample: Sample, exchange: Exchange, dialect: Dialect, stream: bool) -> None:
+    """Fills the sample from the bytes. Raises ProtocolError."""
+    head = _plain_head(exchange.data)
+    if head is not None and stream and exchange.outcome == "ok" and _streams(head):
+        events = quickly(exchange, dialect, head.size)
+        if events is not None:
+            sample.status = head.status
+            _fill(sample, dialect.read(events.decoded), events, exchange)
+            return
+    try:
         body = body_of(exchange.data)
-    except ValueError:
-        sample.failure = sample.failure or Failure("protocol", "the answer is not HTTP")
-        return sample
+    except ValueError as exc:
+        raise ProtocolError("the answer is not HTTP") from exc
     sample.status = body.head.status
     if body.head.status != 200:
         sample.failure = _refused(body)
-        return sample
+        return
     if exchange.outcome == "ok" and not body.complete:
-        sample.failure = Failure("protocol", "the chunks of the answer do not add up")
-        return sample
-    content_type = body.head.headers.get(b"content-type", b"")
-    if b"html" in content_type:
-        sample.failure = Failure("protocol", f"expected JSON, got a page of HTML: {_shown(body.payload)}")
-        return sample
+        raise ProtocolError("the chunks of the answer do not add up")
+    if b"html" in body.head.headers.get(b"content-type", b""):
+        raise ProtocolError(f"expected JSON, got a page of HTML: {_shown(body.payload)}")
+    events = carefully(exchange, dialect, body) if stream and _streams(body.head) else _whole(exchange, dialect, body)
+    _fill(sample, dialect.read(events.decoded), events, exchange)
+
+
+def _plain_head(data: bytes) -> Head | None:
+    """The head of an answer that can go the quick way: 200, chunked."""
     try:
-        events = (
-            _stream(exchange, body, dialect)
-            if stream and b"json" not in content_type
-            else _whole(exchange, body, dialect)
-        )
-    except (ProtocolError, TypeError, KeyError, AttributeError, IndexError) as exc:
-        sample.failure = sample.failure or Failure("protocol", str(exc)[:300] or "an event of unexpected shape")
-        return sample
-    _fill(sample, events, exchange)
-    return sample
+        head = parse_head(data)
+    except ValueError:
+        return None
+    if head is None or head.status != 200:
+        return None
+    return head if head.headers.get(b"transfer-encoding", b"").lower() == b"chunked" else None
+
+
+def _streams(head: Head) -> bool:
+    content_type = head.headers.get(b"content-type", b"")
+    return not content_type.startswith(b"application/json") and b"html" not in content_type
+
+
+def _whole(exchange: Exchange, dialect: Dialect, body: Body) -> Events:
+    """An answer in one piece: it has one time, that of its last byte."""
+    return Events([decoded(dialect, body.payload)], [len(exchange.stamps_ns) - 1], done=True, whole=True)
 
 
 def _refused(body: Body) -> Failure:
@@ -122,76 +119,68 @@ def _refused(body: Body) -> Failure:
 
 
 def _server_words(payload: bytes) -> str:
-    import orjson
-
     try:
-        decoded = orjson.loads(payload)
-    except orjson.JSONDecodeError:
+        words = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _shown(payload)
-    return error_text(decoded) if isinstance(decoded, dict) else _shown(payload)
+    return error_text(words) if isinstance(words, dict) else _shown(payload)
 
 
 def _shown(payload: bytes) -> str:
     return " ".join(payload[:200].decode("utf-8", "replace").split()) or "(empty body)"
 
 
-def _whole(exchange: Exchange, body: Body, dialect: Dialect) -> _Stream:
-    """An answer in one piece: it has one time, that of its last byte."""
-    out = _Stream()
-    out.take(dialect.parse_whole(body.payload), len(exchange.stamps_ns) - 1, exchange.stamps_ns[-1])
-    out.finished = True
-    return out
-
-
-def _stream(exchange: Exchange, body: Body, dialect: Dialect) -> _Stream:
-    """Every line of the body, with the read that completed it."""
-    out, payload = _Stream(), body.payload
-    read_ends = list(accumulate(exchange.sizes))
-    span_ends = list(accumulate(b - a for a, b in body.spans))
-    at, span, read, parse = 0, 0, 0, dialect.parse
-    while (end := payload.find(b"\n", at)) >= 0:
-        line, at = payload[at:end], end + 1
-        if not line or line == b"\r":
-            continue
-        delta = parse(line)
-        if delta is None:
-            continue
-        while span_ends[span] <= end:
-            span += 1
-        raw = body.spans[span][1] - (span_ends[span] - end) + 1
-        if read_ends[read] < raw:
-            read = bisect_left(read_ends, raw, read + 1)
-        out.take(delta, read, exchange.stamps_ns[read])
-    rest = payload[at:].strip()
-    if rest and (delta := parse(rest)) is not None:
-        out.take(delta, len(read_ends) - 1, exchange.stamps_ns[-1])
-    return out
-
-
-def _fill(sample: Sample, events: _Stream, exchange: Exchange) -> None:
-    sample.content_ns, sample.visible_ns = events.content_ns, events.visible_ns
-    sample.prompt_tokens, sample.engine_timings = events.prompt_tokens, events.timings
-    sample.reported_model = events.model
-    chunks = len(events.content_ns)
-    if events.output_tokens is not None:
-        sample.output_tokens, sample.token_source = events.output_tokens, "usage"
-    elif chunks:
-        sample.output_tokens, sample.token_source = chunks, "chunks"
-    if len(events.chunk_tokens) == chunks and chunks:
-        sample.chunk_tokens = events.chunk_tokens
-    for read, count in events.per_read.items():
-        if count > 1:
-            sample.coalesced_reads += 1
-            since = exchange.reads_ns[read - 1] if read else exchange.sent_ns
-            sample.coalesced_interval_ns = max(sample.coalesced_interval_ns, exchange.stamps_ns[read] - since)
+def _fill(sample: Sample, answer: Answer, events: Events, exchange: Exchange) -> None:
+    stamps, kinds = exchange.stamps_ns, answer.kinds
+    reads = [read for read, kind in zip(events.reads, kinds, strict=True) if kind]
+    sample.content_ns = array("q", [stamps[read] for read in reads])
+    if VISIBLE in kinds:
+        sample.visible_ns = stamps[events.reads[kinds.index(VISIBLE)]]
+    sample.prompt_tokens, sample.cached_tokens = answer.prompt_tokens, answer.cached_tokens
+    sample.reasoning_tokens, sample.engine_timings = answer.reasoning_tokens, answer.timings
+    sample.reported_model = answer.model
+    if answer.output_tokens is not None:
+        sample.output_tokens, sample.token_source = answer.output_tokens, "usage"
+    elif reads:
+        sample.output_tokens, sample.token_source = len(reads), "chunks"
+    if answer.chunk_tokens and len(answer.chunk_tokens) == len(reads):
+        sample.chunk_tokens = answer.chunk_tokens
+    if reads:
+        _uncertainty(sample, reads, events, exchange)
     if sample.failure is None:
-        sample.failure = _judge(events, chunks)
+        sample.failure = _judge(answer, events.done, len(reads))
 
 
-def _judge(events: _Stream, chunks: int) -> Failure | None:
-    if events.error is not None:
-        return Failure("server_error", f"an error inside the stream: {events.error}")
-    if not events.finished:
+def _uncertainty(sample: Sample, reads: list[int], events: Events, exchange: Exchange) -> None:
+    """Which chunks shared a read, and how early the first and the last one may have arrived."""
+    if len(set(reads)) != len(reads):
+        shared = [read for read, chunks in Counter(reads).items() if chunks > 1]
+        sample.coalesced_reads = len(shared)
+        sample.coalesced_interval_ns = max(exchange.stamps_ns[read] - _before(exchange, read) for read in shared)
+    if not events.whole:
+        sample.first_earliest_ns = _earliest(reads[0], events, exchange)
+        sample.last_earliest_ns = _earliest(reads[-1], events, exchange)
+
+
+def _earliest(read: int, events: Events, exchange: Exchange) -> int | None:
+    """None where the read's stamp is the event's own: nothing else came with that read, before or behind it."""
+    with_end_mark = events.done and read == len(exchange.stamps_ns) - 1
+    if events.reads.count(read) == 1 and not with_end_mark:
+        end = sum(exchange.sizes[: read + 1])
+        if exchange.data[end - 4 : end].endswith(EVENT_ENDS):
+            return None
+    return min(_before(exchange, read), exchange.stamps_ns[read])
+
+
+def _before(exchange: Exchange, read: int) -> int:
+    """What a read brought cannot have been there at the read before it, nor before the request left."""
+    return exchange.reads_ns[read - 1] if read else exchange.sent_ns
+
+
+def _judge(answer: Answer, done: bool, chunks: int) -> Failure | None:
+    if answer.error is not None:
+        return Failure("server_error", f"an error inside the stream: {answer.error}")
+    if not answer.finished and not done:
         return Failure("truncated", "the stream ended without a finish reason or end mark")
     if not chunks:
         return Failure("empty", "the answer holds no text")

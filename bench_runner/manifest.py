@@ -35,6 +35,8 @@ class Flags:
     concurrency: str | None = None
     rate: str | None = None
     arrival: str | None = None
+    burstiness: str | None = None
+    ramp_to: str | None = None
     requests: int | None = None
     duration: int | None = None
     warmup_requests: int | None = None
@@ -53,6 +55,12 @@ class Flags:
     label: list[str] | None = None
     name: str | None = None
     token_env: str | None = None
+    ca_file: Path | None = None
+    insecure: bool | None = None
+    proxy: str | None = None
+    new_connections: bool | None = None
+    max_connections: int | None = None
+    honour_retry_after: bool | None = None
 
 
 def load(manifest: Path | None, flags: Flags) -> RunConfig:
@@ -75,6 +83,7 @@ def load(manifest: Path | None, flags: Flags) -> RunConfig:
             url=_url(checked, flags),
             workload=workload,
             token_env=flags.token_env,
+            ca_file=str(flags.ca_file) if flags.ca_file else None,
         )
     except ValueError as exc:
         raise InvalidInput(str(exc)) from exc
@@ -119,9 +128,17 @@ def _override(spec: dict[str, Any], flags: Flags) -> None:
     if flags.target:
         target.pop("serviceRef", None)
         target["endpoint"] = {"url": flags.target if "://" in flags.target else f"http://{flags.target}"}
-    for key, value in (("engine", flags.engine), ("model", flags.model), ("requestTimeoutSeconds", flags.timeout)):
+    for key, value in (
+        ("engine", flags.engine), ("model", flags.model), ("requestTimeoutSeconds", flags.timeout),
+        ("insecureSkipTLSVerify", flags.insecure or None), ("proxyUrl", flags.proxy),
+        ("retryAfter", "Honour" if flags.honour_retry_after else None),
+    ):  # fmt: skip
         if value is not None:
             target[key] = value
+    if flags.new_connections or flags.max_connections:
+        kept = {"policy": "PerRequest"} if flags.new_connections else {}
+        most = {"maxOpen": flags.max_connections} if flags.max_connections else {}
+        target["connections"] = {**target.get("connections", {}), **kept, **most}
     if flags.timeout is not None:
         target["firstTokenTimeoutSeconds"] = min(flags.timeout, target.get("firstTokenTimeoutSeconds", 120))
     for key, value in (
@@ -164,13 +181,17 @@ def _override_load(spec: dict[str, Any], flags: Flags) -> None:
         stop["requestCount"] = flags.requests
     if flags.duration or not flags.requests:
         stop["durationSeconds"] = flags.duration or 30
-    arrival = {"arrival": flags.arrival.capitalize()} if flags.arrival else {}
+    said = (("arrival", flags.arrival and flags.arrival.capitalize()), ("burstiness", flags.burstiness),
+            ("rampTo", flags.ramp_to))  # fmt: skip
+    pace = {key: value for key, value in said if value}
+    if pace and flags.concurrency:
+        raise InvalidInput("--arrival, --burstiness and --ramp-to describe --rate; a closed loop has no arrivals")
     if flags.concurrency:
         levels = _numbers(flags.concurrency, "--concurrency", r"\d+")
         spec["stages"] = [{"name": f"c{n}", "concurrency": int(n), **stop} for n in levels]
     else:
         levels = _numbers(flags.rate or "", "--rate", r"\d+(\.\d{1,3})?")
-        spec["stages"] = [{"name": "r" + n.replace(".", "-"), "requestRate": n, **arrival, **stop} for n in levels]
+        spec["stages"] = [{"name": "r" + n.replace(".", "-"), "requestRate": n, **pace, **stop} for n in levels]
 
 
 def _override_data(spec: dict[str, Any], flags: Flags) -> None:

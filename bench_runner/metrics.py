@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 from .sample import Sample
@@ -50,18 +49,13 @@ def _tpot(s: Sample) -> tuple[float, ...]:
 
 def _itl(s: Sample) -> list[float]:
     """Needs the tokens of each chunk: told by the engine, or one each where the counts agree."""
-    gaps = _gaps(s)
+    gaps = s.gaps_s
     if not gaps or s.output_tokens is None:
         return []
     if s.chunk_tokens is not None:
         return [gap / n for gap, n in zip(gaps, s.chunk_tokens[1:], strict=True) for _ in range(n)]
     chunks = len(s.content_ns)
     return gaps if 0.9 * s.output_tokens <= chunks <= s.output_tokens else []
-
-
-def _gaps(s: Sample) -> list[float]:
-    stamps = s.content_ns
-    return [(b - a) / NS for a, b in pairwise(stamps)]
 
 
 def _output_rate(s: Sample) -> tuple[float, ...]:
@@ -88,7 +82,7 @@ METRICS: tuple[Metric, ...] = (
            lambda s: _between(s.sent_ns, s.visible_ns)),
     Metric("tpot", "s", "lower", "(tk − t1) / (N − 1), N ≥ 2", "Time per output token after the first.", _tpot, shown=True),
     Metric("itl", "s", "lower", "chunk gap / tokens in that chunk, weighted by tokens", "Inter-token latency.", _itl, shown=True),
-    Metric("chunk_gap", "s", "lower", "t(i+1) − t(i)", "Gap between chunks with text, whatever they hold.", _gaps),
+    Metric("chunk_gap", "s", "lower", "t(i+1) − t(i)", "Gap between chunks with text, whatever they hold.", lambda s: s.gaps_s),
     Metric("e2e", "s", "lower", "tk − sent", "Last text chunk, from the send.", lambda s: _between(s.sent_ns, _last(s)), shown=True),
     Metric("e2e_scheduled", "s", "lower", "tk − due", "Last text chunk, from when the schedule wanted the request.",
            lambda s: _between(s.due_ns, _last(s))),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
+import msgspec
 
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.workload import Dataset, Synthetic, TokenLengths, WorkloadSpec
@@ -278,12 +278,12 @@ def read_json_lines(text: str, source: str) -> list[Prompt]:
         if not line.strip():
             continue
         try:
-            row = orjson.loads(line)
+            row = msgspec.json.decode(line)
             messages = row.get("messages")
             prompts.append(
                 Prompt(str(row.get("prompt", "")), tuple(messages) if messages else None, row.get("max_output_tokens"))
             )
-        except (orjson.JSONDecodeError, AttributeError, TypeError) as exc:
+        except (msgspec.DecodeError, AttributeError, TypeError) as exc:
             raise InvalidInput(f"{source}:{number}: expected a JSON object with prompt or messages") from exc
         if not messages and not row.get("prompt"):
             raise InvalidInput(f"{source}:{number}: neither prompt nor messages is set")
@@ -316,7 +316,7 @@ class RequestFactory:
 
     def __init__(
         self, dialect: Dialect, model: str, workload: WorkloadSpec, *, host: str, path: str, token: str | None,
-        dataset_file: str | None = None,
+        proxy_authorization: str | None = None, dataset_file: str | None = None,
     ) -> None:  # fmt: skip
         self._dialect, self._model, self._workload = dialect, model, workload
         synthetic = workload.dataset.synthetic
@@ -326,9 +326,12 @@ class RequestFactory:
         self._outputs = Lengths(outputs, synthetic.seed + 1) if outputs and synthetic else None
         self._templates: dict[int, tuple[bytes, bytes]] = {}
         authorization = f"Authorization: Bearer {token}\r\n" if token else ""
+        if proxy_authorization:
+            authorization += f"Proxy-Authorization: {proxy_authorization}\r\n"
         accept = "text/event-stream" if workload.streaming else "application/json"
         self._head = (
             f"POST {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: tokenmark\r\nAccept: {accept}\r\n"
+            "Accept-Encoding: identity\r\n"
             f"Content-Type: application/json\r\n{authorization}X-Request-Id: "
         ).encode()
 
@@ -355,7 +358,7 @@ class RequestFactory:
     def _template(self, output_tokens: int) -> tuple[bytes, bytes]:
         if output_tokens not in self._templates:
             body = self._dialect.with_prompt(self._payload(output_tokens), Prompt(_MARK))
-            before, _, after = orjson.dumps(body).partition(json.dumps(_MARK, ensure_ascii=False)[1:-1].encode())
+            before, _, after = msgspec.json.encode(body).partition(json.dumps(_MARK, ensure_ascii=False)[1:-1].encode())
             self._templates[output_tokens] = before, after
         return self._templates[output_tokens]
 
@@ -363,7 +366,7 @@ class RequestFactory:
         assert self._literal is not None
         prompt = self._literal[seq % len(self._literal)]
         body = self._dialect.with_prompt(self._payload(prompt.max_output_tokens or self.output_tokens(seq)), prompt)
-        return orjson.dumps(body)
+        return msgspec.json.encode(body)
 
     def _payload(self, output_tokens: int) -> dict[str, Any]:
         return self._dialect.payload(self._model, self._workload, output_tokens)

@@ -6,37 +6,33 @@ yields the result of what was measured so far.
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import SplitResult, urlsplit
 
-from tokenmark_schemas.errors import InvalidInput, RunFailed
+from tokenmark_schemas.errors import RunFailed
 from tokenmark_schemas.result import Phase as PhaseFacts
 from tokenmark_schemas.result import Phases, RunFacts, RunResult
 from tokenmark_schemas.run import DRAIN_LIMIT_S, RunConfig
 from tokenmark_schemas.workload import Stage
 
-from .assemble import objective_results, stage_result
+from .assemble import latency_limits, objective_results, stage_result
 from .clock import iso_at, iso_now
 from .collect import Collected
 from .decode import decode
 from .engines import dialect_of
-from .engines.base import Dialect
 from .load.drive import Drive
-from .load.link import End, Exchange, Tick
-from .load.phase import NS, Address, Limits, Phase, stage_phase, warmup_phase
+from .load.link import End, Exchange
+from .load.phase import NS, Limits, Phase, stage_phase, warmup_phase
 from .prompts import RequestFactory, salt_of
 from .provenance import provenance
+from .reach import bearer_token, route_to
 from .sample import Failure, Sample
 from .verdict import judge
 
 WARMUP_GIVE_UP = 3
 REPORT_NS = 250_000_000
-RESOLVE_PATIENCE_S = 15.0
 
 
 @dataclass
@@ -82,23 +78,17 @@ class Runner:
 
     def __init__(self, config: RunConfig, observer: Observer, stop: Stop) -> None:
         self.config, self.observer, self.stop = config, observer, stop
-        self.dialect: Dialect = dialect_of(config.target.engine)
-        url = _split(config.target.url)
-        if url.scheme != "http" or not url.hostname:
-            raise InvalidInput(
-                f"target {config.target.url}: only http:// targets are supported by this version yet; "
-                "put a plain http address, such as http://host:8000"
-            )
-        self.address = resolve_address(url.hostname, url.port or 80, lambda: stop.asked)
-        base = url.path.rstrip("/").removesuffix("/v1")
-        self.token = _token(config)
+        self.route = route_to(config.target, lambda: stop.asked)
+        self.dialect, base = dialect_of(config.target.engine, self.route.path)
+        self.token = bearer_token(config)
         self.factory = RequestFactory(
             self.dialect,
             config.target.model,
             config.workload,
-            host=url.netloc,
-            path=base + self.dialect.path,
+            host=self.route.host,
+            path=self.route.origin + base + self.dialect.path_for(config.workload.streaming),
             token=self.token,
+            proxy_authorization=self.route.proxy_authorization,
             dataset_file=config.dataset_file,
         )
         self.started = time.monotonic_ns()
@@ -194,7 +184,7 @@ class Runner:
         config, target = self.config, self.config.target
         salt = salt_of(config.run.name, config.run.uid, config.run.attempt, name, repetition, self.started)
         return {
-            "address": self.address,
+            "reach": self.route.reach,
             "render": self.factory.renderer(salt, self._id(name, repetition)),
             "seed": config.seed,
             "limits": Limits(
@@ -210,7 +200,7 @@ class Runner:
 
     def _drive(self, phase: Phase, stage: Stage, label: str, repetition: int) -> Collected:
         """One phase: fork, decode what comes, watch the time."""
-        out, drive = Collected(), Drive(phase)
+        out, drive = Collected(limits=latency_limits(self.config.objectives)), Drive(phase)
         self.stop.hooks = [drive.stop]
         progress = Progress(label, stage.name, repetition + 1, self.config.repetitions, 0.0)
         began = reported = time.monotonic_ns()
@@ -220,11 +210,10 @@ class Runner:
             elif isinstance(event, End):
                 out.windows.append(event)
                 self.kernel_stamps += event.tick.kernel_stamps
-            elif isinstance(event, Tick):
-                progress.in_flight = event.in_flight
             self._watch(drive, out, label)
             if event is None and time.monotonic_ns() - reported > REPORT_NS:
                 reported = time.monotonic_ns()
+                progress.in_flight = drive.tick.in_flight
                 self._report(progress, out, began)
         self.stop.hooks = []
         return out
@@ -254,7 +243,7 @@ class Runner:
     def _report(self, progress: Progress, out: Collected, began: int) -> None:
         progress.elapsed_s = (time.monotonic_ns() - began) / 1e9
         progress.done, progress.failed = out.succeeded, out.failed
-        recent = out.values["ttft"][-200:]
+        recent = out.values["ttft"].recent(200)
         progress.ttft_p50_s = sorted(recent)[len(recent) // 2] if recent else None
         progress.tokens_per_s = out.output_tokens / progress.elapsed_s if progress.elapsed_s > 0.5 else None
         self.observer.progress(progress)
@@ -263,45 +252,6 @@ class Runner:
         until = time.monotonic() + self.config.cooldown_seconds
         while time.monotonic() < until and not self._must_stop():
             time.sleep(0.1)
-
-
-def _split(url: str) -> SplitResult:
-    """The parts of an address. Raises InvalidInput where it is none."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as exc:
-        raise InvalidInput(f"target {url}: {exc}; write for example http://host:8000") from exc
-    return parts
-
-
-def _token(config: RunConfig) -> str | None:
-    if config.target.token_env is None:
-        return None
-    token = os.environ.get(config.target.token_env, "").strip()
-    if not token:
-        raise InvalidInput(f"the environment variable {config.target.token_env} should hold the API token and is empty")
-    return token
-
-
-def resolve_address(host: str, port: int, stopped: Callable[[], bool] = lambda: False) -> Address:
-    """The first address of a name. Raises RunFailed when it has none.
-
-    A resolver that says "try again" is asked again for RESOLVE_PATIENCE_S, and so is any answer about a Service's name:
-    cluster DNS learns of a Service a moment after the API server does.
-    """
-    limit = time.monotonic() + RESOLVE_PATIENCE_S
-    while True:
-        try:
-            family, _, _, _, sockaddr = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            return Address(family, tuple(part for part in sockaddr if isinstance(part, str | int)))
-        except UnicodeError as exc:
-            raise RunFailed(f"the name {host} is no host name; check target") from exc
-        except OSError as exc:
-            patient = exc.errno == socket.EAI_AGAIN or host.endswith(".svc")
-            if not patient or stopped() or time.monotonic() > limit:
-                raise RunFailed(f"the name {host} does not resolve: {exc.strerror or exc}; check target") from exc
-        time.sleep(0.25)
 
 
 def _phase_facts(parts: list[Collected]) -> PhaseFacts:

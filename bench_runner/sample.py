@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 
@@ -15,9 +17,13 @@ class Failure:
     message: str
 
 
-@dataclass(slots=True)
+@dataclass
 class Sample:
-    """Nanoseconds on the monotonic clock; None is unknown. `content_ns` holds every chunk that carried text."""
+    """Nanoseconds on the monotonic clock; None is unknown. `content_ns` holds every chunk that carried text.
+
+    `first_earliest_ns` and `last_earliest_ns` are set where the first or last chunk shared its read with others: it
+    arrived between then and its stamp, and no more can be known.
+    """
 
     id: str
     stage: str
@@ -33,15 +39,24 @@ class Sample:
     output_tokens: int | None = None
     prompt_tokens: int | None = None
     token_source: str | None = None
-    chunk_tokens: array[int] | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    chunk_tokens: list[int] | None = None
     engine_timings: dict[str, Any] | None = None
     status: int | None = None
     failure: Failure | None = None
     reported_model: str | None = None
-    read_lags_ns: array[int] = field(default_factory=lambda: array("q"))
+    first_earliest_ns: int | None = None
+    last_earliest_ns: int | None = None
+    read_lags_s: list[float] = field(default_factory=list)
     reads: int = 0
     coalesced_reads: int = 0
     coalesced_interval_ns: int = 0
+
+    @cached_property
+    def gaps_s(self) -> list[float]:
+        """Seconds between chunks."""
+        return [(b - a) / 1e9 for a, b in pairwise(self.content_ns)]
 
     @property
     def ok(self) -> bool:

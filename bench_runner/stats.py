@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from tokenmark_schemas.result import Stat
 
+from .values import Values
+
 SAMPLES_ABOVE = 5
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 
@@ -43,23 +45,34 @@ def interval(ordered: Sequence[float], q: float) -> tuple[float, float] | None:
     return (ordered[low], ordered[high]) if low >= 0 and high < n else None
 
 
-def stat(values: Sequence[float], unit: str) -> Stat:
+def stat(values: Values, unit: str) -> Stat:
     """Summary of all values of one metric."""
-    ordered = sorted(values)
-    n = len(ordered)
-    if not n:
+    ordered, n = values.ordered(), values.count
+    extremes = values.extremes
+    if extremes is None:
         return Stat(unit=unit, count=0, withheld=list(QUANTILES))
-    mean = math.fsum(ordered) / n
     shown = {name: percentile(ordered, q) for name, q in QUANTILES.items() if enough_for(n, q)}
     return Stat(
         unit=unit,
         count=n,
-        mean=mean,
-        stddev=math.sqrt(math.fsum((v - mean) ** 2 for v in ordered) / (n - 1)) if n > 1 else None,
-        min=ordered[0],
-        max=ordered[-1],
+        precision="exact" if values.exact else "three_digits",
+        mean=values.mean,
+        stddev=values.stddev,
+        min=extremes[0],
+        max=extremes[1],
         ci95_p50=interval(ordered, 0.5) if "p50" in shown else None,
         ci95_p99=interval(ordered, 0.99) if "p99" in shown else None,
         withheld=[name for name in QUANTILES if name not in shown],
         **shown,
     )
+
+
+def bounded(summary: Stat, lowest: Values, highest: Values) -> Stat:
+    """The same with the interval that p50 and p99 lie in, where stamps were shared."""
+    low, high = lowest.ordered(), highest.ordered()
+    between = {
+        f"bounds_{name}": (percentile(low, QUANTILES[name]), percentile(high, QUANTILES[name]))
+        for name in ("p50", "p99")
+        if getattr(summary, name) is not None
+    }
+    return summary.model_copy(update=between)

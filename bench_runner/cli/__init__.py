@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import sys
 
-import typer
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them costs a tenth of the start
+gc.disable()  # imports make no garbage worth looking for; `main` switches it on again
 
-from tokenmark_schemas.errors import TokenmarkError
+import typer  # noqa: E402
 
-from . import explain, run, sim, validate, workloads
+from tokenmark_schemas.errors import TokenmarkError  # noqa: E402
 
+VERBS = ("run", "sim", "validate", "explain", "workloads")
 app = typer.Typer(
     name="tokenmark",
     help="Benchmark LLM serving, and know whether the number can be trusted.",
@@ -19,11 +23,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("run")(run.run)
-app.command("sim")(sim.sim)
-app.command("validate")(validate.validate)
-app.command("explain")(explain.explain)
-app.command("workloads")(workloads.workloads)
+
+
+def _load_verbs(words: list[str]) -> None:
+    """Only the module of the verb that is asked for: a run must not wait for what the others import."""
+    asked = next((word for word in words if not word.startswith("-")), None)
+    for verb in [asked] if asked in VERBS else VERBS:
+        module = importlib.import_module(f"{__name__}.{verb}")
+        app.command(verb)(getattr(module, verb))
 
 
 def version(show: bool) -> None:
@@ -43,7 +50,11 @@ def _options(
 
 def main(words: list[str] | None = None) -> None:
     """Entry point, for `words` or the process's own arguments: exit codes 0 fine, 2 bad input, 3 objective missed, 4 invalid, 5 failed, 130 interrupted."""
+    words = sys.argv[1:] if words is None else words
     try:
+        _load_verbs(words)
+        gc.freeze()
+        gc.enable()
         app(words)
     except TokenmarkError as exc:
         print(f"tokenmark: {exc}", file=sys.stderr)

@@ -22,7 +22,11 @@ def run(
     manifest: Path | None = typer.Argument(
         None, help="A BenchmarkRun, the same file kubectl applies, or a stored config.json."
     ),
-    engine: str | None = _option(None, "The dialect the server speaks; openai if unsaid, or llamacpp.", "ENGINE"),
+    engine: str | None = _option(
+        None,
+        "The dialect the server speaks: openai if unsaid, openai-completions, vllm, sglang, tgi, ollama, llamacpp.",
+        "ENGINE",
+    ),
     target: str | None = _option(None, "http://host:port of the server, or `sim` for the bundled simulator.", "TARGET"),
     model: str | None = _option(None, "The model, as the server knows it.", "MODEL"),
     workload: str | None = _option(None, "A built-in workload or a workload file; smoke if unsaid.", "WORKLOAD"),
@@ -30,7 +34,13 @@ def run(
         None, "Closed loop: requests in flight, such as 1,8,64; the workload's stages if unsaid.", "CONCURRENCY"
     ),
     rate: str | None = _option(None, "Open loop: requests per second, such as 5,10.", "RATE"),
-    arrival: str | None = _option(None, "How open-loop arrivals are spaced: constant.", "ARRIVAL"),
+    arrival: str | None = _option(
+        None, "How open-loop arrivals are spaced: constant if unsaid, poisson or gamma.", "ARRIVAL"
+    ),
+    burstiness: str | None = _option(
+        None, "Shape of --arrival gamma: 1 is Poisson, below it arrivals come in bursts.", "BURSTINESS"
+    ),
+    ramp_to: str | None = _option(None, "Open loop: the rate at the end of the stage.", "RAMP_TO"),
     requests: int | None = _option(None, "Requests a stage.", "REQUESTS", min=1),
     duration: int | None = _option(
         None, "Seconds a stage; 30 if neither this nor --requests is said.", "DURATION", min=1
@@ -64,6 +74,14 @@ def run(
     timeout: int | None = _option(None, "Seconds a request may take; 600 if unsaid.", "TIMEOUT", min=1),
     name: str | None = _option(None, "Name of the run; its results lie in OUT/NAME. MODEL-ENGINE if unsaid.", "NAME"),
     token_env: str | None = _option(None, "Environment variable that holds the API token.", "TOKEN_ENV"),
+    ca_file: Path | None = _option(None, "PEM file of certificate authorities, for https.", "CA_FILE"),
+    insecure: bool = _option(False, "Take any certificate.", "INSECURE"),
+    proxy: str | None = _option(None, "HTTP proxy, such as http://host:3128.", "PROXY"),
+    new_connections: bool = _option(False, "A new connection for every request.", "NEW_CONNECTIONS"),
+    max_connections: int | None = _option(None, "The most connections at a time.", "MAX_CONNECTIONS", min=1),
+    honour_retry_after: bool = _option(
+        False, "After a 429 or 503, rest as long as the server asks, at most 60 s.", "HONOUR_RETRY_AFTER"
+    ),
     pod: bool = _option(False, "Write results as log frames, for the operator.", "POD", hidden=True),
 ) -> None:
     """Run a benchmark: `tokenmark run --target sim --model sim`.
@@ -74,7 +92,10 @@ def run(
         raise InvalidInput(f"--format {format}: choose table or json")
     flags = Flags(
         engine=engine, target=None if target == "sim" else target, model=model, workload=workload,
-        concurrency=concurrency, rate=rate, arrival=arrival, requests=requests, duration=duration,
+        concurrency=concurrency, rate=rate, arrival=arrival, burstiness=burstiness, ramp_to=ramp_to,
+        requests=requests, duration=duration, ca_file=ca_file, insecure=insecure or None, proxy=proxy,
+        new_connections=new_connections or None, max_connections=max_connections,
+        honour_retry_after=honour_retry_after or None,
         warmup_requests=warmup_requests, input_tokens=input_tokens, max_output_tokens=max_output_tokens,
         repetitions=repetitions, workers=workers, detail=detail, seed=seed, objective=objective, timeout=timeout,
         prompts=prompts, provider=provider, region=region, cluster_label=cluster_label, label=label, name=name,

@@ -5,14 +5,30 @@ from __future__ import annotations
 from tokenmark_schemas.errors import InvalidInput
 
 from .base import Dialect
-from .llamacpp import LLAMACPP
-from .openai import OPENAI
+from .llamacpp import LLAMACPP, LLAMACPP_COMPLETION
+from .ollama import OLLAMA, OLLAMA_GENERATE
+from .openai import COMPLETION, OPENAI
+from .tgi import TGI, TGI_OPENAI
+from .vllm import SGLANG, SGLANG_COMPLETION, VLLM, VLLM_COMPLETION
 
-ENGINES: dict[str, Dialect] = {dialect.name: dialect for dialect in (OPENAI, LLAMACPP)}
+# the first route of an engine is its default; an address that ends in another's path picks that one
+ENGINES: dict[str, tuple[Dialect, ...]] = {
+    "openai": (OPENAI,),
+    "openai-completions": (COMPLETION,),
+    "vllm": (VLLM, VLLM_COMPLETION),
+    "sglang": (SGLANG, SGLANG_COMPLETION),
+    "tgi": (TGI, TGI_OPENAI),
+    "ollama": (OLLAMA, OLLAMA_GENERATE),
+    "llamacpp": (LLAMACPP, LLAMACPP_COMPLETION),
+}
 
 
-def dialect_of(engine: str) -> Dialect:
-    """The row of an engine. Raises InvalidInput when this version does not speak it."""
+def dialect_of(engine: str, url_path: str = "") -> tuple[Dialect, str]:
+    """The route an address means, and the path before it. Raises InvalidInput when this version lacks the engine."""
     if engine not in ENGINES:
         raise InvalidInput(f"engine {engine} is not supported by this version yet; supported: {', '.join(ENGINES)}")
-    return ENGINES[engine]
+    path = url_path.rstrip("/")
+    for dialect in ENGINES[engine]:
+        if path.endswith(dialect.path):
+            return dialect, path.removesuffix(dialect.path)
+    return ENGINES[engine][0], path.removesuffix("/v1")

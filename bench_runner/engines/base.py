@@ -1,12 +1,22 @@
-"""What an engine is: a dialect. A path, a payload builder and a chunk parser; transport, clock and errors live elsewhere."""
+"""What an engine is: a few routes, each a row of paths, a payload builder and a reader of events.
+
+Events are decoded by msgspec into typed structs: what the row does not declare is skipped, what has the wrong type is
+refused with its JSON path, and a token costs well under a microsecond. Transport, clock and errors live elsewhere.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from tokenmark_schemas.workload import WorkloadSpec
+
+SILENT, VISIBLE, HIDDEN = 0, 1, 2  # what an event carries: nothing, visible text, reasoning or a tool call
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 
 class ProtocolError(Exception):
@@ -14,24 +24,20 @@ class ProtocolError(Exception):
 
 
 @dataclass(slots=True)
-class Delta:
-    """What one event of a stream says. Text is counted whether visible, reasoning or a tool call; absent is None."""
+class Answer:
+    """What the events of one answer say, their times aside. `kinds` holds SILENT, VISIBLE or HIDDEN for each event;
+    `chunk_tokens` the tokens of each event with text, where the engine tells. Absent is None."""
 
-    text: str = ""
-    reasoning: str = ""
-    tool: str = ""
+    kinds: list[int] = field(default_factory=list)
+    chunk_tokens: list[int] | None = None
     output_tokens: int | None = None
     prompt_tokens: int | None = None
-    chunk_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
     model: str | None = None
-    finish: str | None = None
-    error: str | None = None
-    done: bool = False
     timings: dict[str, Any] | None = None
-
-    @property
-    def has_text(self) -> bool:
-        return bool(self.text or self.reasoning or self.tool)
+    error: str | None = None
+    finished: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,19 +48,45 @@ class Prompt:
     messages: tuple[dict[str, Any], ...] | None = None
     max_output_tokens: int | None = None
 
+    @property
+    def as_messages(self) -> list[dict[str, Any]]:
+        return list(self.messages) if self.messages else [{"role": "user", "content": self.text}]
+
+    @property
+    def as_text(self) -> str:
+        """For routes that take no conversation: the contents, one after another."""
+        if not self.messages:
+            return self.text
+        return "\n\n".join(str(message.get("content") or "") for message in self.messages)
+
 
 @dataclass(frozen=True)
 class Dialect:
-    """One row of ENGINES.
+    """One route of an engine.
 
-    `payload(model, workload, output_tokens, ignore_eos)` gives the request without its prompt; `with_prompt` puts one
-    in. `parse` reads one event of a stream, `parse_whole` a body that was not streamed; both raise ProtocolError.
+    `payload(model, workload, output_tokens)` gives the request without its prompt; `with_prompt` puts one in. `read`
+    takes the decoded events of a stream in order, or the one body of an answer that was not streamed.
     """
 
     name: str
     path: str
+    framing: Literal["sse", "ndjson"]
     payload: Callable[[str, WorkloadSpec, int], dict[str, Any]]
     with_prompt: Callable[[dict[str, Any], Prompt], dict[str, Any]]
-    parse: Callable[[bytes], Delta | None]
-    parse_whole: Callable[[bytes], Delta]
+    events: msgspec.json.Decoder[Any]
+    read: Callable[[list[Any]], Answer]
+    whole_path: str | None = None  # where answers that are not streamed come from, if elsewhere
     probe_path: str | None = None
+
+    def path_for(self, streaming: bool) -> str:
+        return self.path if streaming or self.whole_path is None else self.whole_path
+
+
+def error_text(event: Any) -> str:
+    """The server's own words out of the shapes that errors come in."""
+    if not isinstance(event, dict):
+        return str(event)[:500]
+    error = event.get("error", event.get("detail", event.get("message", event)))
+    if isinstance(error, dict):
+        error = error.get("message", error)
+    return str(error)[:500]

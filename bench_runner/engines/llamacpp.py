@@ -1,4 +1,4 @@
-"""llama.cpp's server: the OpenAI route, plus an unshared prompt cache and its own `timings`."""
+"""llama.cpp's server: the OpenAI routes, plus an unshared prompt cache and its own `timings`."""
 
 from __future__ import annotations
 
@@ -18,3 +18,4 @@ def payload(model: str, workload: WorkloadSpec, output_tokens: int) -> dict[str,
 
 
 LLAMACPP = dataclasses.replace(openai.OPENAI, name="llamacpp", payload=payload, probe_path="/props")
+LLAMACPP_COMPLETION = dataclasses.replace(LLAMACPP, path=openai.COMPLETIONS, with_prompt=openai.with_text)

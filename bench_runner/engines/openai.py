@@ -1,20 +1,120 @@
-"""OpenAI chat completions, as spoken by OpenAI, vLLM, SGLang, TGI, llama.cpp and most gateways."""
+"""The OpenAI routes, chat and completions, as spoken by OpenAI, vLLM, SGLang, TGI, llama.cpp and most gateways."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
-import orjson
+import msgspec
 
 from tokenmark_schemas.workload import WorkloadSpec
 
-from .base import Delta, Dialect, Prompt, ProtocolError
+from .base import HIDDEN, SILENT, VISIBLE, Answer, Count, Dialect, Prompt, error_text
 
-PATH = "/v1/chat/completions"
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+
+
+class _Message(msgspec.Struct, gc=False):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[Any] | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Message | None = None
+    message: _Message | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _PromptDetails(msgspec.Struct, gc=False):
+    cached_tokens: Count | None = None
+
+
+class _OutputDetails(msgspec.Struct, gc=False):
+    reasoning_tokens: Count | None = None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    completion_tokens: Count | None = None
+    prompt_tokens: Count | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+
+
+class _Event(msgspec.Struct, gc=False):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+    timings: dict[str, Any] | None = None
+    model: str | None = None
+    object: str | None = None
+    message: str | None = None
+
+
+EVENTS = msgspec.json.Decoder(_Event)
+
+
+def _kind(choice: _Choice) -> int:
+    said = choice.delta or choice.message
+    if said is None:
+        return VISIBLE if choice.text else SILENT
+    if said.content:
+        return VISIBLE
+    return HIDDEN if said.reasoning_content or said.reasoning or said.tool_calls else SILENT
+
+
+def read(events: list[_Event]) -> Answer:
+    """The events of one answer. Most hold one choice with visible text: that case is decided inline."""
+    kinds = [
+        (VISIBLE if (said := choices[0].delta) and said.content else _kind(choices[0])) if (choices := e.choices) else 0
+        for e in events
+    ]
+    out = Answer(kinds=kinds, model=next((e.model for e in events if e.model), None))
+    told = [i for i, e in enumerate(events) if e.usage is not None]
+    for i in told[-1:]:
+        _take_usage(out, events[i].usage)
+    if len(told) > 1:
+        out.chunk_tokens = _per_chunk(events, kinds)
+    for e in events:
+        if e.error is not None or e.object == "error":
+            out.error = error_text({"error": e.error} if e.error is not None else {"message": e.message})
+            break
+    out.timings = next((e.timings for e in reversed(events) if e.timings), None)
+    out.finished = any(e.choices and e.choices[0].finish_reason for e in reversed(events))
+    return out
+
+
+def _take_usage(out: Answer, usage: _Usage | None) -> None:
+    if usage is None:
+        return
+    out.output_tokens, out.prompt_tokens = usage.completion_tokens, usage.prompt_tokens
+    if usage.prompt_tokens_details:
+        out.cached_tokens = usage.prompt_tokens_details.cached_tokens
+    if usage.completion_tokens_details:
+        out.reasoning_tokens = usage.completion_tokens_details.reasoning_tokens
+
+
+def _per_chunk(events: list[_Event], kinds: list[int]) -> list[int] | None:
+    """Tokens of each event with text, from usage that grows with the stream; None where one does not tell.
+
+    An event without text that adds tokens (a special token, a half character) adds them to the next one with text.
+    """
+    before, tokens = 0, []
+    for event, kind in zip(events, kinds, strict=True):
+        if not kind:
+            continue
+        total = event.usage.completion_tokens if event.usage else None
+        if total is None or total < before:
+            return None
+        tokens.append(total - before)
+        before = total
+    return tokens
 
 
 def payload(model: str, workload: WorkloadSpec, output_tokens: int) -> dict[str, Any]:
-    """The request without its messages."""
+    """The request without its prompt."""
     sampling = workload.sampling
     body: dict[str, Any] = {
         "model": model,
@@ -33,83 +133,22 @@ def payload(model: str, workload: WorkloadSpec, output_tokens: int) -> dict[str,
     return body
 
 
-def with_prompt(body: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
-    messages = list(prompt.messages) if prompt.messages else [{"role": "user", "content": prompt.text}]
-    return {**body, "messages": messages}
+def with_messages(body: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
+    return {**body, "messages": prompt.as_messages}
 
 
-def parse(line: bytes) -> Delta | None:
-    """One line of the event stream -> what it says; None for blank lines, comments and other fields."""
-    if not line.startswith(b"data:"):
-        return None
-    data = line[5:].strip()
-    if data == b"[DONE]":
-        return Delta(done=True)
-    return read_event(_loads(data, line))
-
-
-def parse_whole(body: bytes) -> Delta:
-    """A completion that was not streamed."""
-    return read_event(_loads(body, body), part="message")
-
-
-def read_event(event: Any, part: str = "delta") -> Delta:
-    """A decoded event; `part` is where a choice keeps its text."""
-    if not isinstance(event, dict):
-        raise ProtocolError(f"expected a JSON object, found {str(event)[:80]!r}")
-    if event.get("error"):
-        return Delta(error=error_text(event))
-    model, timings = event.get("model"), event.get("timings")
-    delta = Delta(
-        model=model if isinstance(model, str) else None,
-        timings=timings if isinstance(timings, dict) else None,
-    )
-    usage = event.get("usage")
-    if usage:
-        delta.output_tokens = _count(usage, "completion_tokens")
-        delta.prompt_tokens = _count(usage, "prompt_tokens")
-    choices = event.get("choices") or ()
-    if choices:
-        choice = choices[0]
-        said = choice.get(part) or {}
-        delta.text = said.get("content") or ""
-        delta.reasoning = said.get("reasoning_content") or said.get("reasoning") or ""
-        calls = said.get("tool_calls")
-        if calls:
-            delta.tool = str((calls[0].get("function") or {}).get("arguments") or calls[0].get("id") or "call")
-        delta.finish = choice.get("finish_reason")
-    return delta
-
-
-def _count(usage: Any, name: str) -> int | None:
-    """A number of tokens, or none; anything else would poison every sum."""
-    value = usage.get(name)
-    if value is None or (type(value) is int and 0 <= value < 2**31):
-        return value
-    raise ProtocolError(f"usage.{name} is {str(value)[:40]!r}, which is no count of tokens")
-
-
-def error_text(event: dict[str, Any]) -> str:
-    """The server's own words out of the shapes that errors come in."""
-    error = event.get("error", event.get("detail", event.get("message", event)))
-    if isinstance(error, dict):
-        error = error.get("message", error)
-    return str(error)[:500]
-
-
-def _loads(data: bytes, shown: bytes) -> Any:
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as exc:
-        raise ProtocolError(f"not JSON: {shown[:80]!r}") from exc
+def with_text(body: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
+    return {**body, "prompt": prompt.as_text}
 
 
 OPENAI = Dialect(
     name="openai",
-    path=PATH,
+    path=CHAT,
+    framing="sse",
     payload=payload,
-    with_prompt=with_prompt,
-    parse=parse,
-    parse_whole=parse_whole,
+    with_prompt=with_messages,
+    events=EVENTS,
+    read=read,
     probe_path="/v1/models",
 )
+COMPLETION = dataclasses.replace(OPENAI, name="openai-completions", path=COMPLETIONS, with_prompt=with_text)

@@ -3,53 +3,76 @@
 from __future__ import annotations
 
 import socket
-from array import array
+from typing import TYPE_CHECKING
 
 from .framing import Framing
-from .link import pack_part
+from .phase import Limits
+
+if TYPE_CHECKING:
+    from .tls import Session
 
 TAIL_BYTES = 8
-CONNECTING, IDLE, BUSY = range(3)
+CONNECTING, TUNNELING, HANDSHAKING, IDLE, BUSY = range(5)
 
 
 class Connection:
-    """Times are nanoseconds of the monotonic clock; 0 where something did not happen yet."""
+    """Times are nanoseconds of the monotonic clock; 0 where something did not happen yet.
+
+    `log` holds, for each read in turn, its kernel stamp, the time of the read itself, and the bytes.
+    """
 
     __slots__ = (
-        "carries", "data", "due", "fd", "framing", "out", "reads", "ready", "sent", "seq", "served", "size_bytes", "sock", "state",
-        "tail", "times", "touched",
+        "attempt", "carries", "due", "fd", "first", "framing", "log", "out", "reads", "ready", "recvmsg", "sent", "seq", "served",
+        "size_bytes", "sock", "state", "tail", "tls", "touched",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.recvmsg = sock.recvmsg
         self.fd = sock.fileno()
         self.state = CONNECTING
         self.framing = Framing()
-        self.times: array[int] = array("q")  # kernel stamp and user time of each read, in turn
-        self.data: list[bytes] = []
+        self.log: list[int | bytes] = []
         self.out: memoryview | None = None
+        self.tls: Session | None = None
         self.carries: tuple[int, int] | None = None  # (seq, due) that this connection was opened for
+        self.first = 0  # the address that was tried first, as a turn of the round
+        self.attempt = 0  # addresses tried before this one
         self.served = 0  # answers that came whole
         self.seq = -1
         self.size_bytes = 0
         self.reads = self.due = self.ready = self.sent = self.touched = 0
-        self.tail = b""  # the last bytes of what already went to the parent
+        self.tail = b""  # the last bytes of what was already handed over
 
     def begin(self, request: bytes) -> None:
         """A new request; forgets the one before."""
-        self.state, self.times, self.data, self.framing = BUSY, array("q"), [], Framing()
+        self.state, self.log, self.framing = BUSY, [], Framing()
         self.sent, self.reads, self.size_bytes, self.tail, self.touched = 0, 0, 0, b"", self.ready
-        self.out = memoryview(request)
+        self.out = memoryview(self.tls.encrypt(request) if self.tls else request)
 
-    def take_part(self) -> bytes:
-        """The reads so far, packed for the parent; they are forgotten here."""
-        packed = pack_part(self.seq, self.times, self.data)
-        self.reads += len(self.data)
-        self.size_bytes += sum(map(len, self.data))
-        self.tail = b"".join(self.data[-TAIL_BYTES:])[-TAIL_BYTES:]
-        self.times, self.data = array("q"), []
-        return packed
+    @property
+    def last_read(self) -> int:
+        """When anything was last read for this request; when it began, if nothing was."""
+        return self.log[-2] if self.log else self.touched  # type: ignore[return-value]
 
-    def tail_with(self, data: bytes) -> bytes:
-        """The newest bytes, with the ones before them where they are few."""
-        return data if len(data) >= TAIL_BYTES else self.tail + b"".join(self.data[-TAIL_BYTES:])
+    def take_log(self) -> list[int | bytes]:
+        """The reads so far; they are forgotten here."""
+        log = self.log
+        self.reads += len(log) // 3
+        self.size_bytes += sum(map(len, log[2::3]))  # type: ignore[arg-type]
+        self.touched, self.tail, self.log = self.last_read, self.tail_with_last()[-TAIL_BYTES:], []
+        return log
+
+    def tail_with_last(self) -> bytes:
+        """The newest bytes: the last reads, and what went before them if they are few."""
+        return self.tail + b"".join(self.log[2::3][-TAIL_BYTES:])  # type: ignore[arg-type]
+
+    def overdue(self, now: int, limits: Limits) -> str | None:
+        """The limit that passed, as an outcome; None while none has."""
+        if self.state == BUSY:
+            if now - self.ready > limits.request_ns:
+                return "request_timeout"
+            if self.reads + len(self.log) // 3 < 2 and now - self.ready > limits.first_token_ns:
+                return "first_token_timeout"
+            return "idle_timeout" if now - self.last_read > limits.idle_ns else None
+        return "connect" if self.state < IDLE and now - self.touched > limits.first_token_ns else None

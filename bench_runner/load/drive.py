@@ -1,7 +1,8 @@
 """The parent's side of one phase: fork the worker, read its events, be able to stop it.
 
 Forked, not spawned: a worker starts in milliseconds and inherits the prepared requests. The parent never touches a
-socket that carries load; it runs at a lower priority, so that on one core decoding waits for stamping, not the reverse.
+socket that carries load. Decoding is scheduled as idle work while load runs; where there is less than a core to spare
+for it, it waits for the end of the phase but for a glance now and then, and what the worker read waits on disk.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from collections.abc import Iterator
 
 from tokenmark_schemas.errors import RunFailed
 
+from .board import Board, Tick
+from .cores import cores
 from .link import End, Event, Unpacker
 from .phase import Phase
 from .worker import Worker
 
 LINK_BYTES = 4 * 2**20
+SPARE_CORES = 1.5
+BACKLOG_BYTES = 256 * 2**20
 
 
 class Drive:
@@ -31,6 +36,7 @@ class Drive:
     def __init__(self, phase: Phase) -> None:
         self._parent, child = socket.socketpair()
         self._stopped = False
+        self._board = Board()
         self._parent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LINK_BYTES)
         child.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINK_BYTES)
         self.pid = os.fork()
@@ -38,7 +44,7 @@ class Drive:
             code = 1
             try:
                 self._parent.close()
-                work(phase, child)
+                work(phase, child, self._board)
                 code = 0
             except BaseException:
                 import traceback
@@ -58,14 +64,22 @@ class Drive:
         except OSError:
             return
 
+    @property
+    def tick(self) -> Tick:
+        """How the worker was doing a quarter of a second ago at most."""
+        return self._board.read()
+
     def events(self, wake_s: float = 0.25) -> Iterator[Event | None]:
         """Every event up to the End; None at least every `wake_s`, so that the caller can look at the time.
 
         Raises RunFailed when the worker died before its End.
         """
-        unpacker, ended = Unpacker(), False
+        unpacker, ended, spare = Unpacker(), False, cores() >= SPARE_CORES
+        _background(True)
         try:
             while not ended:
+                if not spare and not self._closing():
+                    time.sleep(wake_s)  # the processor is the worker's; one piece below keeps progress moving
                 ready, _, _ = select.select([self._parent], [], [], wake_s)
                 data = self._parent.recv(2**20) if ready else None
                 if data == b"":
@@ -75,6 +89,7 @@ class Drive:
                     yield event
                 yield None
         finally:
+            _background(False)
             self._parent.close()
             _, status = os.waitpid(self.pid, 0)
         if not ended:
@@ -82,8 +97,20 @@ class Drive:
                 f"the load worker ended unexpectedly (wait status {status}); what was measured before is kept"
             )
 
+    def _closing(self) -> bool:
+        """The load is over, or so much of it waits that it must be taken now."""
+        tick = self.tick
+        return tick.load_ended == 1 or tick.backlog_bytes > BACKLOG_BYTES
 
-def work(phase: Phase, link: socket.socket) -> None:
+
+def _background(on: bool) -> None:
+    """While load runs, decoding gets the processor only when nothing else wants it: the worker may share the core."""
+    if hasattr(os, "SCHED_IDLE"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE if on else os.SCHED_OTHER, os.sched_param(0))
+
+
+def work(phase: Phase, link: socket.socket, board: Board) -> None:
     """Body of the forked process. Signals are the parent's business; its death ends the load."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -93,14 +120,14 @@ def work(phase: Phase, link: socket.socket) -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    worker = Worker(phase, link)
+    worker = Worker(phase, link, board)
     began = [0]
 
     def note(moment: str, _info: dict[str, int]) -> None:
         if moment == "start":
             began[0] = time.monotonic_ns()
         else:
-            worker.gc_pause_max = max(worker.gc_pause_max, time.monotonic_ns() - began[0])
+            worker.report.gc_pause_max = max(worker.report.gc_pause_max, time.monotonic_ns() - began[0])
 
     gc.callbacks.append(note)
     try:

@@ -10,21 +10,24 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Any
 
-EXCHANGE, TICK, END, PART = 1, 2, 3, 4
+from .board import TICK, Tick
+
+EXCHANGE, END, PART = 1, 2, 3
 PART_READS = 64
 
 # how an exchange ended; the parent refines OK by status and content
 OUTCOMES = (
-    "ok", "cancelled", "connect", "reset", "truncated", "not_http", "request_timeout", "first_token_timeout",
-    "idle_timeout", "too_large",
+    "ok", "cancelled", "connect", "proxy", "tls", "reset", "truncated", "not_http", "request_timeout",
+    "first_token_timeout", "idle_timeout", "too_large",
 )  # fmt: skip
 OUTCOME_CODE = {name: code for code, name in enumerate(OUTCOMES)}
 
 _HEADER = struct.Struct("=BI")
 _EXCHANGE = struct.Struct("=qqqqqH")
-_TICK = struct.Struct("=qIIIqqqqqqq")
+_WINDOW = struct.Struct("=qqq")
 
 
 @dataclass(slots=True)
@@ -44,23 +47,6 @@ class Exchange:
 
 
 @dataclass(slots=True)
-class Tick:
-    """How the worker is doing: counters since its start, maxima in nanoseconds."""
-
-    at_ns: int
-    in_flight: int
-    issued: int
-    finished: int
-    cpu_ns: int
-    loop_lag_max_ns: int
-    gc_pause_max_ns: int
-    stamp_fallbacks: int
-    stale_connections: int
-    kernel_stamps: int
-    backlog_max_bytes: int
-
-
-@dataclass(slots=True)
 class End:
     """The last frame: the window actually driven, and the final counters."""
 
@@ -70,18 +56,17 @@ class End:
     tick: Tick
 
 
-Event = Exchange | Tick | End
-
-
+Event = Exchange | End
 _PART = struct.Struct("=qI")
 
 
-def pack_part(seq: int, times: array[int], data: list[bytes]) -> bytes:
-    """`times` holds kernel stamp and user time of each read in turn, `data` the bytes of each."""
+def pack_part(seq: int, log: list[Any]) -> bytes:
+    """`log` holds kernel stamp, user time and bytes of each read in turn."""
+    data: list[bytes] = log[2::3]
     raw = b"".join(data)
+    stamps, times, sizes = array("q", log[0::3]), array("q", log[1::3]), array("I", map(len, data))
     size = _PART.size + 20 * len(data) + len(raw)
-    sizes = array("I", map(len, data))
-    return b"".join((_HEADER.pack(PART, size), _PART.pack(seq, len(data)), times.tobytes(), sizes.tobytes(), raw))
+    return b"".join((_HEADER.pack(PART, size), _PART.pack(seq, len(data)), stamps, times, sizes, raw))
 
 
 def pack_exchange(seq: int, due: int, ready: int, sent: int, end: int, outcome: int) -> bytes:
@@ -89,35 +74,26 @@ def pack_exchange(seq: int, due: int, ready: int, sent: int, end: int, outcome: 
     return _HEADER.pack(EXCHANGE, _EXCHANGE.size) + _EXCHANGE.pack(seq, due, ready, sent, end, outcome)
 
 
-def _tick_fields(t: Tick) -> tuple[int, ...]:
-    return (
-        t.at_ns, t.in_flight, t.issued, t.finished, t.cpu_ns, t.loop_lag_max_ns, t.gc_pause_max_ns,
-        t.stamp_fallbacks, t.stale_connections, t.kernel_stamps, t.backlog_max_bytes,
-    )  # fmt: skip
-
-
-def pack_tick(tick: Tick) -> bytes:
-    return _HEADER.pack(TICK, _TICK.size) + _TICK.pack(*_tick_fields(tick))
-
-
 def pack_end(end: End) -> bytes:
-    payload = struct.pack("=qqq", end.start_ns, end.stop_ns, end.last_due_ns) + _TICK.pack(*_tick_fields(end.tick))
+    payload = _WINDOW.pack(end.start_ns, end.stop_ns, end.last_due_ns) + TICK.pack(*astuple(end.tick))
     return _HEADER.pack(END, len(payload)) + payload
 
 
 class _Reads:
     """The reads of one exchange, as its parts come in."""
 
-    __slots__ = ("data", "sizes", "times")
+    __slots__ = ("data", "sizes", "stamps", "times")
 
     def __init__(self) -> None:
-        self.times, self.sizes = array("q"), array("I")
+        self.stamps, self.times, self.sizes = array("q"), array("q"), array("I")
         self.data: list[bytes] = []
 
     def take(self, payload: memoryview, count: int) -> None:
         at = _PART.size
-        self.times.frombytes(payload[at : at + 16 * count])
-        at += 16 * count
+        self.stamps.frombytes(payload[at : at + 8 * count])
+        at += 8 * count
+        self.times.frombytes(payload[at : at + 8 * count])
+        at += 8 * count
         self.sizes.frombytes(payload[at : at + 4 * count])
         self.data.append(bytes(payload[at + 4 * count :]))
 
@@ -154,15 +130,12 @@ class Unpacker:
                 return None
             if kind == EXCHANGE:
                 return self._exchange(payload)
-            if kind == TICK:
-                return Tick(*_TICK.unpack(payload))
-            start, stop, last_due = struct.unpack_from("=qqq", payload)
-            return End(start, stop, last_due, Tick(*_TICK.unpack_from(payload, 24)))
+            start, stop, last_due = _WINDOW.unpack_from(payload)
+            return End(start, stop, last_due, Tick(*TICK.unpack_from(payload, _WINDOW.size)))
 
     def _exchange(self, payload: memoryview) -> Exchange:
         seq, due, ready, sent, end, outcome = _EXCHANGE.unpack(payload)
         reads = self._open.pop(seq, None) or _Reads()
-        times = reads.times
         return Exchange(
-            seq, due, ready, sent, end, OUTCOMES[outcome], times[0::2], times[1::2], reads.sizes, b"".join(reads.data)
+            seq, due, ready, sent, end, OUTCOMES[outcome], reads.stamps, reads.times, reads.sizes, b"".join(reads.data)
         )

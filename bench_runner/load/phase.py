@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from tokenmark_schemas.workload import Stage
+
+if TYPE_CHECKING:
+    from .tls import Tls
 
 NS = 1_000_000_000
 
@@ -29,58 +33,70 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """How to get to the target: its addresses in turn, TLS, a proxy's CONNECT request, and what connections may do."""
+
+    addresses: tuple[Address, ...]
+    tls: Tls | None = None
+    connect_request: bytes | None = None  # sent first where a proxy must open the way
+    reuse: bool = True
+    max_connections: int = 16_384
+    honour_retry_after: bool = False
+
+
+@dataclass(frozen=True)
 class Phase:
     """What a worker does: `render(seq)` gives the whole HTTP request of the seq-th request.
 
+    Closed loop (`concurrency`), open loop (`rate_per_s` with a pacer, or `offsets` of a trace in nanoseconds).
     `minimum` and `minimum_ns` are the warm-up's rule: go on until that many requests were issued and that much time
     has passed. A measured stage stops issuing at `count` or after `duration_ns`, whichever comes first.
     """
 
     name: str
-    address: Address
+    reach: Reach
     render: Callable[[int], bytes]
     limits: Limits
     concurrency: int | None = None
     rate_per_s: float | None = None
+    ramp_to_per_s: float | None = None
     arrival: str = "Constant"
+    burstiness: float = 1.0
+    offsets: Sequence[int] | None = None
     seed: int = 1
     count: int | None = None
     duration_ns: int | None = None
     minimum: int = 0
     minimum_ns: int = 0
-    max_connections: int = 16_384
 
-    def issuing_ended(self, issued: int, elapsed_ns: int) -> bool:
-        """True once no further request is to be sent."""
-        if self.count is not None and issued >= self.count:
-            return True
-        if self.duration_ns is not None and elapsed_ns >= self.duration_ns:
-            return True
-        unbounded = self.count is None and self.duration_ns is None
-        return unbounded and issued >= self.minimum and elapsed_ns >= self.minimum_ns
+    @property
+    def lanes(self) -> int:
+        """Connections worth opening before the clock starts."""
+        wanted = self.concurrency or min(256, max(1, round(max(self.rate_per_s or 1, self.ramp_to_per_s or 1))))
+        return min(wanted, self.reach.max_connections) if self.reach.reuse else 0
 
 
-def stage_phase(stage: Stage, **rest: object) -> Phase:
+def stage_phase(stage: Stage, **rest: Any) -> Phase:
     """A measured stage as a phase."""
     return Phase(
         name=stage.name,
-        concurrency=stage.concurrency,
-        rate_per_s=stage.rate_per_s,
-        arrival=stage.arrival or "Constant",
+        **_load(stage),
+        ramp_to_per_s=stage.ramp_to_per_s,
         count=stage.request_count,
         duration_ns=stage.duration_seconds * NS if stage.duration_seconds else None,
-        **rest,  # type: ignore[arg-type]
+        **rest,
     )
 
 
-def warmup_phase(stage: Stage, count: int, seconds: int, **rest: object) -> Phase:
+def warmup_phase(stage: Stage, count: int, seconds: int, **rest: Any) -> Phase:
     """The warm-up, in the shape of the first stage."""
-    return Phase(
-        name="warmup",
-        concurrency=stage.concurrency,
-        rate_per_s=stage.rate_per_s,
-        arrival=stage.arrival or "Constant",
-        minimum=count,
-        minimum_ns=seconds * NS,
-        **rest,  # type: ignore[arg-type]
-    )
+    return Phase(name="warmup", **_load(stage), minimum=count, minimum_ns=seconds * NS, **rest)
+
+
+def _load(stage: Stage) -> dict[str, Any]:
+    return {
+        "concurrency": stage.concurrency,
+        "rate_per_s": stage.rate_per_s,
+        "arrival": stage.arrival or "Constant",
+        "burstiness": stage.burstiness_shape,
+    }

@@ -7,7 +7,6 @@ import selectors
 from typing import Protocol
 
 READ, WRITE = 1, 4  # EPOLLIN, EPOLLOUT
-_READ_LIKE = ~WRITE  # hang-ups and errors are found by reading
 
 
 class Poller(Protocol):
@@ -18,16 +17,12 @@ class Poller(Protocol):
 
 
 class EpollPoller:
-    """Linux."""
+    """Linux. Other bits than WRITE (data, hang-ups, errors) all mean: read, and see."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self.add, self.modify = self._epoll.register, self._epoll.modify
-        self.remove = self._epoll.unregister
-
-    def poll(self, timeout_s: float) -> list[tuple[int, int]]:
-        """(fd, mask) of what is ready; error bits stand for READ, because reading tells what happened."""
-        return [(fd, mask | READ if mask & _READ_LIKE else mask) for fd, mask in self._epoll.poll(timeout_s)]
+        self.remove, self.poll = self._epoll.unregister, self._epoll.poll
 
 
 class SelectorsPoller:

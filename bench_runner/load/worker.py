@@ -1,144 +1,141 @@
 """The worker: one plain epoll loop over non-blocking sockets, in a process of its own.
 
-A receive takes the kernel's arrival stamp, appends bytes and stamp, and does nothing else: no parsing, no logging,
-garbage collection off. Reads come first in every pass, because segments that queue up behind a late read share the last
-one's stamp. The loop finds only what it must know: is this response complete?
+A receive takes the kernel's arrival stamp, notes bytes and stamp, and does nothing else: no parsing, no logging, garbage
+collection off. Reads come first in every pass, because segments that queue up behind a late read share the last one's
+stamp. The loop finds only what it must know: is this response complete? Then the freed slot sends at once; packing what
+was read for the parent waits for a pass without events.
 """
 
 from __future__ import annotations
 
-import errno
-import heapq
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 
 from . import stamps
+from .alarm import Alarm
+from .board import Board
 from .connection import BUSY, CONNECTING, IDLE, TAIL_BYTES, Connection
 from .framing import BLANK, BROKEN, CHUNKED, DONE, UNTIL_CLOSE, ends_chunked
-from .link import OUTCOME_CODE, PART_READS, End, Tick, pack_end, pack_exchange, pack_tick
-from .outbox import Outbox
-from .pacers import PACERS
+from .link import PART_READS
 from .phase import NS, Phase
 from .poll import READ, WRITE, new_poller
+from .pool import Pool, Refused
+from .report import Report
+from .schedule import FAR, Schedule
+from .stamps import ANCILLARY_BYTES
 
 TICK_NS = 250_000_000
-SWEEP_NS = 50_000_000
+CHORE_NS = 50_000_000
+CLOCK_NS = 1_000_000  # an offset drifts by half a microsecond in that time at most
 PAUSE_AFTER_FAILURE_NS = 100_000_000
-READ_BYTES = 65_536
+MOST_RETRY_AFTER_S = 60
+READ_BYTES = 16_384
+PART_LOG = 3 * PART_READS
 MAX_ANSWER_BYTES = 64 * 2**20
-SLOT_STEP_NS = 50_000  # slots open this far apart, so that the first requests do not delay each other
 mono = time.monotonic_ns
 
 
 class Worker:
-    """Drives one phase and tells the parent everything over `link`."""
+    """Drives one phase and tells the parent everything over `link`, its own state on `board`."""
 
-    def __init__(self, phase: Phase, link: socket.socket) -> None:
-        self.phase, self.poller = phase, new_poller()
-        self.outbox = Outbox(link, self.poller)
+    def __init__(self, phase: Phase, link: socket.socket, board: Board) -> None:
+        self.phase, self.poller, self.alarm = phase, new_poller(), Alarm()
+        self.report = Report(link, self.poller, board)
         self.clock = stamps.ClockOffset()
-        self.connections: dict[int, Connection] = {}
-        self.idle: deque[Connection] = deque()
+        self.pool = Pool(phase.reach, self.poller)
+        self.schedule = Schedule(phase)
         self.waiting: deque[tuple[int, int]] = deque()  # (seq, due) that no connection carries yet
-        self.slots: list[int] = []  # closed loop: heap of times at which a free slot may send again
-        self.offsets = PACERS[phase.arrival](phase.rate_per_s, phase.seed) if phase.rate_per_s else None
-        self.next_offset = next(self.offsets) if self.offsets else 0
-        self.issued = self.finished = self.in_flight = self.connecting = 0
-        self.start = self.stop = self.last_due = 0
-        self.stopping = False  # no new requests
-        self.cut_at = 0  # when the drain ends
-        self.loop_lag_max = self.gc_pause_max = self.fallbacks = self.kernel_stamps = self.stale = 0
-        self.next_tick = self.next_sweep = 0
+        self.stop = self.cut_at = 0  # when issuing ended; when the drain ends
+        self.next_tick = self.next_chore = self.next_clock = 0
+        self._issuing = self._assigning = False
+        if self.alarm.fd >= 0:
+            self.poller.add(self.alarm.fd, READ)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Until the phase is over and the parent has everything."""
         self._open_ahead()
-        self._begin()
-        while not (self.stopping and self.in_flight == 0 and not self.waiting):
-            events = self.poller.poll(self._timeout_s())
-            woke = mono()
-            self.clock.refresh()
-            self._receive(events)
-            self._issue()
-            self._housekeeping(mono())
-            self.loop_lag_max = max(self.loop_lag_max, mono() - woke)
+        start = mono()
+        self.next_tick, self.next_chore = start + TICK_NS, start + CHORE_NS
+        self.schedule.begin(start)
+        poll, schedule, report = self.poller.poll, self.schedule, self.report
+        now = mono()
+        while not schedule.ended or report.in_flight or self.waiting:
+            events = poll(0.0 if report.waits else self._sleep_s(now))
+            woke = now = mono()
+            if now >= self.next_clock:
+                self.clock.refresh()
+                self.next_clock = now + CLOCK_NS
+            if events:
+                self._receive(events)
+                now = mono()
+            if now >= schedule.next_due:
+                self._issue(now)
+            if report.waits and (not events or report.presses):
+                report.pack()
+            if now >= self.next_chore:
+                self._chores(now)
+            if now - woke > report.loop_lag_max:
+                report.loop_lag_max = now - woke
         self._close()
 
     def _open_ahead(self) -> None:
         """Connections are opened before the clock starts, so that the first requests do not wait for a handshake."""
-        lanes = self.phase.concurrency or min(256, max(1, round(self.phase.rate_per_s or 1)))
-        for _ in range(min(lanes, self.phase.max_connections)):
-            self._connect()
+        for _ in range(self.phase.lanes):
+            self.pool.open()
         limit = mono() + 2 * NS
-        while self.connecting and mono() < limit:
+        self.clock.refresh()
+        while self.pool.opening and mono() < limit:
             self._receive(self.poller.poll(0.05))
 
-    def _begin(self) -> None:
-        self.start = self.last_due = mono()
-        self.next_tick = self.start + TICK_NS
-        if self.phase.concurrency:
-            self.slots = [self.start + i * SLOT_STEP_NS for i in range(self.phase.concurrency)]
-
-    def _timeout_s(self) -> float:
-        now = mono()
-        until = min(self.next_tick, self.next_sweep or now + SWEEP_NS)
-        if not self.stopping:
-            if self.offsets is not None:
-                until = min(until, self.start + self.next_offset)
-            elif self.slots:
-                until = min(until, self.slots[0])
-        return max(0.0, (until - now) / NS)
+    def _sleep_s(self, now: int) -> float:
+        due, chore = self.schedule.next_due, self.next_chore
+        if due < chore and not self.alarm.set(due):
+            chore = due
+        return (chore - now) / NS if chore > now else 0.0
 
     def _receive(self, events: list[tuple[int, int]]) -> None:  # noqa: C901 - one flat loop, on purpose
-        """The hot path: everything a token costs the client happens here."""
-        connections, offset, trusted = self.connections, self.clock.offset_ns, self.clock.trusted
-        unpack, outbox = stamps.unpack_timespec, self.outbox
+        """The hot path: everything a token costs the client happens here, with locals for all it looks up."""
+        connections, offset, trusted = self.pool.all, self.clock.offset_ns, self.clock.trusted
+        unpack, clock, busy, chunked, blank = stamps.unpack_timespec, mono, BUSY, CHUNKED, BLANK
+        stamped = 0
         for fd, mask in events:
             conn = connections.get(fd)
-            if conn is None:
-                if fd == outbox.fd and mask & READ and outbox.asked_to_stop():
-                    self._stop_issuing(mono())
-                    self.cut_at = mono()
-                continue
-            if mask & WRITE:
-                self._writable(conn)
-                if not mask & READ or connections.get(fd) is not conn:  # writing found it broken
+            if mask != READ or conn is None:
+                conn = self._unusual(fd, mask)
+                if conn is None:
                     continue
             try:
-                data, ancillary, _, _ = conn.sock.recvmsg(READ_BYTES, stamps.ANCILLARY_BYTES)
+                data, ancillary, _, _ = conn.recvmsg(READ_BYTES, ANCILLARY_BYTES)
             except BlockingIOError:
                 continue
             except OSError:
                 self._broken(conn)
                 continue
-            now = stamp = mono()
+            now = stamp = clock()
             if ancillary and trusted:
                 seconds, nanoseconds = unpack(ancillary[0][2])
-                stamp = seconds * NS + nanoseconds - offset
-                self.kernel_stamps += 1
+                stamp = seconds * 1_000_000_000 + nanoseconds - offset
+                stamped += 1
                 if stamp > now:  # younger than the read itself: the clocks disagree by a little, or were stepped
-                    self.fallbacks += stamp - now > stamps.STEP_NS
+                    self.report.fallbacks += stamp - now > stamps.STEP_NS
                     stamp = now
             else:
-                self.fallbacks += 1
-            if not data:
-                self._closed(conn, stamp)
+                self.report.fallbacks += 1
+            if conn.state != busy or not data:
+                self._out_of_turn(conn, data, stamp)
                 continue
-            if conn.state != BUSY:  # bytes nobody asked for
-                self._drop(conn)
+            if conn.tls is not None and not (data := self._decrypted(conn, data)):
                 continue
-            conn.times.append(stamp)
-            conn.times.append(now)
-            conn.data.append(data)
-            conn.touched = now
-            framing = conn.framing
-            if framing.mode == CHUNKED:
-                if (data[-4:] == BLANK or len(data) < TAIL_BYTES) and ends_chunked(conn.tail_with(data)):
+            log, framing = conn.log, conn.framing
+            log += (stamp, now, data)
+            if framing.mode == chunked:
+                if (data[-4:] == blank or len(data) < TAIL_BYTES) and ends_chunked(conn.tail_with_last()):
                     self._finish(conn, "ok", stamp)
-                elif len(conn.data) >= PART_READS:
+                elif len(log) >= PART_LOG:
                     self._hand_over(conn, stamp)
                 continue
             mode = framing.feed(data)
@@ -146,46 +143,85 @@ class Worker:
                 self._finish(conn, "ok", stamp)
             elif mode == BROKEN:
                 self._finish(conn, "not_http", stamp)
-            elif len(conn.data) >= PART_READS:
+            elif len(log) >= PART_LOG:
                 self._hand_over(conn, stamp)
+        self.report.kernel_stamps += stamped
+
+    def _unusual(self, fd: int, mask: int) -> Connection | None:
+        """An event that is not just data: the connection to read from now, if it is one and there is something."""
+        conn = self.pool.all.get(fd)
+        if conn is None:
+            self._not_a_connection(fd, mask)
+            return None
+        if mask & WRITE:
+            self._writable(conn)
+            if not mask & ~WRITE or self.pool.all.get(fd) is not conn:  # writing found it broken
+                return None
+        return conn
+
+    def _not_a_connection(self, fd: int, mask: int) -> None:
+        """The alarm rings, or the parent takes more, or it orders the end."""
+        if fd == self.alarm.fd:
+            self.alarm.rang()
+        elif fd == self.report.outbox.fd:
+            if mask & WRITE:
+                self.report.outbox.writable()
+            if mask & ~WRITE and self.report.outbox.asked_to_stop():
+                self.schedule.ended, self.schedule.next_due = True, FAR
+                self._issuing_ended(mono())
+                self.cut_at = mono()
+
+    def _out_of_turn(self, conn: Connection, data: bytes, stamp: int) -> None:
+        """The other side's end, a step on the way to the target, or bytes that nobody asked for."""
+        if not data:
+            self._closed(conn, stamp)
+        elif conn.state == IDLE and conn.tls is None:
+            self.pool.drop(conn)
+        elif conn.state == IDLE:
+            self._decrypted(conn, data)  # session tickets
+        else:
+            self._on_the_way(conn, lambda: self.pool.advance(conn, data))
+
+    def _decrypted(self, conn: Connection, data: bytes) -> bytes:
+        try:
+            return conn.tls.decrypt(data) if conn.tls is not None else data
+        except OSError:  # which ssl.SSLError is
+            self._broken(conn)
+            return b""
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
-    def _issue(self) -> None:
+    def _issue(self, now: int) -> None:
         """Everything that is due now gets a connection."""
-        now = mono()
-        phase = self.phase
-        if not self.stopping and phase.issuing_ended(self.issued, now - self.start):
-            self._stop_issuing(now)
-        while not self.stopping:
-            if self.offsets is not None:
-                due = self.start + self.next_offset
-                if due > now or (phase.duration_ns and due - self.start >= phase.duration_ns):
-                    break
-                self.next_offset = next(self.offsets)
-            elif self.slots and self.slots[0] <= now:
-                due = heapq.heappop(self.slots)
-            else:
-                break
-            self.waiting.append((self.issued, due))
-            self.last_due = due
-            self.issued += 1
-            self.in_flight += 1
-            if phase.issuing_ended(self.issued, now - self.start):
-                self._stop_issuing(now)
-        self._assign()
+        if self._issuing:  # a send that failed at once came back here
+            return
+        self._issuing, schedule = True, self.schedule
+        while (due := schedule.take(now)) is not None:
+            self.waiting.append((schedule.issued - 1, due))
+            self.report.in_flight += 1
+            self.report.issued = schedule.issued
+            self._assign()
+        self._issuing = False
+        if schedule.ended and not self.stop:
+            self._issuing_ended(now)
+
+    def _issuing_ended(self, now: int) -> None:
+        self.stop = self.stop or now
+        self.cut_at = now + self.phase.limits.drain_ns
 
     def _assign(self) -> None:
+        if self._assigning:
+            return
+        self._assigning = True
         while self.waiting:
-            if self.idle:
-                conn = self.idle.popleft()
-                if self.connections.get(conn.fd) is conn:  # a dropped one's number may be another's by now
-                    self._send(conn, *self.waiting.popleft())
-                continue
-            if self.connecting >= len(self.waiting) or len(self.connections) >= self.phase.max_connections:
-                return
-            if not self._connect():
-                self._refuse(*self.waiting.popleft())
+            conn = self.pool.take()
+            if conn is not None:
+                self._send(conn, *self.waiting.popleft())
+            elif self.pool.opening >= len(self.waiting) or self.pool.full:
+                break
+            elif not self.pool.open():
+                self._never_sent(*self.waiting.popleft(), "connect")
+        self._assigning = False
 
     def _send(self, conn: Connection, seq: int, due: int) -> None:
         conn.seq, conn.due, conn.ready = seq, due, mono()
@@ -204,131 +240,118 @@ class Worker:
         except OSError:
             self._broken(conn)
             return
-        conn.out = conn.out[count:]
-        if len(conn.out):
-            self.poller.modify(conn.fd, READ | WRITE)
-        else:
+        if count == len(conn.out):
             conn.out = None
+        else:
+            conn.out = conn.out[count:]
+            self.poller.modify(conn.fd, READ | WRITE)
 
     def _finish(self, conn: Connection, outcome: str, end: int) -> None:
-        """The exchange is over: tell the parent, free the slot, keep or drop the connection."""
-        self._part(conn)
-        self.outbox.data += pack_exchange(conn.seq, conn.due, conn.ready, conn.sent, end, OUTCOME_CODE[outcome])
-        self.finished += 1
-        self.in_flight -= 1
-        framing = conn.framing
-        reusable = outcome == "ok" and framing.head is not None and framing.head.keep_alive and not framing.extra
-        if self.phase.concurrency:
-            failed = outcome != "ok" or (framing.head is not None and framing.head.status >= 400)
-            heapq.heappush(self.slots, mono() + PAUSE_AFTER_FAILURE_NS if failed else end)
-        if reusable and framing.mode != UNTIL_CLOSE:
-            conn.state, conn.served = IDLE, conn.served + 1
-            self.idle.append(conn)
+        """The exchange is over: note it for the parent, keep or drop the connection, let the freed slot send."""
+        self.report.ended(conn.seq, conn.due, conn.ready, conn.sent, end, outcome, conn.log)
+        conn.log = []
+        framing, head = conn.framing, conn.framing.head
+        whole = outcome == "ok" and head is not None and head.keep_alive and not framing.extra
+        if whole and framing.mode != UNTIL_CLOSE and self.phase.reach.reuse:
+            conn.served += 1
+            self.pool.keep(conn)
         else:
-            self._drop(conn)
+            self.pool.drop(conn)
+        failed = outcome != "ok" or head is None or head.status >= 400
+        self.report.refused += failed
+        self._over(mono() + self._pause_ns(conn) if failed else end)
+
+    def _pause_ns(self, conn: Connection) -> int:
+        """How long a slot rests after a failure: a moment, or what the server asked for where that is to be honoured."""
+        head = conn.framing.head
+        asked = head.headers.get(b"retry-after", b"") if head and self.phase.reach.honour_retry_after else b""
+        return min(int(asked), MOST_RETRY_AFTER_S) * NS if asked.isdigit() else PAUSE_AFTER_FAILURE_NS
+
+    def _over(self, free_at: int) -> None:
+        self.report.in_flight -= 1
+        self.schedule.freed(free_at)
+        if self.schedule.next_due <= free_at:
+            self._issue(mono())
+        if self.waiting:
+            self._assign()
 
     def _hand_over(self, conn: Connection, stamp: int) -> None:
         """The middle of a long answer; one without an end is ended here."""
-        self._part(conn)
+        self.report.part(conn.seq, conn.take_log())
         if conn.size_bytes > MAX_ANSWER_BYTES:
             self._finish(conn, "too_large", stamp)
 
-    def _part(self, conn: Connection) -> None:
-        """Hands the reads so far to the parent."""
-        if conn.data:
-            self.outbox.data += conn.take_part()
-
-    def _refuse(self, seq: int, due: int) -> None:
-        """A request could not get a connection at all."""
+    def _never_sent(self, seq: int, due: int, outcome: str) -> None:
+        """A request that no connection ever carried."""
         now = mono()
-        self.outbox.data += pack_exchange(seq, due, now, 0, now, OUTCOME_CODE["connect"])
-        self.finished += 1
-        self.in_flight -= 1
-        if self.phase.concurrency:
-            heapq.heappush(self.slots, now + PAUSE_AFTER_FAILURE_NS)
-
-    def _stop_issuing(self, now: int) -> None:
-        self.stopping, self.stop = True, now
-        self.cut_at = now + self.phase.limits.drain_ns
+        self.report.refused += outcome != "cancelled"
+        self.report.ended(seq, due, now, 0, now, outcome, [])
+        self._over(now + PAUSE_AFTER_FAILURE_NS)
 
     def _cancel_all(self) -> None:
         now = mono()
-        for conn in list(self.connections.values()):
+        for conn in list(self.pool.all.values()):
             if conn.state == BUSY:
                 self._finish(conn, "cancelled", now)
-            elif conn.carries and conn.state == CONNECTING:
+            elif conn.carries and conn.state < IDLE:
                 self.waiting.append(conn.carries)
-                self._drop(conn)
-        while self.waiting:
-            seq, due = self.waiting.popleft()
-            self.outbox.data += pack_exchange(seq, due, now, 0, now, OUTCOME_CODE["cancelled"])
-            self.finished += 1
-            self.in_flight -= 1
+                self.pool.drop(conn)
+        left, self.waiting = self.waiting, deque()
+        for seq, due in left:
+            self._never_sent(seq, due, "cancelled")
 
     # --- connections ------------------------------------------------------------------------------------------------
-
-    def _connect(self, carried: tuple[int, int] | None = None) -> bool:
-        """Begins a connection, for one request or for any; False when the system refuses at once."""
-        address = self.phase.address
-        try:
-            sock = socket.socket(address.family, socket.SOCK_STREAM)
-        except OSError:  # no file descriptors left
-            return False
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        stamps.enable(sock)
-        code = sock.connect_ex(address.sockaddr)
-        if code not in (0, errno.EINPROGRESS):
-            sock.close()
-            return False
-        conn = Connection(sock)
-        conn.carries = carried
-        conn.touched = mono()
-        self.connections[conn.fd] = conn
-        self.connecting += 1
-        self.poller.add(conn.fd, READ | WRITE)
-        return True
 
     def _writable(self, conn: Connection) -> None:
         if conn.state == CONNECTING:
             if conn.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 self._broken(conn)
-                return
-            self.connecting -= 1
-            self._connected(conn)
+            else:
+                self._on_the_way(conn, lambda: self.pool.connected(conn))
         elif conn.state == BUSY:
             self.poller.modify(conn.fd, READ)
             self._write(conn)
 
-    def _connected(self, conn: Connection) -> None:
-        conn.state = IDLE
-        self.poller.modify(conn.fd, READ)
-        if conn.carries:
+    def _on_the_way(self, conn: Connection, step: Callable[[], bool]) -> None:
+        """One step towards a usable connection; at the end of the way it takes its request."""
+        try:
+            usable = step()
+        except Refused as exc:
+            self._broken(conn, exc.outcome)
+            return
+        if usable and conn.carries:
             self._send(conn, *conn.carries)
-        else:
-            self.idle.append(conn)
+        elif usable:
+            self.pool.keep(conn)
+            self._assign()
 
-    def _broken(self, conn: Connection) -> None:
-        """The socket reported an error."""
-        if conn.state == CONNECTING:
-            self._drop(conn)
-            if conn.carries:
-                self._refuse(*conn.carries)
-            elif self.waiting and self.connecting < len(self.waiting):
-                self._refuse(*self.waiting.popleft())
-        elif conn.state == BUSY:
+    def _broken(self, conn: Connection, outcome: str = "connect") -> None:
+        """The socket reported an error, or the way to the target is closed."""
+        if conn.state == BUSY:
             if not self._sent_again(conn):
                 self._finish(conn, "reset", mono())
-        else:
-            self._drop(conn)
+            return
+        on_its_way = conn.state < IDLE
+        self.pool.drop(conn)
+        if not on_its_way or self._tried_elsewhere(conn):
+            return
+        if conn.carries:
+            self._never_sent(*conn.carries, outcome)
+        elif self.waiting and self.pool.opening < len(self.waiting):
+            self._never_sent(*self.waiting.popleft(), outcome)
+
+    def _tried_elsewhere(self, conn: Connection) -> bool:
+        """A name with several addresses has not failed before each of them has."""
+        wanted = (conn.carries or self.waiting) and conn.attempt + 1 < len(self.phase.reach.addresses)
+        return bool(wanted) and self.pool.open(conn.carries, after=conn)
 
     def _closed(self, conn: Connection, stamp: int) -> None:
         """The server closed its side."""
         if conn.state != BUSY:
-            self._broken(conn)
+            self._broken(conn, "proxy" if conn.state != CONNECTING and self.phase.reach.connect_request else "connect")
         elif conn.framing.mode == UNTIL_CLOSE:
             self._finish(conn, "ok", stamp)
-        elif conn.reads or conn.data:
+        elif conn.reads or conn.log:
             self._finish(conn, "truncated", stamp)
         elif not self._sent_again(conn):
             self._finish(conn, "reset", stamp)
@@ -336,60 +359,40 @@ class Worker:
     def _sent_again(self, conn: Connection) -> bool:
         """A kept connection that ends before the first byte of an answer was closed while idle: some servers do so
         without having said so. The request goes out once more, on a new connection, due when it always was."""
-        if not conn.served or conn.reads or conn.data or mono() >= self.cut_at > 0:
+        if not conn.served or conn.reads or conn.log or mono() >= self.cut_at > 0:
             return False
-        self.stale += 1
+        self.report.stale += 1
         carried = (conn.seq, conn.due)
-        self._drop(conn)
-        if not self._connect(carried):
-            self._refuse(*carried)
+        self.pool.drop(conn)
+        if not self.pool.open(carried):
+            self._never_sent(*carried, "connect")
         return True
-
-    def _drop(self, conn: Connection) -> None:
-        if self.connections.get(conn.fd) is conn:
-            del self.connections[conn.fd]
-            if conn.state == CONNECTING:
-                self.connecting -= 1
-            self.poller.remove(conn.fd)
-            conn.sock.close()
 
     # --- everything that may wait a little --------------------------------------------------------------------------
 
-    def _housekeeping(self, now: int) -> None:
-        if now >= self.next_sweep:
-            self._sweep(now)
-            self.next_sweep = now + SWEEP_NS
-        if self.stopping and self.cut_at and now >= self.cut_at:
+    def _chores(self, now: int) -> None:
+        self.next_chore = now + CHORE_NS
+        if self.cut_at and now >= self.cut_at:
             self._cancel_all()
         if now >= self.next_tick:
-            self.outbox.data += pack_tick(self._tick(now))
+            self._sweep(now)
+            self.report.tick(now)
             self.next_tick = now + TICK_NS
-        if self.outbox.data:
-            self.outbox.flush()
+        self.report.outbox.flush()
 
     def _sweep(self, now: int) -> None:
-        """Time limits, looked at every 50 ms: a limit is met late by at most that."""
-        limits = self.phase.limits
-        for conn in list(self.connections.values()):
-            if conn.state == BUSY:
-                if now - conn.ready > limits.request_ns:
-                    self._finish(conn, "request_timeout", now)
-                elif conn.reads + len(conn.data) < 2 and now - conn.ready > limits.first_token_ns:
-                    self._finish(conn, "first_token_timeout", now)
-                elif now - conn.touched > limits.idle_ns:
-                    self._finish(conn, "idle_timeout", now)
-            elif conn.state == CONNECTING and now - conn.touched > limits.first_token_ns:
+        """Time limits, looked at every quarter of a second: a limit is met late by at most that."""
+        for conn in list(self.pool.all.values()):
+            outcome = conn.overdue(now, self.phase.limits)
+            if outcome == "connect":
                 self._broken(conn)
-
-    def _tick(self, now: int) -> Tick:
-        return Tick(
-            now, self.in_flight, self.issued, self.finished, time.process_time_ns(), self.loop_lag_max,
-            self.gc_pause_max, self.fallbacks, self.stale, self.kernel_stamps, self.outbox.backlog_max_bytes,
-        )  # fmt: skip
+            elif outcome:
+                self._finish(conn, outcome, now)
 
     def _close(self) -> None:
         now = mono()
-        self.outbox.data += pack_end(End(self.start, self.stop or now, self.last_due, self._tick(now)))
-        for conn in list(self.connections.values()):
-            self._drop(conn)
-        self.outbox.drain()
+        self.report.clock_steps = self.clock.steps
+        self.report.close(now, self.schedule.start, self.stop or now, self.schedule.last_due)
+        for conn in list(self.pool.all.values()):
+            self.pool.drop(conn)
+        self.alarm.close()

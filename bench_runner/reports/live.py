@@ -6,7 +6,7 @@ import sys
 import time
 
 from ..run import Progress
-from .table import rate, seconds
+from .units import rate, seconds
 
 PLAIN_EVERY_S = 10.0
 

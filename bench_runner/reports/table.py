@@ -8,26 +8,10 @@ from rich.text import Text
 
 from tokenmark_schemas.result import RunResult, StageResult, Stat
 
+from .units import rate, seconds
+
 SHOWN = (("ttft", "TTFT"), ("tpot", "TPOT"), ("e2e", "E2E"))
 MARK = {"valid": ("valid", "bold green"), "degraded": ("degraded", "bold yellow"), "invalid": ("INVALID", "bold red")}
-
-
-def seconds(value: float | None) -> str:
-    """Three significant digits, in the unit a person would pick; a dash where there is no value."""
-    if value is None:
-        return "–"
-    for limit, factor, unit in ((0.001, 1e6, "µs"), (1.0, 1e3, "ms")):
-        if value < limit:
-            return f"{_three(value * factor)} {unit}"
-    return f"{_three(value)} s"
-
-
-def _three(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
-
-
-def rate(value: float | None) -> str:
-    return "–" if value is None else _three(value)
 
 
 def render(result: RunResult) -> RenderableType:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
+import msgspec
 
 from tokenmark_schemas.errors import InvalidInput
 
@@ -262,10 +262,10 @@ class Simulator:
 
     def _chat(self, client: Client, headers: dict[bytes, bytes], body: bytes) -> None:
         try:
-            asked = orjson.loads(body)
+            asked = msgspec.json.decode(body)
             model, prompt = asked["model"], asked["messages"]
             max_tokens = int(asked.get("max_tokens", 16))
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError):
             self._write(client, _problem(400, "the body must be JSON with model and messages"))
             return
         if model != self.scenario.model:
@@ -329,7 +329,7 @@ class Simulator:
 
 
 def _event(event: dict[str, Any]) -> bytes:
-    data = b"data: %b\n\n" % orjson.dumps(event)
+    data = b"data: %b\n\n" % msgspec.json.encode(event)
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
@@ -337,7 +337,7 @@ _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"
 
 
 def _response(status: int, body: dict[str, Any]) -> bytes:
-    data = orjson.dumps(body)
+    data = msgspec.json.encode(body)
     head = f"HTTP/1.1 {status} {_REASONS.get(status, 'Error')}\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
     return head.encode() + data
 

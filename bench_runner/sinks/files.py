@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
+import msgspec
 
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.result import RunResult
@@ -60,7 +60,7 @@ class RequestLog:
         if self._file is None:
             return
         try:
-            self._file.write(orjson.dumps(request_row(sample, chunks=self._chunks)) + b"\n")
+            self._file.write(msgspec.json.encode(request_row(sample, chunks=self._chunks)) + b"\n")
         except OSError as exc:
             self._give_up(exc)
 

@@ -39,6 +39,7 @@ class Contract(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=False,
         use_enum_values=True,
+        defer_build=True,  # a verb pays for the models it uses, not for all of them
     )
 
     def snake(self) -> dict[str, Any]:

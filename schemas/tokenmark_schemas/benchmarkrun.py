@@ -64,6 +64,15 @@ class SecretKeyRef(Contract):
     key: KeyName
 
 
+class Connections(Contract):
+    """Kept and used again by default, as the client of an application does."""
+
+    policy: Literal["Reuse", "PerRequest"] = "Reuse"
+    max_open: Annotated[int, Field(ge=1, le=65_000)] = Field(
+        default=16_384, description="Requests beyond it wait, and their wait counts in the scheduled metrics."
+    )
+
+
 class Target(Contract):
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -96,6 +105,16 @@ class Target(Contract):
     service_ref: ServiceRef | None = None
     auth_secret_ref: SecretKeyRef | None = None
     ca_bundle_ref: ConfigMapKey | None = Field(default=None, description="PEM bundle in a ConfigMap, for https.")
+    insecure_skip_tls_verify: bool = Field(
+        default=False, alias="insecureSkipTLSVerify", description="Take any certificate; the result says so."
+    )
+    proxy_url: Annotated[str, Field(max_length=2048, pattern=r"^http://[^/@]+/?$")] | None = Field(
+        default=None, description="An HTTP proxy, http://host:port; https goes through it by CONNECT."
+    )
+    connections: Connections = Connections()
+    retry_after: Literal["Ignore", "Honour"] = Field(
+        default="Ignore", description="Honour: a closed loop's slot rests as long as a 429 or 503 asks, at most 60 s."
+    )
     request_timeout_seconds: Seconds = 600
     first_token_timeout_seconds: Seconds = 120
     idle_timeout_seconds: Seconds = Field(default=60, description="Longest silence inside an answer.")

@@ -6,6 +6,7 @@ Reads any document Tokenmark knows (BenchmarkRun, NetProbe, workload, run config
 from __future__ import annotations
 
 import difflib
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from .benchmarkrun import BenchmarkRun
 from .errors import InvalidInput
-from .netprobe import NetProbe, NetProbeResult
 from .problems import Problem, problems_of
-from .result import RunResult
-from .run import RunConfig
 from .workload import Workload
 
 MAX_DOCUMENT_BYTES = 64 * 2**20
@@ -27,13 +24,20 @@ MAX_DEPTH = 64
 MAX_ALIASES = 200
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-KINDS: dict[str, type[BaseModel]] = {"BenchmarkRun": BenchmarkRun, "NetProbe": NetProbe}
-VERSIONS: dict[str, type[BaseModel]] = {
-    "workload/v1": Workload,
-    "run-config/v1": RunConfig,
-    "run-result/v1": RunResult,
-    "netprobe-result/v1": NetProbeResult,
+# where each lies, so that reading one does not build them all
+KINDS = {"BenchmarkRun": "benchmarkrun.BenchmarkRun", "NetProbe": "netprobe.NetProbe"}
+VERSIONS = {
+    "workload/v1": "workload.Workload",
+    "run-config/v1": "run.RunConfig",
+    "run-result/v1": "result.RunResult",
+    "netprobe-result/v1": "netprobe.NetProbeResult",
 }
+
+
+def _model(place: str) -> type[BaseModel]:
+    module, name = place.split(".")
+    found: type[BaseModel] = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+    return found
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -108,13 +112,13 @@ def model_for(document: Any, source: str) -> type[BaseModel]:
     if "kind" in document:
         kind = str(document["kind"])
         if kind in KINDS:
-            return KINDS[kind]
+            return _model(KINDS[kind])
         near = difflib.get_close_matches(kind, KINDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; known kinds: {', '.join(KINDS)}"
         raise InvalidInput(f"{source}: kind: {kind!r} is not a Tokenmark kind{hint}")
     version = str(document.get("schema_version", document.get("schemaVersion", "")))
     if version in VERSIONS:
-        return VERSIONS[version]
+        return _model(VERSIONS[version])
     raise InvalidInput(
         f"{source}: neither kind ({', '.join(KINDS)}) nor schema_version ({', '.join(VERSIONS)}) tells what this is"
     )

@@ -14,10 +14,15 @@ from .workload import Stage
 
 
 class Stat(Contract):
-    """Summary of one metric over one stage. `withheld` names the statistics with too few samples above them."""
+    """Summary of one metric over one stage. `withheld` names the statistics with too few samples above them.
+
+    `precision` is `three_digits` where there were too many values to keep each (mean, spread and extremes stay exact).
+    `bounds_*` tell between what and what a percentile lies where chunks shared an arrival stamp.
+    """
 
     unit: str
     count: int
+    precision: Literal["exact", "three_digits"] = "exact"
     mean: float | None = None
     stddev: float | None = None
     min: float | None = None
@@ -29,6 +34,8 @@ class Stat(Contract):
     p999: float | None = None
     ci95_p50: tuple[float, float] | None = None
     ci95_p99: tuple[float, float] | None = None
+    bounds_p50: tuple[float, float] | None = None
+    bounds_p99: tuple[float, float] | None = None
     withheld: list[str] = []
 
 
@@ -95,6 +102,8 @@ class TokenCounts(Contract):
     max_output: int
     output_source: Literal["usage", "tokenizer", "chunks", "mixed"] | None
     mismatches: int
+    cached: int | None = Field(default=None, description="Prompt tokens that the engine took from its prefix cache.")
+    reasoning: int = Field(default=0, description="Output tokens that the engine counts as reasoning.")
 
 
 class StageThroughput(Contract):
@@ -116,9 +125,13 @@ class Lag(Contract):
 
 
 class Coalesced(Contract):
-    """Reads that completed more than one chunk: their earlier chunks carry the last one's stamp."""
+    """Reads that completed more than one chunk: their earlier chunks carry the last one's stamp.
+
+    `first_tokens` counts the requests whose first token is among them: see the metrics' `bounds_*`.
+    """
 
     reads: int
+    first_tokens: int = 0
     share: float
     max_interval_s: float
 

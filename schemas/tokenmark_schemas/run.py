@@ -36,6 +36,11 @@ class RunTarget(Contract):
     url: str
     token_env: str | None = None
     ca_file: str | None = None
+    insecure_skip_tls_verify: bool = False
+    proxy_url: str | None = None
+    reuse_connections: bool = True
+    max_connections: int = 16_384
+    honour_retry_after: bool = False
     request_timeout_s: int = 600
     first_token_timeout_s: int = 120
     idle_timeout_s: int = 60
@@ -145,6 +150,11 @@ def resolve(
             idle_timeout_s=target.idle_timeout_seconds,
             token_env=extra.pop("token_env", None),
             ca_file=extra.pop("ca_file", None),
+            insecure_skip_tls_verify=target.insecure_skip_tls_verify,
+            proxy_url=target.proxy_url,
+            reuse_connections=target.connections.policy == "Reuse",
+            max_connections=target.connections.max_open,
+            honour_retry_after=target.retry_after == "Honour",
         ),
         workload=base,
         workload_identity=WorkloadIdentity(name=name, version=version, hash=base.content_hash(dataset_sha256)),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from .benchmarkrun import BenchmarkRunSpec
-from .netprobe import NetProbeSpec
-from .workload import Stage, WorkloadSpec
+from typing import TYPE_CHECKING
 
-ENGINES = ("openai", "llamacpp")
+if TYPE_CHECKING:
+    from .benchmarkrun import BenchmarkRunSpec
+    from .netprobe import NetProbeSpec
+    from .workload import Stage, WorkloadSpec
+
+ENGINES = ("openai", "openai-completions", "vllm", "sglang", "tgi", "ollama", "llamacpp")
+SETS_MIN_TOKENS = ("vllm", "sglang")
 
 
 def unsupported_run(
@@ -16,8 +20,10 @@ def unsupported_run(
     target = spec.target
     checks = [
         (target.engine not in ENGINES, f"spec.target.engine: {target.engine}; supported: {', '.join(ENGINES)}"),
-        (target.ca_bundle_ref is not None, "spec.target.caBundleRef: https targets"),
-        (_scheme(spec) == "https", "spec.target: https targets; use an http address"),
+        (
+            target.ca_bundle_ref is not None and not in_cluster,
+            "spec.target.caBundleRef: outside a cluster; use --ca-file",
+        ),
         (spec.retrieval is not None, "spec.retrieval: RAG and database engines"),
         (spec.baseline_ref is not None, "spec.baselineRef: comparison with a baseline"),
         (spec.net_probe_ref is not None, "spec.netProbeRef: joining network facts"),
@@ -25,24 +31,17 @@ def unsupported_run(
         (spec.search is not None, "spec.search: capacity search"),
         (spec.execution.workers > 1, f"spec.execution.workers: {spec.execution.workers}; only 1"),
         (spec.results.detail == "Text", "spec.results.detail: Text; use Summary, Requests or Chunks"),
-        (workload.min_output_tokens is not None, "workload.minOutputTokens: use ignoreEOS: Force for equal lengths"),
+        (
+            workload.min_output_tokens is not None and target.engine not in SETS_MIN_TOKENS,
+            f"workload.minOutputTokens: with engine {target.engine}; use ignoreEOS: Force for equal lengths",
+        ),
         (in_cluster and workload.dataset.jsonl is not None, "workload.dataset.jsonl: in a cluster; use configMap"),
         *[
             (sink.object_store is not None, f"spec.results.sinks[{sink.name}].objectStore")
             for sink in spec.results.sinks
         ],
-        *[
-            (stage.arrival not in (None, "Constant"), f"stages[{stage.name}].arrival: {stage.arrival}; only Constant")
-            for stage in stages
-        ],
     ]
     return [text for missing, text in checks if missing]
-
-
-def _scheme(spec: BenchmarkRunSpec) -> str:
-    if spec.target.endpoint is not None:
-        return spec.target.endpoint.url.split(":", 1)[0]
-    return spec.target.service_ref.scheme if spec.target.service_ref else "http"
 
 
 def unsupported_probe(spec: NetProbeSpec) -> list[str]:

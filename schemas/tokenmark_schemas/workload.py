@@ -48,6 +48,14 @@ class Stage(Contract):
                 "!has(self.arrival) || has(self.requestRate)",
                 "arrival describes requestRate; leave it out with concurrency",
             ),
+            cel(
+                "(has(self.burstiness)) == (has(self.arrival) && self.arrival == 'Gamma')",
+                "burstiness is the shape of arrival Gamma: set it there, and only there",
+            ),
+            cel(
+                "!has(self.rampTo) || (has(self.requestRate) && has(self.durationSeconds))",
+                "rampTo changes requestRate over durationSeconds: set both",
+            ),
         )
     )
     name: Label = Field(description="Names the stage in results and metrics.")
@@ -58,6 +66,12 @@ class Stage(Contract):
         default=None, description="Open loop: requests per second, as a decimal string."
     )
     arrival: Arrival | None = Field(default=None, description="How open-loop arrivals are spaced; Constant if unset.")
+    burstiness: Annotated[str, Field(min_length=1, max_length=10, pattern=DECIMAL_RATE)] | None = Field(
+        default=None, description="Shape of the Gamma gaps: 1 is Poisson, below it arrivals come in bursts."
+    )
+    ramp_to: Annotated[str, Field(min_length=1, max_length=10, pattern=DECIMAL_RATE)] | None = Field(
+        default=None, description="Open loop: the rate at the end of the stage, reached along a straight line."
+    )
     duration_seconds: Seconds | None = Field(default=None, description="Stop sending after this long.")
     request_count: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
         default=None, description="Stop sending after this many requests."
@@ -73,12 +87,26 @@ class Stage(Contract):
             raise ValueError("arrival describes requestRate; leave it out with concurrency")
         if self.request_rate is not None and float(self.request_rate) <= 0:
             raise ValueError("requestRate must be above zero")
+        if (self.burstiness is not None) != (self.arrival == Arrival.GAMMA):
+            raise ValueError("burstiness is the shape of arrival Gamma: set it there, and only there")
+        if self.burstiness is not None and float(self.burstiness) <= 0:
+            raise ValueError("burstiness must be above zero")
+        if self.ramp_to is not None and (self.request_rate is None or self.duration_seconds is None):
+            raise ValueError("rampTo changes requestRate over durationSeconds: set both")
         return self
 
     @property
     def rate_per_s(self) -> float | None:
         """Open-loop rate in requests per second, None in closed loop."""
         return None if self.request_rate is None else float(self.request_rate)
+
+    @property
+    def ramp_to_per_s(self) -> float | None:
+        return None if self.ramp_to is None else float(self.ramp_to)
+
+    @property
+    def burstiness_shape(self) -> float:
+        return 1.0 if self.burstiness is None else float(self.burstiness)
 
 
 class Warmup(Contract):

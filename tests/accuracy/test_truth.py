@@ -254,7 +254,11 @@ class EchoesTheToken(Answers):
 
 @pytest.mark.parametrize(
     ("handler", "said"),
-    [(NeverEnds, "larger than 64 MiB"), (CountsInWords, "which is no count of tokens"), (EchoesTheToken, "[token]")],
+    [
+        (NeverEnds, "larger than 64 MiB"),
+        (CountsInWords, "Expected `int`, got `str` - at `$.usage.completion_tokens`"),
+        (EchoesTheToken, "[token]"),
+    ],
 )
 def test_whatever_a_server_answers_ends_in_a_sentence(
     tmp_path: Path, handler: type[Answers], said: str, monkeypatch: pytest.MonkeyPatch

@@ -1,34 +1,29 @@
-"""One suite over every engine: whatever a server sends, decoding returns a true sample or a named failure."""
+"""One suite over every route of every engine: whatever a server sends, decoding returns a true sample or a named failure."""
 
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench_runner.decode import decode
+from bench_runner.engines import ENGINES, dialect_of
 from bench_runner.engines.base import Dialect
+from bench_runner.events import carefully, quickly
+from bench_runner.load.framing import body_of
 from bench_runner.sample import Sample
-from tests.support.builders import DIALECTS, MS, STREAM_HEAD, chunked, exchange_of, whole
+from tests.contract.voices import OLLAMA_COUNTERS, USAGE, _chat, voice_of
+from tests.support.builders import DIALECTS, MS, chunked, exchange_of, whole
 
-every_engine = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
-
-
-def event(delta: dict | None = None, finish: str | None = None, **more: object) -> bytes:
-    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
-    return b"data: " + json.dumps({"model": "m", "choices": choices, **more}).encode() + b"\n\n"
+every_route = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name + d.path)
 
 
-def text(value: str) -> bytes:
-    return event({"content": value})
-
-
-ROLE = event({"role": "assistant", "content": ""})
-STOP = event({}, finish="stop")
-USAGE = event(usage={"prompt_tokens": 9, "completion_tokens": 3})
-DONE = b"data: [DONE]\n\n"
+def head(dialect: Dialect) -> bytes:
+    kind = b"text/event-stream" if dialect.framing == "sse" else b"application/x-ndjson"
+    return b"HTTP/1.1 200 OK\r\nContent-Type: " + kind + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def read(dialect: Dialect, *reads: bytes, stream: bool = True, outcome: str = "ok") -> Sample:
@@ -37,74 +32,126 @@ def read(dialect: Dialect, *reads: bytes, stream: bool = True, outcome: str = "o
     )
 
 
-def stream(*events: bytes) -> list[bytes]:
+def reads_of(dialect: Dialect, *events: bytes) -> list[bytes]:
     """A whole stream, one event a read; the head comes with the first, the end with the last."""
     parts = [b"%x\r\n%b\r\n" % (len(e), e) for e in events]
-    return [STREAM_HEAD + parts[0], *parts[1:-1], parts[-1] + b"0\r\n\r\n"]
+    parts[-1] += b"0\r\n\r\n"
+    return [head(dialect) + parts[0], *parts[1:]]
 
 
-@every_engine
+@every_route
 def test_text_chunks_are_stamped_by_the_read_that_completed_them(dialect: Dialect) -> None:
-    sample = read(dialect, *stream(ROLE, text("a"), text("b"), text("c"), STOP, USAGE, DONE))
+    said = voice_of(dialect)
+    opening = [said.opening] if said.opening else []
+    sample = read(dialect, *reads_of(dialect, *opening, said.visible, said.visible, said.visible, *said.stop))
     assert sample.failure is None
-    assert list(sample.content_ns) == [110 * MS, 120 * MS, 130 * MS]
+    first = 100 * MS + len(opening) * 10 * MS
+    assert list(sample.content_ns) == [first, first + 10 * MS, first + 20 * MS]
     assert (sample.output_tokens, sample.prompt_tokens, sample.token_source) == (3, 9, "usage")
-    assert sample.visible_ns == 110 * MS
-    assert sample.reported_model == "m"
+    assert sample.visible_ns == first
+    assert sample.first_earliest_ns is None
+    assert sample.coalesced_reads == 0
 
 
-@every_engine
-def test_a_role_only_opening_is_no_token(dialect: Dialect) -> None:
-    assert read(dialect, *stream(ROLE, text("a"), STOP, DONE)).content_ns[0] == 110 * MS
+@every_route
+def test_an_opening_without_text_is_no_token(dialect: Dialect) -> None:
+    said = voice_of(dialect)
+    if said.opening is None:
+        pytest.skip("this route sends no opening")
+    assert read(dialect, *reads_of(dialect, said.opening, said.visible, *said.stop)).content_ns[0] == 110 * MS
 
 
-@every_engine
+@every_route
 def test_reasoning_counts_for_ttft_and_not_for_visible_output(dialect: Dialect) -> None:
-    sample = read(dialect, *stream(event({"reasoning_content": "hm"}), text("a"), STOP, DONE))
+    said = voice_of(dialect)
+    if said.reasoning is None:
+        pytest.skip("this route has no reasoning")
+    sample = read(dialect, *reads_of(dialect, said.reasoning, said.visible, *said.stop))
     assert (sample.content_ns[0], sample.visible_ns) == (100 * MS, 110 * MS)
 
 
-@every_engine
+@every_route
 def test_a_tool_call_is_content(dialect: Dialect) -> None:
-    call = event({"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "{}"}}]})
-    assert len(read(dialect, *stream(call, event({}, finish="tool_calls"), DONE)).content_ns) == 1
+    said = voice_of(dialect)
+    if said.tool is None:
+        pytest.skip("this route has no tool calls")
+    assert len(read(dialect, *reads_of(dialect, said.tool, *said.stop)).content_ns) == 1
 
 
-@every_engine
+@every_route
 def test_without_usage_chunks_are_counted_and_said_to_be(dialect: Dialect) -> None:
-    sample = read(dialect, *stream(text("a"), text("b"), STOP, DONE))
-    assert (sample.output_tokens, sample.token_source) == (2, "chunks")
+    said = voice_of(dialect)
+    sample = read(dialect, *reads_of(dialect, said.visible, said.visible, *said.bare_stop))
+    assert (sample.failure, sample.output_tokens, sample.token_source) == (None, 2, "chunks")
 
 
-@every_engine
-def test_chunks_that_came_in_one_read_are_counted_with_their_interval(dialect: Dialect) -> None:
-    first, *rest = stream(ROLE, text("a"), text("b"), text("c"), STOP, DONE)
+@every_route
+def test_chunks_that_came_in_one_read_carry_their_interval(dialect: Dialect) -> None:
+    said = voice_of(dialect)
+    first, *rest = reads_of(dialect, said.opening or said.visible, said.visible, said.visible, *said.stop)
     sample = read(dialect, first, b"".join(rest))
     assert sample.coalesced_reads == 1
     assert sample.coalesced_interval_ns == 10 * MS - 1000
-    assert set(sample.content_ns) == {110 * MS}
+    assert sample.content_ns[-1] == 110 * MS
+    assert sample.last_earliest_ns == 100 * MS + 1000
 
 
-@every_engine
+@every_route
+def test_a_first_token_that_shared_its_read_may_have_come_right_after_the_request(dialect: Dialect) -> None:
+    said = voice_of(dialect)
+    sample = read(dialect, b"".join(reads_of(dialect, said.visible, said.visible, *said.stop)))
+    assert sample.first_earliest_ns == sample.sent_ns == 1 * MS
+
+
+@every_route
+def test_a_read_that_ends_inside_the_next_event_leaves_the_one_before_uncertain(dialect: Dialect) -> None:
+    said = voice_of(dialect)
+    packed = b"".join(reads_of(dialect, said.visible, said.visible, *said.stop))
+    cut = len(reads_of(dialect, said.visible, said.visible)[0]) + 5
+    assert read(dialect, packed[:cut], packed[cut:]).first_earliest_ns == 1 * MS
+
+
+@every_route
 def test_one_byte_a_read_gives_the_time_of_each_events_last_byte(dialect: Dialect) -> None:
-    whole_stream = b"".join(stream(text("é"), text("b"), STOP, DONE))
-    sample = read(dialect, *[whole_stream[i : i + 1] for i in range(len(whole_stream))])
+    said = voice_of(dialect)
+    packed = b"".join(reads_of(dialect, said.visible, said.visible, *said.stop))
+    sample = read(dialect, *[packed[i : i + 1] for i in range(len(packed))])
     assert sample.failure is None
-    ends = [whole_stream.index(mark) + len(mark) for mark in (b'"\\u00e9"', b'"b"')]
-    for stamp, end in zip(sample.content_ns, ends, strict=True):
-        line_end = whole_stream.index(b"\n", end)
-        assert stamp == 100 * MS + line_end * 10 * MS
+    text = said.visible.rstrip()
+    starts = [packed.index(text), packed.index(text, packed.index(text) + 1)]
+    for stamp, start in zip(sample.content_ns, starts, strict=True):
+        event_end = start + len(text)
+        assert event_end <= (stamp - 100 * MS) // (10 * MS) <= event_end + 1
 
 
-@every_engine
-def test_half_a_character_across_two_reads_is_whole(dialect: Dialect) -> None:
-    body = b'data: {"choices":[{"delta":{"content":"\xc3\xa9"},"finish_reason":"stop"}]}\n\n'
-    packed = STREAM_HEAD + chunked(body, DONE)
-    cut = packed.index(b"\xc3") + 1
-    assert read(dialect, packed[:cut], packed[cut:]).failure is None
+@every_route
+@pytest.mark.parametrize("size", [3, 64, 1000])
+def test_wherever_the_stream_is_cut_the_answer_is_the_same(dialect: Dialect, size: int) -> None:
+    """Half characters, half lines, half chunk sizes: reads end anywhere, and http chunks need not hold whole lines."""
+    said = voice_of(dialect)
+    body = said.visible * 5 + b"".join(said.stop)
+    odd = b"".join(b"%x\r\n%b\r\n" % (len(body[i : i + 50]), body[i : i + 50]) for i in range(0, len(body), 50))
+    for packed in (b"".join(reads_of(dialect, *[said.visible] * 5, *said.stop)), head(dialect) + odd + b"0\r\n\r\n"):
+        sample = read(dialect, *[packed[i : i + size] for i in range(0, len(packed), size)])
+        assert sample.failure is None
+        assert (len(sample.content_ns), sample.output_tokens) == (5, 3)
 
 
-@every_engine
+@every_route
+@given(cuts=st.lists(st.integers(1, 2000), max_size=12))
+def test_the_quick_way_and_the_careful_way_agree(dialect: Dialect, cuts: list[int]) -> None:
+    said = voice_of(dialect)
+    packed = b"".join(reads_of(dialect, *[said.visible] * 6, *said.stop))
+    edges = [0, *sorted({cut for cut in cuts if cut < len(packed)}), len(packed)]
+    exchange = exchange_of(*[packed[a:b] for a, b in pairwise(edges)])
+    quick = quickly(exchange, dialect, len(head(dialect)))
+    careful = carefully(exchange, dialect, body_of(packed))
+    assert quick is None or (quick.decoded, quick.done) == (careful.decoded, careful.done)
+    # a cut between the two ends of an event's blank line may put the same event one read later, never earlier
+    assert quick is None or all(0 <= a - b <= 1 for a, b in zip(quick.reads, careful.reads, strict=True))
+
+
+@every_route
 @pytest.mark.parametrize(
     ("answer", "kind", "words"),
     [
@@ -114,13 +161,6 @@ def test_half_a_character_across_two_reads_is_whole(dialect: Dialect) -> None:
         pytest.param(whole("429 Too Many Requests", b"slow down", "text/plain"), "rate_limited", "slow down", id="429"),
         pytest.param(whole("500 Internal Server Error", b""), "server_error", "(empty body)", id="500"),
         pytest.param(whole("200 OK", b"<html>Bad gateway</html>", "text/html"), "protocol", "HTML", id="html from a proxy"),
-        pytest.param(STREAM_HEAD + chunked(b"data: {broken\n\n"), "protocol", "not JSON", id="garbage"),
-        pytest.param(STREAM_HEAD + chunked(b"data: [1,2]\n\n"), "protocol", "expected a JSON object", id="wrong shape"),
-        pytest.param(STREAM_HEAD + chunked(b'data: {"choices":[{"delta":7}]}\n\n'), "protocol", "", id="wrong type"),
-        pytest.param(STREAM_HEAD + chunked(b'data: {"error":{"message":"CUDA out of memory"}}\n\n'), "server_error", "CUDA", id="error inside a 200"),
-        pytest.param(STREAM_HEAD + chunked(text("a")), "truncated", "finish reason", id="ends without a finish"),
-        pytest.param(STREAM_HEAD + chunked(STOP, DONE), "empty", "no text", id="no text at all"),
-        pytest.param(STREAM_HEAD + b"zz\r\nboom\r\n0\r\n\r\n", "protocol", "do not add up", id="bad chunk size"),
         pytest.param(b"SSH-2.0-OpenSSH_9\r\n\r\n", "protocol", "not HTTP", id="not http"),
     ],
 )  # fmt: skip
@@ -133,7 +173,56 @@ def test_a_bad_answer_is_a_named_failure_in_the_servers_words(
     assert words in sample.failure.message
 
 
-@every_engine
+def marked(dialect: Dialect, data: bytes) -> bytes:
+    return b"data: " + data + b"\n\n" if dialect.framing == "sse" else data + b"\n"
+
+
+@every_route
+@pytest.mark.parametrize(
+    ("data", "kind", "words"),
+    [
+        pytest.param(b"{broken", "protocol", "not JSON", id="garbage"),
+        pytest.param(b"[1,2]", "protocol", "Expected `object`", id="wrong shape"),
+        pytest.param(b'{"choices":7,"token":7,"message":7,"response":7}', "protocol", "Expected", id="wrong type"),
+        pytest.param(b'{"error":"\xff\xfe"}', "protocol", "", id="not text"),
+    ],
+)
+def test_an_event_that_cannot_be_read_is_shown(dialect: Dialect, data: bytes, kind: str, words: str) -> None:
+    sample = read(dialect, head(dialect) + chunked(marked(dialect, data)))
+    assert sample.failure is not None
+    assert sample.failure.kind == kind
+    assert words in sample.failure.message
+
+
+@every_route
+def test_an_error_inside_a_good_status_is_a_failure(dialect: Dialect) -> None:
+    said = voice_of(dialect)
+    for events in ([said.error], [said.visible, said.error]):
+        sample = read(dialect, *reads_of(dialect, *events))
+        assert sample.failure is not None
+        assert (sample.failure.kind, "CUDA out of memory" in sample.failure.message) == ("server_error", True)
+
+
+@every_route
+def test_a_stream_without_an_end_is_truncated_and_one_without_text_is_empty(dialect: Dialect) -> None:
+    said = voice_of(dialect)
+    cut = read(dialect, *reads_of(dialect, said.visible))
+    assert cut.failure is not None
+    assert cut.failure.kind == "truncated"
+    if dialect.path != "/generate_stream":  # there the last event repeats the whole text
+        empty = read(dialect, *reads_of(dialect, *said.bare_stop))
+        assert empty.failure is not None
+        assert empty.failure.kind == "empty"
+
+
+@every_route
+def test_a_chunk_size_that_is_none_is_a_broken_answer(dialect: Dialect) -> None:
+    sample = read(dialect, head(dialect) + b"zz\r\nboom\r\n0\r\n\r\n")
+    assert sample.failure is not None
+    assert sample.failure.kind in ("protocol", "truncated")
+
+
+@every_route
 @pytest.mark.parametrize(
     ("outcome", "kind"),
     [
@@ -144,33 +233,87 @@ def test_a_bad_answer_is_a_named_failure_in_the_servers_words(
     ],
 )
 def test_a_cut_off_stream_keeps_what_arrived(dialect: Dialect, outcome: str, kind: str) -> None:
-    sample = read(dialect, *stream(ROLE, text("a"), text("b"), STOP, DONE)[:3], outcome=outcome)
+    said = voice_of(dialect)
+    sample = read(dialect, *reads_of(dialect, said.visible, said.visible, *said.stop)[:2], outcome=outcome)
     assert sample.failure is not None
     assert sample.failure.kind == kind
     assert len(sample.content_ns) == 2
 
 
-@every_engine
+@every_route
 def test_an_answer_in_one_piece_has_the_time_of_its_last_byte(dialect: Dialect) -> None:
-    body = json.dumps(
-        {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 4}}
-    )
-    answer = whole("200 OK", body.encode())
+    answer = whole("200 OK", voice_of(dialect).whole)
     sample = read(dialect, answer[:30], answer[30:], stream=False)
-    assert (list(sample.content_ns), sample.output_tokens) == ([110 * MS], 4)
+    assert (sample.failure, list(sample.content_ns), sample.output_tokens) == (None, [110 * MS], 4)
+    assert sample.first_earliest_ns is None
 
 
-@every_engine
+@every_route
 @given(garbage=st.binary(max_size=300))
 def test_no_bytes_make_decoding_raise(dialect: Dialect, garbage: bytes) -> None:
-    assert read(dialect, STREAM_HEAD + chunked(garbage)).failure is not None
+    assert read(dialect, head(dialect) + chunked(garbage)).failure is not None
     read(dialect, garbage)
+    read(dialect, garbage, stream=False)
+
+
+# --- what only some engines have ------------------------------------------------------------------------------------
 
 
 def test_llamacpp_keeps_the_engines_own_clock() -> None:
-    llamacpp = next(d for d in DIALECTS if d.name == "llamacpp")
-    last = event({}, finish="length", timings={"prompt_ms": 12.5, "predicted_per_token_ms": 3.5})
-    assert read(llamacpp, *stream(text("a"), last, DONE)).engine_timings == {
-        "prompt_ms": 12.5,
-        "predicted_per_token_ms": 3.5,
+    llamacpp = ENGINES["llamacpp"][0]
+    timings = {"prompt_ms": 12.5, "predicted_per_token_ms": 3.5}
+    last = _chat({}, "length", timings=timings)
+    assert read(llamacpp, *reads_of(llamacpp, _chat({"content": "a"}), last)).engine_timings == timings
+
+
+def test_ollama_keeps_its_counters_in_nanoseconds() -> None:
+    ollama = ENGINES["ollama"][0]
+    said = voice_of(ollama)
+    timings = read(ollama, *reads_of(ollama, said.visible, *said.stop)).engine_timings
+    assert timings == {f"{name}_ns": value for name, value in OLLAMA_COUNTERS.items()}
+
+
+def test_usage_with_every_chunk_tells_the_tokens_of_each() -> None:
+    """Speculative decoding: the second chunk holds four tokens, and a token without text goes to the next chunk."""
+    vllm = ENGINES["vllm"][0]
+
+    def chunk(total: int, text: str) -> bytes:
+        return _chat({"content": text}, usage={"prompt_tokens": 9, "completion_tokens": total})
+
+    sample = read(vllm, *reads_of(vllm, chunk(0, ""), chunk(1, "a"), chunk(5, "b c d e"), chunk(6, ""), chunk(8, "f"), _chat({}, "stop")))  # fmt: skip
+    assert (sample.output_tokens, sample.chunk_tokens) == (8, [1, 4, 3])
+
+
+def test_cached_and_reasoning_tokens_are_kept_as_told() -> None:
+    openai = ENGINES["openai"][0]
+    usage = {
+        **USAGE,
+        "prompt_tokens_details": {"cached_tokens": 8},
+        "completion_tokens_details": {"reasoning_tokens": 2},
     }
+    sample = read(openai, *reads_of(openai, _chat({"content": "a"}), _chat({}, "stop"), _chat(None, usage=usage)))
+    assert (sample.cached_tokens, sample.reasoning_tokens) == (8, 2)
+
+
+def test_an_old_vllm_error_has_no_error_key() -> None:
+    vllm = ENGINES["vllm"][0]
+    event = b"data: " + json.dumps({"object": "error", "message": "boom", "code": 400}).encode() + b"\n\n"
+    sample = read(vllm, *reads_of(vllm, event))
+    assert sample.failure is not None
+    assert "boom" in sample.failure.message
+
+
+@pytest.mark.parametrize(
+    ("engine", "path", "route", "base"),
+    [
+        ("openai", "/v1", "/v1/chat/completions", ""),
+        ("vllm", "/llama/v1/completions", "/v1/completions", "/llama"),
+        ("ollama", "", "/api/chat", ""),
+        ("ollama", "/api/generate/", "/api/generate", ""),
+        ("tgi", "", "/generate_stream", ""),
+        ("tgi", "/v1/chat/completions", "/v1/chat/completions", ""),
+    ],
+)
+def test_an_address_that_ends_in_a_route_picks_it(engine: str, path: str, route: str, base: str) -> None:
+    dialect, before = dialect_of(engine, path)
+    assert (dialect.path, before) == (route, base)

@@ -55,7 +55,7 @@ def whole(status: str, body: bytes, content_type: str = "application/json") -> b
     return f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-DIALECTS = list(ENGINES.values())
+DIALECTS = [dialect for routes in ENGINES.values() for dialect in routes]
 
 
 def a_run(name: str = "demo", **spec: Any) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from array import array
 
 from bench_runner.assemble import stage_result
 from bench_runner.collect import Collected
-from bench_runner.load.link import End, Tick
+from bench_runner.load.board import Tick
+from bench_runner.load.link import End
 from bench_runner.verdict import judge
 from tests.support.builders import MS, a_sample
 from tokenmark_schemas.result import (
@@ -36,14 +37,19 @@ def a_stage(samples: int = 200, **changes: object) -> StageResult:
                 first_byte_ns=at + 99 * MS,
                 end_ns=at + 150 * MS,
                 content_ns=array("q", [at + 100 * MS + k * 10 * MS for k in range(5)]),
-                read_lags_ns=array("q", [30_000] * 6),
+                read_lags_s=[30e-6] * 6,
                 reads=6,
                 **changes,
             )
         )
     stop = samples * 150 * MS
     part.windows.append(
-        End(0, stop, stop, Tick(stop, 0, samples, samples, stop // 10, 100_000, 0, 0, 0, samples * 6, 0))
+        End(
+            0,
+            stop,
+            stop,
+            Tick(stop, 0, samples, samples, cpu_ns=stop // 10, loop_lag_max_ns=100_000, kernel_stamps=samples * 6),
+        )
     )
     stage = Stage(name="c1", concurrency=1, request_count=samples)
     return stage_result(stage, [part], max_output=5, objectives=[], order=[0])

@@ -103,7 +103,6 @@ def test_a_job_that_was_seen_and_is_gone_was_deleted_by_somebody() -> None:
         pytest.param({"search": {"find": "MaxRate"}}, "spec.search", id="search"),
         pytest.param({"execution": {"workers": 4}}, "spec.execution.workers", id="workers"),
         pytest.param({"results": {"sinks": [{"name": "s3", "objectStore": {"uri": "s3://b"}}]}}, "objectStore", id="object store"),
-        pytest.param({"stages": [{"name": "r", "requestRate": "2", "arrival": "Poisson", "durationSeconds": 9}]}, "Poisson", id="arrival"),
     ],
 )  # fmt: skip
 def test_what_is_not_supported_yet_is_refused_by_name(spec: dict[str, Any], names: str) -> None:

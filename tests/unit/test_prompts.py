@@ -15,7 +15,7 @@ from tokenmark_schemas.workload import WorkloadSpec
 def factory(**synthetic: object) -> RequestFactory:
     dataset = {"synthetic": {"inputTokens": {"mean": 64}, **synthetic}}
     workload = WorkloadSpec.model_validate({"dataset": dataset, "maxOutputTokens": 32})
-    return RequestFactory(ENGINES["openai"], "m", workload, host="h:1", path="/v1/chat/completions", token="t0k")
+    return RequestFactory(ENGINES["openai"][0], "m", workload, host="h:1", path="/v1/chat/completions", token="t0k")
 
 
 def body_of(request: bytes) -> dict:

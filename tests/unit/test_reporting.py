@@ -9,7 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
-from bench_runner.reports.table import render, seconds
+from bench_runner.reports.table import render
+from bench_runner.reports.units import seconds
 from bench_runner.sinks.pod import TERMINATION_BYTES, termination_stage, termination_text
 from tests.support.builders import a_run
 from tests.support.results import a_result, a_stage

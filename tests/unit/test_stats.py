@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_runner.stats import enough_for, interval, needed_for, percentile, stat
+from bench_runner.stats import QUANTILES, enough_for, interval, needed_for, percentile, stat
+from bench_runner.values import EXACT, Values
 
 
 def test_interpolates_between_closest_ranks() -> None:
@@ -32,14 +34,14 @@ def test_a_percentile_needs_five_samples_above_it(q: float, needed: int) -> None
 
 
 def test_what_is_withheld_is_null_and_named() -> None:
-    summary = stat([float(i) for i in range(60)], "s")
+    summary = stat(Values(float(i) for i in range(60)), "s")
     assert (summary.p50, summary.p90) == (29.5, pytest.approx(53.1))
     assert (summary.p95, summary.p99, summary.p999) == (None, None, None)
     assert summary.withheld == ["p95", "p99", "p999"]
 
 
 def test_no_samples_have_no_numbers() -> None:
-    summary = stat([], "s")
+    summary = stat(Values(), "s")
     assert (summary.count, summary.mean, summary.min, summary.p50) == (0, None, None, None)
 
 
@@ -48,3 +50,43 @@ def test_an_interval_holds_its_quantile() -> None:
     low, high = interval(ordered, 0.5) or (0, 0)
     assert low < percentile(ordered, 0.5) < high
     assert interval(ordered[:5], 0.99) is None
+
+
+# --- values in bounded memory ---------------------------------------------------------------------------------------
+
+
+def skewed(count: int, seed: int = 1) -> list[float]:
+    rng = random.Random(seed)
+    return [rng.lognormvariate(-4, 1) for _ in range(count)]
+
+
+def test_beyond_the_limit_percentiles_keep_three_digits_and_moments_stay_exact() -> None:
+    data = skewed(EXACT + 10_000)
+    kept, ordered = Values(data), sorted(data)
+    assert not kept.exact
+    summary = stat(kept, "s")
+    assert (summary.precision, summary.count) == ("three_digits", len(data))
+    for name, q in QUANTILES.items():
+        assert getattr(summary, name) == pytest.approx(percentile(ordered, q), rel=1e-3)
+    assert (summary.min, summary.max) == (ordered[0], ordered[-1])
+    assert summary.mean == pytest.approx(statistics.fmean(data), rel=1e-9)
+    assert summary.stddev == pytest.approx(statistics.stdev(data), rel=1e-9)
+
+
+def test_up_to_the_limit_everything_is_exact() -> None:
+    data = skewed(1000)
+    assert stat(Values(data), "s").p50 == percentile(sorted(data), 0.5)
+    assert stat(Values(data), "s").precision == "exact"
+
+
+@pytest.mark.parametrize("sizes", [(100, 200), (100, EXACT + 5), (EXACT + 5, 100), (EXACT + 5, EXACT + 7)])
+def test_merged_values_are_the_pooled_ones(sizes: tuple[int, int]) -> None:
+    parts = [skewed(size, seed) for seed, size in enumerate(sizes)]
+    merged = Values(parts[0])
+    merged.merge(Values(parts[1]))
+    pooled = parts[0] + parts[1]
+    assert merged.count == len(pooled)
+    assert percentile(merged.ordered(), 0.99) == pytest.approx(percentile(sorted(pooled), 0.99), rel=1e-3)
+    assert merged.mean == pytest.approx(statistics.fmean(pooled), rel=1e-9)
+    assert merged.stddev == pytest.approx(statistics.stdev(pooled), rel=1e-6)
+    assert merged.extremes == (min(pooled), max(pooled))

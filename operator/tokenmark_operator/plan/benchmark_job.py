@@ -16,6 +16,7 @@ from .pod import CONFIG_PATH, job, pod_template
 
 TOKEN_ENV = "TOKENMARK_API_TOKEN"  # noqa: S105 - the name of a variable
 DATASET_PATH = "/etc/tokenmark-dataset"
+CA_PATH = "/etc/tokenmark-ca"
 JOB_MARGIN_S = 90
 
 
@@ -36,6 +37,7 @@ def plan_config(
         dataset_sha256=hashlib.sha256(dataset.encode()).hexdigest() if dataset is not None else None,
         dataset_file=f"{DATASET_PATH}/{config_map.key}" if config_map else None,
         token_env=TOKEN_ENV if target.auth_secret_ref else None,
+        ca_file=f"{CA_PATH}/{target.ca_bundle_ref.key}" if target.ca_bundle_ref else None,
         vantage="in_cluster",
         detected=detected,
         images={"runner": run.spec.execution.image or settings.runner_image},
@@ -66,8 +68,10 @@ def plan_attempt(run: BenchmarkRun, config: RunConfig, settings: Settings) -> li
         labels=labels,
         config_map=config_name,
         env=_token(run),
-        mounts=_dataset_mounts(config),
-        volumes=_dataset_volumes(run, config),
+        mounts=[
+            {"name": volume["name"], "mountPath": path, "readOnly": True} for path, volume in _volumes(run, config)
+        ],
+        volumes=[volume for _, volume in _volumes(run, config)],
     )
     child = job(
         job_name, template, labels={**labels, **queue}, owner=owner,
@@ -84,10 +88,11 @@ def _token(run: BenchmarkRun) -> list[dict[str, Any]]:
     return [{"name": TOKEN_ENV, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}]
 
 
-def _dataset_mounts(config: RunConfig) -> list[dict[str, Any]]:
-    return [{"name": "dataset", "mountPath": DATASET_PATH, "readOnly": True}] if config.dataset_file else []
-
-
-def _dataset_volumes(run: BenchmarkRun, config: RunConfig) -> list[dict[str, Any]]:
-    ref = config.workload.dataset.config_map
-    return [{"name": "dataset", "configMap": {"name": ref.name}}] if ref and config.dataset_file else []
+def _volumes(run: BenchmarkRun, config: RunConfig) -> list[tuple[str, dict[str, Any]]]:
+    """(mount path, volume) of the ConfigMaps that a run brings along."""
+    dataset, authorities = config.workload.dataset.config_map, run.spec.target.ca_bundle_ref
+    wanted = [
+        (DATASET_PATH, "dataset", dataset.name if dataset and config.dataset_file else None),
+        (CA_PATH, "ca", authorities.name if authorities else None),
+    ]
+    return [(path, {"name": volume, "configMap": {"name": name}}) for path, volume, name in wanted if name]

@@ -1,0 +1,83 @@
+"""Text Generation Inference: its own route, one event a token, and its OpenAI route."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import msgspec
+
+from tokenmark_schemas.workload import WorkloadSpec
+
+from . import openai
+from .base import SILENT, VISIBLE, Answer, Count, Dialect, Prompt, error_text
+
+
+class _Token(msgspec.Struct, gc=False):
+    text: str | None = None
+    special: bool = False
+
+
+class _Details(msgspec.Struct, gc=False):
+    generated_tokens: Count | None = None
+    input_length: Count | None = None
+    finish_reason: str | None = None
+
+
+class _Event(msgspec.Struct, gc=False):
+    token: _Token | None = None
+    generated_text: str | None = None
+    details: _Details | None = None
+    error: Any = None
+
+
+EVENTS = msgspec.json.Decoder(_Event)
+
+
+def read(events: list[_Event]) -> Answer:
+    """A stream of tokens, or one body with the whole text."""
+    out = Answer(kinds=[_kind(e) for e in events])
+    last = next((e for e in reversed(events) if e.generated_text is not None), None)
+    out.finished = last is not None
+    if last is not None and last.details is not None:
+        out.output_tokens, out.prompt_tokens = last.details.generated_tokens, last.details.input_length
+    out.error = next((error_text(e.error) for e in events if e.error is not None), None)
+    return out
+
+
+def _kind(event: _Event) -> int:
+    token = event.token
+    if token is None:
+        return VISIBLE if event.generated_text else SILENT
+    return VISIBLE if token.text and not token.special else SILENT
+
+
+def payload(_model: str, workload: WorkloadSpec, output_tokens: int) -> dict[str, Any]:
+    """The request without its prompt; the server has one model, so none is named."""
+    sampling = workload.sampling
+    parameters: dict[str, Any] = {"max_new_tokens": output_tokens, "details": True}
+    if sampling.temperature_milli:  # the server refuses a temperature of 0: leaving it out is greedy decoding
+        parameters |= {"temperature": sampling.temperature_milli / 1000, "do_sample": True}
+    if sampling.top_p_milli is not None and sampling.top_p_milli < 1000:
+        parameters["top_p"] = sampling.top_p_milli / 1000
+    if sampling.seed is not None:
+        parameters["seed"] = sampling.seed
+    return {"parameters": parameters}
+
+
+def with_inputs(body: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
+    return {"inputs": prompt.as_text, **body}
+
+
+TGI = Dialect(
+    name="tgi",
+    path="/generate_stream",
+    whole_path="/generate",
+    framing="sse",
+    payload=payload,
+    with_prompt=with_inputs,
+    events=EVENTS,
+    read=read,
+    probe_path="/info",
+)
+TGI_OPENAI = dataclasses.replace(openai.OPENAI, name="tgi", probe_path="/info")

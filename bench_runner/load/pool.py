@@ -1,0 +1,149 @@
+"""The connections of one worker: opened to each address in turn, through a proxy or TLS where asked, kept or not."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections import deque
+
+from . import stamps
+from .connection import HANDSHAKING, IDLE, TUNNELING, Connection
+from .framing import BLANK
+from .phase import Reach
+from .poll import READ, WRITE, Poller
+
+mono = time.monotonic_ns
+MAX_TUNNEL_BYTES = 16_384
+
+
+class Refused(Exception):
+    """The way to the target cannot be opened: a proxy's refusal, a failed handshake."""
+
+    def __init__(self, outcome: str) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class Pool:
+    """`all` by descriptor; `idle` may hold dropped ones, which `take` passes over."""
+
+    def __init__(self, reach: Reach, poller: Poller) -> None:
+        self.reach, self._poller = reach, poller
+        self.all: dict[int, Connection] = {}
+        self._idle: deque[Connection] = deque()
+        self._opened = 0
+        self.opening = 0  # on their way to being usable
+
+    def open(self, carried: tuple[int, int] | None = None, after: Connection | None = None) -> bool:
+        """Begins a connection, for one request or for any, or in place of one that failed at its address; False when
+        the system refuses at once, at each address that is left."""
+        first = after.first if after else self._opened
+        self._opened += 1
+        for tried in range(after.attempt + 1 if after else 0, len(self.reach.addresses)):
+            sock = self._begun(first + tried)
+            if sock is not None:
+                conn = Connection(sock)
+                conn.carries, conn.first, conn.attempt, conn.touched = carried, first, tried, mono()
+                self.all[conn.fd] = conn
+                self.opening += 1
+                self._poller.add(conn.fd, READ | WRITE)
+                return True
+        return False
+
+    def _begun(self, turn: int) -> socket.socket | None:
+        address = self.reach.addresses[turn % len(self.reach.addresses)]
+        try:
+            sock = socket.socket(address.family, socket.SOCK_STREAM)
+        except OSError:  # no file descriptors left
+            return None
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stamps.enable(sock)
+        if sock.connect_ex(address.sockaddr) in (0, errno.EINPROGRESS):
+            return sock
+        sock.close()
+        return None
+
+    @property
+    def full(self) -> bool:
+        return len(self.all) >= self.reach.max_connections
+
+    def take(self) -> Connection | None:
+        """A connection that waits for a request."""
+        while self._idle:
+            conn = self._idle.popleft()
+            if self.all.get(conn.fd) is conn and conn.state == IDLE:  # a dropped one's number may be another's by now
+                return conn
+        return None
+
+    def keep(self, conn: Connection) -> None:
+        """Usable again, or for the first time."""
+        conn.state = IDLE
+        self._idle.append(conn)
+
+    def drop(self, conn: Connection) -> None:
+        if self.all.get(conn.fd) is conn:
+            del self.all[conn.fd]
+            self.opening -= conn.state < IDLE
+            self._poller.remove(conn.fd)
+            conn.sock.close()
+
+    # --- the way there ----------------------------------------------------------------------------------------------
+
+    def connected(self, conn: Connection) -> bool:
+        """TCP stands: begins what comes before the first request; True when that is nothing. Raises Refused."""
+        self._poller.modify(conn.fd, READ)
+        if self.reach.connect_request is not None:
+            conn.state = TUNNELING
+            self._say(conn, self.reach.connect_request)
+            return False
+        return self._secure(conn)
+
+    def advance(self, conn: Connection, data: bytes) -> bool:
+        """Bytes that arrived on the way; True when the connection is usable. Raises Refused."""
+        if conn.state == TUNNELING:
+            conn.tail += data
+            if BLANK not in conn.tail:
+                if len(conn.tail) > MAX_TUNNEL_BYTES:
+                    raise Refused("proxy")
+                return False
+            status = conn.tail.split(b" ", 2)[1:2]
+            conn.tail = b""
+            if status != [b"200"]:
+                raise Refused("proxy")
+            return self._secure(conn)
+        return self._shake_hands(conn, data)
+
+    def _secure(self, conn: Connection) -> bool:
+        if self.reach.tls is None:
+            self._usable(conn)
+            return True
+        from .tls import Session  # here, because most runs need no TLS and start sooner without it
+
+        conn.state, conn.tls = HANDSHAKING, Session(self.reach.tls)
+        return self._shake_hands(conn, b"")
+
+    def _shake_hands(self, conn: Connection, data: bytes) -> bool:
+        assert conn.tls is not None
+        try:
+            self._say(conn, conn.tls.handshake(data))
+        except OSError as exc:  # which ssl.SSLError is
+            raise Refused("tls") from exc
+        if conn.tls.established:
+            self._usable(conn)
+        return conn.tls.established
+
+    def _usable(self, conn: Connection) -> None:
+        self.opening -= 1
+        conn.state = IDLE
+
+    @staticmethod
+    def _say(conn: Connection, data: bytes) -> None:
+        """A few hundred bytes into an empty socket buffer: they fit."""
+        if not data:
+            return
+        try:
+            conn.sock.sendall(data)
+        except OSError as exc:
+            raise Refused("connect") from exc

@@ -1,0 +1,80 @@
+"""When requests are due, and when no more are: closed loop, open loop, and the rules that end either.
+
+An open loop goes by its own times alone: it never waits for an answer and never leaves one out, however late the worker
+is. A closed loop's request is due when a slot becomes free.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from .pacers import offsets_of
+from .phase import Phase
+
+FAR = 2**62
+SLOT_STEP_NS = 50_000  # slots open this far apart, so that the first requests do not delay each other
+
+
+class Schedule:
+    """`next_due` is when `take` should be called next, in monotonic nanoseconds."""
+
+    def __init__(self, phase: Phase) -> None:
+        self.phase = phase
+        self.start = self.last_due = self.issued = 0
+        self.next_due = FAR
+        self.ended = False
+        self._until = FAR
+        self._slots: list[int] = []
+        self._offsets: Iterator[int] | None = None if phase.concurrency else offsets_of(phase)
+
+    def begin(self, start: int) -> None:
+        phase = self.phase
+        self.start = self.last_due = start
+        if phase.duration_ns is not None:
+            self._until = start + phase.duration_ns
+        if phase.concurrency:
+            self._slots = [start + i * SLOT_STEP_NS for i in range(phase.concurrency)]
+        self._plan_next()
+
+    def take(self, now: int) -> int | None:
+        """The due time of the next request, None when none is due yet or ever."""
+        if self.ended or self.next_due > now:
+            return None
+        due = self.next_due
+        if due >= self._until or self._enough(due if self._offsets else now):
+            self.ended, self.next_due = True, FAR
+            return None
+        if self._offsets is None:
+            heapq.heappop(self._slots)
+        self.issued += 1
+        self.last_due = due
+        self._plan_next()
+        return due
+
+    def freed(self, at: int) -> None:
+        """A slot of the closed loop may send again from then on."""
+        if self._offsets is None:
+            heapq.heappush(self._slots, at)
+            if not self.ended:
+                self.next_due = min(self._slots[0], self._until)
+
+    def _plan_next(self) -> None:
+        if self._enough(self.start):
+            self.ended, self.next_due = True, FAR
+        elif self._offsets is None:
+            self.next_due = min(self._slots[0] if self._slots else FAR, self._until)
+        elif (offset := next(self._offsets, None)) is not None:
+            self.next_due = min(self.start + offset, self._until)
+        else:  # a trace is over with its last line, a ramp down to nothing with its time
+            self.ended, self.next_due = self._until == FAR or self.phase.offsets is not None, self._until
+            if self.ended:
+                self.next_due = FAR
+
+    def _enough(self, at: int) -> bool:
+        """By count; the warm-up's rule is a count and a time, both."""
+        phase = self.phase
+        if phase.count is not None and self.issued >= phase.count:
+            return True
+        unbounded = phase.count is None and phase.duration_ns is None and phase.offsets is None
+        return unbounded and self.issued >= phase.minimum and at - self.start >= phase.minimum_ns

@@ -1,0 +1,136 @@
+"""The worker's parts by themselves: spool, outbox, alarm, cores, stamps, board."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench_runner.load import spool as spools
+from bench_runner.load import stamps
+from bench_runner.load.alarm import Alarm
+from bench_runner.load.board import Board, Tick
+from bench_runner.load.cores import cores
+from bench_runner.load.outbox import IN_MEMORY_BYTES, Outbox
+from bench_runner.load.poll import new_poller
+from bench_runner.load.spool import Spool
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=30), st.integers(1, 400))
+def test_a_spool_gives_back_what_it_got(parts: list[bytes], size: int) -> None:
+    spool, out = Spool(), b""
+    for i, part in enumerate(parts):
+        spool.append(part)
+        if i % 3 == 0:
+            piece = spool.front(size)
+            spool.drop(len(piece))
+            out += piece
+    while spool.pending:
+        piece = spool.front(size)
+        assert piece
+        spool.drop(len(piece))
+        out += piece
+    assert out == b"".join(parts)
+
+
+def test_a_spool_frees_the_disk_as_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spools, "SEGMENT_BYTES", 1000)
+    spool = Spool()
+    for i in range(100):
+        spool.append(bytes([i]) * 500)
+    out = b""
+    while spool.pending:
+        piece = spool.front(700)
+        spool.drop(len(piece))
+        out += piece
+    assert out == b"".join(bytes([i]) * 500 for i in range(100))
+    assert not spool._segments
+
+
+@pytest.mark.parametrize("room", [0, 3 * IN_MEMORY_BYTES, 2**30])
+def test_a_parent_that_takes_nothing_gets_everything_in_order_later(room: int) -> None:
+    """With little room on disk the load has to wait for the parent at some point: here the parent reads in a thread."""
+    ours, parent = socket.socketpair()
+    box = Outbox(ours, new_poller(), room)
+    sent = b"".join(i.to_bytes(4, "big") for i in range(500_000))
+    got = bytearray()
+
+    def read() -> None:
+        while len(got) < len(sent):
+            got.extend(parent.recv(2**16))
+
+    reader = threading.Thread(target=read)
+    if room < 2**30:
+        reader.start()
+    for at in range(0, len(sent), 100_000):
+        box.data += sent[at : at + 100_000]
+        box.flush()
+    if room == 2**30:
+        assert len(box.data) <= IN_MEMORY_BYTES
+        assert box.backlog_bytes > 1_000_000
+        reader.start()
+    box.drain()
+    reader.join(20)
+    ours.close()
+    parent.close()
+    assert bytes(got) == sent
+
+
+def test_an_alarm_rings_within_the_millisecond_that_epoll_rounds_to() -> None:
+    alarm = Alarm()
+    if alarm.fd < 0:
+        pytest.skip("no timerfd here")
+    late = []
+    for _ in range(20):
+        due = time.monotonic_ns() + 1_300_000
+        assert alarm.set(due)
+        select.select([alarm.fd], [], [], 1.0)
+        late.append(time.monotonic_ns() - due)
+        alarm.rang()
+    alarm.close()
+    assert all(at >= 0 for at in late)
+    assert min(late) < 500_000
+
+
+@pytest.mark.parametrize(
+    ("files", "want"),
+    [
+        pytest.param({"cpu.max": "150000 100000\n"}, 1.5, id="version 2"),
+        pytest.param({"cpu.max": "max 100000\n"}, float("inf"), id="version 2 without a limit"),
+        pytest.param({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5, id="version 1"),
+        pytest.param({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, float("inf"), id="version 1 without"),
+        pytest.param({}, float("inf"), id="no cgroup"),
+    ],
+)  # fmt: skip
+def test_a_quota_counts_as_the_cores_it_is(tmp_path: Path, files: dict[str, str], want: float) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert cores(tmp_path) == min(want, len(os.sched_getaffinity(0)))
+
+
+def test_a_stepped_clock_is_not_trusted_for_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, step = stamps.ClockOffset(), [0]
+    real = time.time_ns
+    monkeypatch.setattr(stamps.time, "time_ns", lambda: real() + step[0])
+    clock.refresh()
+    clock.refresh()
+    assert clock.trusted
+    step[0] = 5_000_000
+    clock.refresh()
+    assert (clock.trusted, clock.steps) == (False, 1)
+    clock.refresh()
+    assert clock.trusted
+
+
+def test_a_board_is_read_as_it_was_written() -> None:
+    board, tick = Board(), Tick(*range(1, 16))
+    board.write(tick)
+    assert board.read() == tick
