@@ -2,8 +2,9 @@
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-# The first one that runs and is new enough: a name on PATH may be a version manager's shim for nothing.
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+# The first one that runs and is new enough. The system's own comes first: distributions build it optimised, a fifth
+# faster than what version managers compile, and a name on PATH may be a shim for nothing.
+PYTHON ?= $(shell for p in /usr/bin/python3 python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
