@@ -34,6 +34,21 @@ def _relative(stage: StageResult, lag_s: float | None) -> float | None:
     return None if lag_s is None or not base else lag_s / base
 
 
+def _share_of_time(stage: StageResult, seconds: float | None) -> float | None:
+    length = stage.window.duration_s + stage.window.drain_s
+    return None if seconds is None or length < 1 else seconds / length
+
+
+def _uncertain_share(stage: StageResult) -> float | None:
+    """First tokens whose interval is wide enough to matter: a server that sends several tokens at once shares stamps
+    too, and loses nothing by it."""
+    ttft = stage.metrics["ttft"]
+    for value, bounds in ((ttft.p50, ttft.bounds_p50), (ttft.p99, ttft.bounds_p99)):
+        if value is not None and bounds is not None and bounds[1] - bounds[0] > max(0.001, 0.02 * value):
+            return stage.client.coalesced.first_tokens / max(1, stage.requests.succeeded)
+    return None
+
+
 RULES: tuple[Rule, ...] = (
     Rule("read_lag", "bytes waited for the client (p99)", "s", 0.001, 0.010,
          "give the client a core of its own, or lower the load per worker", lambda s: s.client.read_lag.p99),
@@ -41,8 +56,10 @@ RULES: tuple[Rule, ...] = (
          "give the client a core of its own", lambda s: _relative(s, s.client.read_lag.p99)),
     Rule("send_lag", "requests left late (p99)", "s", 0.002, 0.050,
          "give the client a core of its own, or lower the request rate per worker", lambda s: s.client.send_lag.p99),
-    Rule("loop_lag", "the client's loop was busy without a pause", "s", 0.020, 0.200,
-         "look for a busy neighbour or CPU throttling on the client's node", lambda s: s.client.loop_lag_max_s),
+    Rule("loop_lag", "the client was away for this long at a stretch", "s", 0.020, 0.200,
+         "look for a busy neighbour, CPU throttling or a paused machine", lambda s: s.client.loop_lag_max_s),
+    Rule("run_delay", "share of the time that the client waited for a processor", "", 0.05, 0.30,
+         "give the client a core of its own", lambda s: _share_of_time(s, s.client.run_delay_s)),
     Rule("gc_pause", "the client paused for garbage collection", "s", 0.001, 0.020,
          "report this: collection is switched off while load runs", lambda s: s.client.gc_pause_max_s),
     Rule("client_cpu", "the client used nearly all of its core", "cores", 0.85, 0.97,
@@ -50,6 +67,11 @@ RULES: tuple[Rule, ...] = (
     Rule("coalesced", "chunks that shared one arrival stamp, over this long an interval", "s", 0.010, 0.100,
          "read chunk gaps with care; TTFT and end-to-end times stand",
          lambda s: s.client.coalesced.max_interval_s if s.client.coalesced.share > 0.01 else None),
+    Rule("first_token_shared", "first tokens that shared a stamp with later ones, as a share of answers", "", 0.01, 0.50,
+         "TTFT lies within its bounds_p50 and bounds_p99; give the client a core of its own",
+         lambda s: _uncertain_share(s)),
+    Rule("clock_steps", "times that the machine's clock was set while load ran", "", 0, 10,
+         "let the clock be slewed, not stepped, while you measure", lambda s: s.client.clock_steps),
     Rule("token_mismatch", "answers whose token count is below their number of chunks, as a share", "", 0.01, 0.20,
          "the server's usage counts something else; look at token_source",
          lambda s: s.tokens.mismatches / s.requests.succeeded if s.requests.succeeded else None),

@@ -21,6 +21,7 @@ class Tick:
     finished: int = 0
     refused: int = 0
     cpu_ns: int = 0
+    run_delay_ns: int = 0
     loop_lag_max_ns: int = 0
     gc_pause_max_ns: int = 0
     stamp_fallbacks: int = 0
@@ -32,7 +33,7 @@ class Tick:
     load_ended: int = 0  # 1 once nothing is in flight any more
 
 
-TICK = Struct("=15q")
+TICK = Struct("=16q")
 
 
 class Board:

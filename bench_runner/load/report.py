@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
+from pathlib import Path
 
 from .board import Board, Tick
 from .link import OUTCOME_CODE, End, pack_end, pack_exchange, pack_part
@@ -15,6 +16,14 @@ PACK_BATCH = 8
 BACKLOG_MOST = 512
 FLUSH_BYTES = 2**16
 Reads = list[int | bytes]
+
+
+def run_delay_ns() -> int:
+    """How long this process was ready to run and had no processor; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 class Report:
@@ -65,6 +74,7 @@ class Report:
             finished=self.finished,
             refused=self.refused,
             cpu_ns=time.process_time_ns(),
+            run_delay_ns=run_delay_ns(),
             loop_lag_max_ns=self.loop_lag_max,
             gc_pause_max_ns=self.gc_pause_max,
             stamp_fallbacks=self.fallbacks,

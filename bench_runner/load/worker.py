@@ -27,7 +27,8 @@ from .schedule import FAR, Schedule
 from .stamps import ANCILLARY_BYTES
 
 TICK_NS = 250_000_000
-CHORE_NS = 50_000_000
+CHORE_NS = 10_000_000  # the longest sleep: an absence that is longer shows
+TIMER_GRAIN_NS = 2_000_000  # epoll rounds its timeouts up to milliseconds
 CLOCK_NS = 1_000_000  # an offset drifts by half a microsecond in that time at most
 PAUSE_AFTER_FAILURE_NS = 100_000_000
 MOST_RETRY_AFTER_S = 60
@@ -64,8 +65,11 @@ class Worker:
         poll, schedule, report = self.poller.poll, self.schedule, self.report
         now = mono()
         while not schedule.ended or report.in_flight or self.waiting:
-            events = poll(0.0 if report.waits else self._sleep_s(now))
+            asked = 0.0 if report.waits else self._sleep_s(now)
+            slept, events = now, poll(asked)
             woke = now = mono()
+            if (absent := woke - slept - int(asked * NS) - TIMER_GRAIN_NS) > report.loop_lag_max:
+                report.loop_lag_max = absent  # the system did not let this process run: stopped, throttled, crowded out
             if now >= self.next_clock:
                 self.clock.refresh()
                 self.next_clock = now + CLOCK_NS

@@ -147,6 +147,10 @@ class Client(Contract):
     loop_lag_max_s: float
     gc_pause_max_s: float
     stamp_fallbacks: int
+    clock_steps: int = Field(default=0, description="How often the realtime clock was set while load ran.")
+    run_delay_s: float | None = Field(
+        default=None, description="How long the worker was ready to run and had no processor, in all."
+    )
     stale_connections: int = Field(
         default=0, description="Kept connections that the server had closed without saying so; sent again on new ones."
     )

@@ -131,6 +131,6 @@ def test_a_stepped_clock_is_not_trusted_for_a_pass(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_board_is_read_as_it_was_written() -> None:
-    board, tick = Board(), Tick(*range(1, 16))
+    board, tick = Board(), Tick(*range(1, 17))
     board.write(tick)
     assert board.read() == tick
