@@ -24,7 +24,7 @@ from tokenmark_schemas.workload import Stage
 from .clock import iso_at
 from .collect import BOUNDED, Collected, steady_window, tokens_between
 from .metrics import METRICS
-from .stats import bounded, enough_for, percentile, stat
+from .stats import bounded, enough_for, percentile, stat, with_intervals
 from .values import Values
 
 NS = 1e9
@@ -32,9 +32,18 @@ _RATES = {"output_tokens_per_s", "requests_per_s"}
 
 
 def stage_result(
-    stage: Stage, parts: list[Collected], *, max_output: int, objectives: Sequence[Objective], order: list[int]
+    stage: Stage,
+    parts: list[Collected],
+    *,
+    max_output: int,
+    objectives: Sequence[Objective],
+    order: list[int],
+    seed: int | None = None,
 ) -> StageResult:
-    """One stage over all its repetitions: samples pooled, each repetition's figures beside them."""
+    """One stage over all its repetitions: samples pooled, each repetition's figures beside them.
+
+    Without a seed there are no intervals: they are for the result that stays.
+    """
     pooled = Collected.pooled(parts)
     throughput = _throughput(stage, parts)
     return StageResult(
@@ -54,7 +63,7 @@ def stage_result(
             cached=pooled.cached_tokens if pooled.cached_known else None,
             reasoning=pooled.reasoning_tokens,
         ),
-        metrics=_metrics(pooled),
+        metrics=_metrics(pooled, parts, seed),
         throughput=throughput,
         goodput=pooled.good / pooled.due if latency_limits(objectives) and pooled.due else None,
         client=_client(pooled, parts),
@@ -62,8 +71,10 @@ def stage_result(
     )  # fmt: skip
 
 
-def _metrics(pooled: Collected) -> dict[str, Stat]:
+def _metrics(pooled: Collected, parts: list[Collected], seed: int | None) -> dict[str, Stat]:
     found = {m.id: stat(pooled.values[m.id], m.unit) for m in METRICS}
+    if seed is not None:
+        found = {name: with_intervals(s, [part.values[name] for part in parts], seed) for name, s in found.items()}
     if pooled.uncertain or pooled.coalesced_reads:
         for name in BOUNDED:
             found[name] = bounded(found[name], pooled.lowest[name], pooled.highest[name])
@@ -99,6 +110,7 @@ def _window(parts: list[Collected], stage: Stage) -> Window:
         duration_s=sum(_whole(part) for part in parts),
         steady_s=sum(known) if known else None,
         drain_s=drain / NS,
+        ended_early=next((part.ended_early for part in parts if part.ended_early), None),
     )
 
 

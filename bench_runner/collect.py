@@ -59,6 +59,7 @@ class Collected:
     coalesced_interval_ns: int = 0
     uncertain: int = 0
     last_end_ns: int = 0
+    ended_early: str | None = None
 
     def add(self, sample: Sample) -> None:
         self.due += 1

@@ -6,6 +6,7 @@ yields the result of what was measured so far.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from .prompts import RequestFactory, salt_of
 from .provenance import provenance
 from .reach import bearer_token, route_to
 from .sample import Failure, Sample
+from .stoprules import Watch
 from .verdict import judge
 
 WARMUP_GIVE_UP = 3
@@ -102,7 +104,7 @@ class Runner:
         self._warm_up()
         order = 0
         for repetition in range(self.config.repetitions):
-            for stage in self.config.stages:
+            for stage in self._ordered(repetition):
                 if self._must_stop():
                     return self.result()
                 try:
@@ -117,6 +119,13 @@ class Runner:
         if not any(part.succeeded for parts in self.parts.values() for part in parts):
             raise RunFailed(f"no request succeeded: {_first_message(self.parts)} (target {self.config.target.url})")
         return self.result()
+
+    def _ordered(self, repetition: int) -> list[Stage]:
+        """The first repetition as written, later ones shuffled: what drifts must not look like the load's doing."""
+        stages = list(self.config.stages)
+        if repetition:
+            random.Random(f"order:{self.config.seed}:{repetition}").shuffle(stages)
+        return stages
 
     def _broken_off(self, why: RunFailed) -> RunResult:
         """The load worker died: what earlier phases measured is a result, marked as interrupted."""
@@ -133,6 +142,7 @@ class Runner:
             stage_result(
                 stage, self.parts[stage.name], max_output=config.workload.max_output_tokens,
                 objectives=config.objectives, order=self.orders[stage.name],
+                seed=None if partial else config.seed,
             )
             for stage in config.stages if self.parts[stage.name]
         ]  # fmt: skip
@@ -201,6 +211,7 @@ class Runner:
     def _drive(self, phase: Phase, stage: Stage, label: str, repetition: int) -> Collected:
         """One phase: fork, decode what comes, watch the time."""
         out, drive = Collected(limits=latency_limits(self.config.objectives)), Drive(phase)
+        watch = Watch(self.config.stop_rules, open_loop=phase.concurrency is None)
         self.stop.hooks = [drive.stop]
         progress = Progress(label, stage.name, repetition + 1, self.config.repetitions, 0.0)
         began = reported = time.monotonic_ns()
@@ -210,7 +221,7 @@ class Runner:
             elif isinstance(event, End):
                 out.windows.append(event)
                 self.kernel_stamps += event.tick.kernel_stamps
-            self._watch(drive, out, label)
+            self._watch(drive, out, label, watch if label != "warmup" else None)
             if event is None and time.monotonic_ns() - reported > REPORT_NS:
                 reported = time.monotonic_ns()
                 progress.in_flight = drive.tick.in_flight
@@ -230,8 +241,14 @@ class Runner:
         out.add(sample)
         self.observer.sample(sample)
 
-    def _watch(self, drive: Drive, out: Collected, label: str) -> None:
+    def _watch(self, drive: Drive, out: Collected, label: str, watch: Watch | None) -> None:
         hopeless = label == "warmup" and not out.succeeded and out.failed >= WARMUP_GIVE_UP
+        if watch is not None and (why := watch.reason(drive.tick)):
+            out.ended_early = why
+            if why.startswith("over-saturated"):
+                drive.stop()
+            else:
+                self.stop.ask(why)
         if hopeless or self._must_stop():
             drive.stop()
 

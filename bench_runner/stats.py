@@ -1,7 +1,7 @@
 """Percentiles and summaries of exact values (pure).
 
 Percentiles: linear interpolation between closest ranks. One with fewer than 5 samples above it is withheld.
-Intervals: 95 % from the order statistics (binomial, normal approximation), which assumes no distribution.
+Intervals are bootstrapped over repetitions and requests (see `bootstrap`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from tokenmark_schemas.result import Stat
 
+from .bootstrap import bootstrap
 from .values import Values
 
 SAMPLES_ABOVE = 5
@@ -37,14 +38,6 @@ def needed_for(q: float) -> int:
     return math.ceil(round(SAMPLES_ABOVE / (1 - q), 6))
 
 
-def interval(ordered: Sequence[float], q: float) -> tuple[float, float] | None:
-    """95 % confidence interval of a quantile from order statistics; None where the ranks leave the sample."""
-    n = len(ordered)
-    spread = 1.96 * math.sqrt(n * q * (1 - q))
-    low, high = math.floor(n * q - spread), math.ceil(n * q + spread)
-    return (ordered[low], ordered[high]) if low >= 0 and high < n else None
-
-
 def stat(values: Values, unit: str) -> Stat:
     """Summary of all values of one metric."""
     ordered, n = values.ordered(), values.count
@@ -60,11 +53,24 @@ def stat(values: Values, unit: str) -> Stat:
         stddev=values.stddev,
         min=extremes[0],
         max=extremes[1],
-        ci95_p50=interval(ordered, 0.5) if "p50" in shown else None,
-        ci95_p99=interval(ordered, 0.99) if "p99" in shown else None,
         withheld=[name for name in QUANTILES if name not in shown],
         **shown,
     )
+
+
+def with_intervals(summary: Stat, parts: Sequence[Values], seed: int) -> Stat:
+    """The same with bootstrap intervals of p50 and p99, and how far the repetitions lie apart."""
+    ordered = [part.ordered() for part in parts if part.count]
+    found: dict[str, object] = {}
+    for name in ("p50", "p99"):
+        if getattr(summary, name) is None:
+            continue
+        found[f"ci95_{name}"] = bootstrap(ordered, QUANTILES[name], seed)
+        own = sorted(percentile(part, QUANTILES[name]) for part in ordered)
+        middle = percentile(own, 0.5)
+        if len(own) > 1 and middle:
+            found[f"spread_{name}"] = (own[-1] - own[0]) / middle
+    return summary.model_copy(update=found)
 
 
 def bounded(summary: Stat, lowest: Values, highest: Values) -> Stat:

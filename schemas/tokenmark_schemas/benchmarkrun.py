@@ -226,10 +226,24 @@ class Search(Contract):
 
 _RUN_IMMUTABLE = (
     ("target", True), ("workloadRef", False), ("workload", False), ("maxOutputTokens", False), ("warmup", False),
-    ("retrieval", False), ("repetitions", True), ("cooldownSeconds", True), ("seed", True), ("baselineRef", False),
+    ("retrieval", False), ("repetitions", True), ("cooldownSeconds", True), ("stopRules", True), ("seed", True), ("baselineRef", False),
     ("netProbeRef", False), ("cost", False), ("search", False), ("purpose", False), ("environment", True),
     ("execution", True), ("exclusivity", True), ("results", True),
 )  # fmt: skip
+
+
+class StopRules(Contract):
+    """What ends a stage before its time. What was measured until then stays."""
+
+    max_errors_per_mille: Annotated[int, Field(ge=0, le=1000)] | None = Field(
+        default=None, description="More failures than this end the run."
+    )
+    min_requests: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=50, description="Answers before maxErrorsPerMille is looked at."
+    )
+    over_saturation: Literal["Ignore", "EndStage"] = Field(
+        default="Ignore", description="EndStage: in open loop, end a stage whose queue has only grown for 10 s."
+    )
 
 
 class BenchmarkRunSpec(Contract):
@@ -250,6 +264,7 @@ class BenchmarkRunSpec(Contract):
     stages: Stages | None = Field(default=None, description="Default: the workload's.")
     repetitions: Annotated[int, Field(ge=1, le=50)] = 3
     cooldown_seconds: Annotated[int, Field(ge=0, le=3600)] = 0
+    stop_rules: StopRules = StopRules()
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 1
     objectives: (
         Annotated[

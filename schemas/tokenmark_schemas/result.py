@@ -17,7 +17,8 @@ class Stat(Contract):
     """Summary of one metric over one stage. `withheld` names the statistics with too few samples above them.
 
     `precision` is `three_digits` where there were too many values to keep each (mean, spread and extremes stay exact).
-    `bounds_*` tell between what and what a percentile lies where chunks shared an arrival stamp.
+    `ci95_*` are bootstrap intervals over repetitions and requests, `spread_*` the range of the repetitions' own values
+    as a share of their median. `bounds_*` tell between what and what a percentile lies where chunks shared an arrival stamp.
     """
 
     unit: str
@@ -34,6 +35,8 @@ class Stat(Contract):
     p999: float | None = None
     ci95_p50: tuple[float, float] | None = None
     ci95_p99: tuple[float, float] | None = None
+    spread_p50: float | None = None
+    spread_p99: float | None = None
     bounds_p50: tuple[float, float] | None = None
     bounds_p99: tuple[float, float] | None = None
     withheld: list[str] = []
@@ -85,6 +88,7 @@ class Window(Contract):
     duration_s: float
     steady_s: float | None
     drain_s: float
+    ended_early: str | None = Field(default=None, description="The stop rule that ended it, in words.")
 
 
 class Requests(Contract):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from .base import Contract, Text63, Text253
-from .benchmarkrun import BenchmarkRunSpec, EngineName, Objective
+from .benchmarkrun import BenchmarkRunSpec, EngineName, Objective, StopRules
 from .kube import Environment
 from .workload import Stage, Warmup, Workload, WorkloadSpec, canonical_json
 
@@ -64,6 +64,7 @@ class RunConfig(Contract):
     stages: Annotated[list[Stage], Field(min_length=1)]
     warmup: Warmup = Warmup()
     repetitions: int = 1
+    stop_rules: StopRules = StopRules()
     cooldown_seconds: int = 0
     seed: int = 1
     objectives: list[Objective] = []
@@ -162,6 +163,7 @@ def resolve(
         warmup=warmup,
         repetitions=spec.repetitions,
         cooldown_seconds=spec.cooldown_seconds,
+        stop_rules=spec.stop_rules,
         seed=spec.seed,
         objectives=spec.objectives or [],
         detail=spec.results.detail,

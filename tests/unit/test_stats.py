@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_runner.stats import QUANTILES, enough_for, interval, needed_for, percentile, stat
+from bench_runner.bootstrap import bootstrap, quantile_of
+from bench_runner.stats import QUANTILES, enough_for, needed_for, percentile, stat, with_intervals
 from bench_runner.values import EXACT, Values
 
 
@@ -43,13 +45,6 @@ def test_what_is_withheld_is_null_and_named() -> None:
 def test_no_samples_have_no_numbers() -> None:
     summary = stat(Values(), "s")
     assert (summary.count, summary.mean, summary.min, summary.p50) == (0, None, None, None)
-
-
-def test_an_interval_holds_its_quantile() -> None:
-    ordered = [float(i) for i in range(1000)]
-    low, high = interval(ordered, 0.5) or (0, 0)
-    assert low < percentile(ordered, 0.5) < high
-    assert interval(ordered[:5], 0.99) is None
 
 
 # --- values in bounded memory ---------------------------------------------------------------------------------------
@@ -90,3 +85,50 @@ def test_merged_values_are_the_pooled_ones(sizes: tuple[int, int]) -> None:
     assert merged.mean == pytest.approx(statistics.fmean(pooled), rel=1e-9)
     assert merged.stddev == pytest.approx(statistics.stdev(pooled), rel=1e-6)
     assert merged.extremes == (min(pooled), max(pooled))
+
+
+# --- intervals ------------------------------------------------------------------------------------------------------
+
+
+def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """200 runs of three repetitions whose medians truly are exp(-4): about 95 % of the intervals hold it."""
+    truth, held = math.exp(-4), 0
+    for run in range(200):
+        parts = [sorted(skewed(150, run * 10 + k)) for k in range(3)]
+        low, high = bootstrap(parts, 0.5, seed=run) or (0, 0)
+        held += low <= truth <= high
+    assert 178 <= held <= 200
+
+
+def test_repetitions_that_disagree_widen_the_interval() -> None:
+    alike = [sorted(skewed(300, k)) for k in range(3)]
+    apart = [alike[0], [v * 1.5 for v in alike[1]], [v * 2 for v in alike[2]]]
+    narrow, wide = bootstrap(alike, 0.5, 1), bootstrap(apart, 0.5, 1)
+    assert narrow is not None
+    assert wide is not None
+    assert wide[1] - wide[0] > 3 * (narrow[1] - narrow[0])
+
+
+def test_one_repetition_gets_the_interval_of_its_requests() -> None:
+    low, high = bootstrap([[float(i) for i in range(1000)]], 0.5, 1) or (0, 0)
+    assert 460 < low < 485 < 515 < high < 540
+
+
+@given(
+    st.lists(st.lists(st.floats(0.001, 1e3), min_size=1, max_size=50), min_size=1, max_size=4), st.floats(0.01, 0.99)
+)
+def test_a_quantile_of_several_lists_is_that_of_their_union(parts: list[list[float]], q: float) -> None:
+    ordered = [sorted(part) for part in parts]
+    union = sorted(v for part in parts for v in part)
+    found = quantile_of(ordered, q)
+    below = sum(v <= found * (1 + 1e-9) for v in union)
+    assert below >= q * len(union) - 1e-6
+    assert sum(v < found * (1 - 2e-4) for v in union) <= q * len(union) + 1
+
+
+def test_the_spread_is_the_range_of_the_repetitions_over_their_median() -> None:
+    parts = [Values([1.0] * 20), Values([2.0] * 20), Values([3.0] * 20)]
+    pooled = Values()
+    for part in parts:
+        pooled.merge(part)
+    assert with_intervals(stat(pooled, "s"), parts, 1).spread_p50 == 1.0

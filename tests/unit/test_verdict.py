@@ -26,6 +26,13 @@ def lag(stage: StageResult, seconds: float) -> Any:
     return stage.client.read_lag.model_copy(update={"p99": seconds})
 
 
+def shared(first_tokens: int) -> StageResult:
+    """That many first tokens came in a read with later ones, up to 20 ms after they may have arrived."""
+    stage = with_client(coalesced=STAGE.client.coalesced.model_copy(update={"first_tokens": first_tokens}))
+    ttft = stage.metrics["ttft"].model_copy(update={"bounds_p50": (0.080, 0.100)})
+    return stage.model_copy(update={"metrics": {**stage.metrics, "ttft": ttft}})
+
+
 STAGE = a_stage()
 CASES: list[tuple[str, StageResult, str]] = [
     ("read_lag", with_client(read_lag=lag(STAGE, 0.002)), "degraded"),
@@ -39,6 +46,11 @@ CASES: list[tuple[str, StageResult, str]] = [
     ("client_cpu", with_client(cores=0.9), "degraded"),
     ("client_cpu", with_client(cores=0.99), "invalid"),
     ("coalesced", with_client(coalesced=STAGE.client.coalesced.model_copy(update={"share": 0.5, "max_interval_s": 0.02})), "degraded"),
+    ("run_delay", with_client(run_delay_s=3.0), "degraded"),
+    ("run_delay", with_client(run_delay_s=12.0), "invalid"),
+    ("clock_steps", with_client(clock_steps=1), "degraded"),
+    ("first_token_shared", shared(10), "degraded"),
+    ("first_token_shared", shared(150), "invalid"),
     ("errors", STAGE.model_copy(update={"requests": STAGE.requests.model_copy(update={"failed": 30})}), "degraded"),
     ("errors", STAGE.model_copy(update={"requests": STAGE.requests.model_copy(update={"failed": 190})}), "invalid"),
     ("cancelled", STAGE.model_copy(update={"requests": STAGE.requests.model_copy(update={"cancelled": 20})}), "degraded"),

@@ -1,0 +1,56 @@
+"""When a stage should end before its time: answers that only fail, a server that falls ever further behind (pure).
+
+Both look at the worker's own counters, four times a second, so that they see what happens now and not what the parent
+has got round to decoding.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from tokenmark_schemas.benchmarkrun import StopRules
+
+from .load.board import Tick
+
+NS = 1_000_000_000
+WINDOW_NS = 10 * NS
+LEAST_ARRIVALS = 20
+BEHIND = 0.9  # answers to arrivals, below which a queue only grows
+
+
+@dataclass
+class Watch:
+    """Give it every tick of one stage; `reason` says why the stage should end, None while it should not."""
+
+    rules: StopRules
+    open_loop: bool
+    _ticks: deque[Tick] = field(default_factory=deque)
+
+    def reason(self, tick: Tick) -> str | None:
+        if not tick.at_ns or (self._ticks and tick.at_ns <= self._ticks[-1].at_ns):
+            return None
+        self._ticks.append(tick)
+        while len(self._ticks) > 1 and tick.at_ns - self._ticks[1].at_ns >= WINDOW_NS:
+            self._ticks.popleft()
+        return self._failing(tick) or (self._behind(tick) if self.open_loop else None)
+
+    def _failing(self, tick: Tick) -> str | None:
+        limit = self.rules.max_errors_per_mille
+        if limit is None or tick.finished < self.rules.min_requests or tick.refused * 1000 <= limit * tick.finished:
+            return None
+        return f"{tick.refused} of {tick.finished} requests failed, above stopRules.maxErrorsPerMille: {limit}"
+
+    def _behind(self, tick: Tick) -> str | None:
+        """Over ten seconds fewer than nine in ten arrivals were answered, and the queue grew in each third of them."""
+        first = self._ticks[0]
+        if self.rules.over_saturation == "Ignore" or tick.at_ns - first.at_ns < WINDOW_NS:
+            return None
+        arrived, answered = tick.issued - first.issued, tick.finished - first.finished
+        third = len(self._ticks) // 3
+        queue = [self._ticks[at].in_flight for at in (0, third, 2 * third, len(self._ticks) - 1)]
+        growing = all(a < b for a, b in pairwise(queue))
+        if arrived < LEAST_ARRIVALS or answered >= BEHIND * arrived or not growing:
+            return None
+        return f"over-saturated: {arrived} requests were due in 10 s and {answered} were answered; {queue[-1]} wait"

@@ -1,0 +1,53 @@
+"""When a stage ends before its time."""
+
+from __future__ import annotations
+
+from bench_runner.load.board import Tick
+from bench_runner.stoprules import Watch
+from tokenmark_schemas.benchmarkrun import StopRules
+
+S = 1_000_000_000
+
+
+def reasons(rules: StopRules, ticks: list[Tick], *, open_loop: bool = True) -> list[str]:
+    watch = Watch(rules, open_loop=open_loop)
+    return [why for tick in ticks if (why := watch.reason(tick))]
+
+
+def load(seconds: int, arrivals: int, answers: int, refused: int = 0) -> list[Tick]:
+    """Four ticks a second at these rates a second."""
+    quarters = range(1, 4 * seconds + 1)
+    return [
+        Tick(at_ns=q * S // 4, issued=arrivals * q // 4, finished=answers * q // 4, refused=refused * q // 4,
+             in_flight=(arrivals - answers) * q // 4)
+        for q in quarters
+    ]  # fmt: skip
+
+
+def test_too_many_failures_end_it_once_there_are_enough_answers() -> None:
+    rules = StopRules(max_errors_per_mille=100)
+    assert reasons(rules, load(2, 20, 20, refused=5)) == []  # only 40 answers
+    found = reasons(rules, load(10, 20, 20, refused=5))
+    assert found[0] == "12 of 50 requests failed, above stopRules.maxErrorsPerMille: 100"
+    assert reasons(rules, load(60, 20, 20, refused=2)) == []  # exactly the limit
+    assert reasons(StopRules(), load(60, 20, 20, refused=20)) == []
+
+
+def test_a_queue_that_only_grows_is_over_saturation() -> None:
+    rules = StopRules(over_saturation="EndStage")
+    found = reasons(rules, load(30, 20, 10))
+    assert found[0].startswith("over-saturated: 200 requests were due in 10 s and 100 were answered")
+    assert reasons(StopRules(), load(30, 20, 10)) == []
+
+
+def test_a_server_that_keeps_up_and_a_closed_loop_never_are() -> None:
+    rules = StopRules(over_saturation="EndStage")
+    assert reasons(rules, load(60, 20, 20)) == []
+    assert reasons(rules, load(60, 20, 19)) == []
+    assert reasons(rules, load(60, 20, 10), open_loop=False) == []
+
+
+def test_a_burst_that_is_worked_off_is_none() -> None:
+    rules = StopRules(over_saturation="EndStage")
+    ticks = [Tick(at_ns=q * S // 4, issued=200 + 5 * q, finished=10 * q, in_flight=200 - 5 * q) for q in range(1, 40)]
+    assert reasons(rules, ticks) == []
