@@ -130,9 +130,10 @@ def _execute(manifest: Path | None, flags: Flags, out: Path, format: str, quiet:
 def _with_simulator(manifest: Path | None, flags: Flags, out: Path, format: str, quiet: bool) -> int:
     """Starts the simulator beside the run, for the model that the run asks for."""
     from ..sim.beside import simulator_beside
+    from ..sim.scenario import Scenario
 
     flags.target, flags.model = "http://127.0.0.1:1", flags.model or (None if manifest else "sim")
     model = load(manifest, flags).target.model
-    with simulator_beside(model) as url:
+    with simulator_beside(Scenario(model=model)) as url:
         flags.target = url
         return _execute(manifest, flags, out, format, quiet)

@@ -6,16 +6,17 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from .scenario import Scenario
-from .server import Simulator
+from .server import Simulator, truth_file
 
 
 @contextmanager
-def simulator_beside(model: str) -> Iterator[str]:
-    """Yields the URL of a simulator that serves `model`; it ends with the block, or with this process."""
-    simulator = Simulator(Scenario(model=model))
+def simulator_beside(scenario: Scenario, truth: Path | None = None) -> Iterator[str]:
+    """Yields the URL of a simulator; it ends with the block, or with this process, and then its truth is written."""
+    simulator = Simulator(scenario, truth=truth_file(truth) if truth else None)
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:

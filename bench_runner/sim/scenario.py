@@ -1,55 +1,99 @@
-"""What the simulator does: lengths, times and faults, all seeded."""
+"""What the simulator does: lengths, times and faults, all seeded; from flags, or from a small file."""
 
 from __future__ import annotations
 
+import difflib
 import random
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from tokenmark_schemas.documents import read_text
+from tokenmark_schemas.errors import InvalidInput
 
 NS_PER_MS = 1_000_000
+Share = Annotated[float, Field(ge=0, le=1)]
+Milliseconds = Annotated[float, Field(ge=0, le=3_600_000)]
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """Times in milliseconds, shares in [0, 1]. A request gets min(its max_tokens, `tokens`) tokens."""
+class Scenario(BaseModel):
+    """Times in milliseconds, shares in [0, 1]. A request gets min(its own limit, `tokens`) tokens."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = "sim"
-    ttft_ms: float = 20.0
-    itl_ms: float = 5.0
-    jitter_ms: float = 0.0
-    tokens: int = 4096
-    chunk_tokens: int = 1
-    role_chunk: bool = True
-    reasoning_tokens: int = 0
-    usage: bool = True
-    error_share: float = 0.0
-    error_status: int = 500
-    abort_share: float = 0.0
-    stall_share: float = 0.0
-    stall_ms: float = 1000.0
-    stall_at: int = 8
-    api_token: str | None = None
     seed: int = 1
+    ttft_ms: Milliseconds = 20.0
+    ttft_jitter_ms: Milliseconds = 0.0
+    itl_ms: Milliseconds = 5.0
+    jitter_ms: Milliseconds = 0.0
+    head_ms: Milliseconds = 0.0  # when the head of the answer goes out; at once if 0
+    tokens: Annotated[int, Field(ge=1)] = 4096
+    chunk_tokens: Annotated[int, Field(ge=1)] = 1
+    role_chunk: bool = True
+    reasoning_tokens: Annotated[int, Field(ge=0)] = 0
+    usage: bool = True
+    error_share: Share = 0.0
+    error_status: Annotated[int, Field(ge=400, le=599)] = 500
+    error_burst_every_s: Annotated[float, Field(ge=0)] = 0.0  # no bursts if 0
+    error_burst_s: Annotated[float, Field(ge=0)] = 1.0
+    retry_after_s: Annotated[int, Field(ge=0)] | None = None
+    abort_share: Share = 0.0
+    garbage_share: Share = 0.0
+    stall_share: Share = 0.0
+    stall_ms: Milliseconds = 1000.0
+    stall_at: Annotated[int, Field(ge=0)] = 8
+    api_token: str | None = None
+
+    def bursting(self, elapsed_s: float) -> bool:
+        """Whether a burst of errors is on, that long after the start."""
+        return self.error_burst_every_s > 0 and elapsed_s % self.error_burst_every_s < self.error_burst_s
+
+
+def read_scenario(path: Path) -> dict[str, object]:
+    """The fields of a scenario file. Raises InvalidInput with what is wrong where."""
+    try:
+        fields = yaml.safe_load(read_text(path)) or {}
+        Scenario.model_validate(fields)
+    except yaml.YAMLError as exc:
+        raise InvalidInput(f"{path}: not YAML: {exc}") from exc
+    except ValidationError as exc:
+        raise InvalidInput("\n".join(f"{path}: {_problem(error)}" for error in exc.errors())) from None
+    return dict(fields)
+
+
+def _problem(error: ErrorDetails) -> str:
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Scenario.model_fields, n=1)
+        return f"{name}: unknown field" + (f"; did you mean {near[0]}?" if near else "")
+    return f"{name or 'the file'}: {error['msg'][0].lower()}{error['msg'][1:]}; found {error['input']!r}"
 
 
 @dataclass(slots=True)
 class Script:
-    """One answer, decided when its request was read. Offsets in nanoseconds from then."""
+    """One answer, decided when its request was read. Offsets in nanoseconds from then; faults by chunk, None for none."""
 
     status: int
     tokens: int
     offsets_ns: list[int]
-    abort_at: int | None
+    abort_at: int | None = None
+    garbage_at: int | None = None
 
 
-def script(scenario: Scenario, seq: int, max_tokens: int) -> Script:
-    """The seq-th request's answer; the same for the same seed."""
+def script(scenario: Scenario, seq: int, max_tokens: int, elapsed_s: float = 0.0) -> Script:
+    """The seq-th request's answer; the same for the same seed, but for bursts, which go by the clock."""
     rng = random.Random(scenario.seed * 1_000_003 + seq)
     tokens = max(1, min(max_tokens, scenario.tokens))
-    if rng.random() < scenario.error_share:
-        return Script(scenario.error_status, 0, [], None)
+    if rng.random() < scenario.error_share or scenario.bursting(elapsed_s):
+        return Script(scenario.error_status, 0, [])
     chunks = -(-tokens // scenario.chunk_tokens)
     stalled = rng.random() < scenario.stall_share
-    offsets, at = [], scenario.ttft_ms * NS_PER_MS
+    offsets, at = [], (scenario.ttft_ms + rng.uniform(0, scenario.ttft_jitter_ms)) * NS_PER_MS
     for k in range(chunks):
         if stalled and k == scenario.stall_at:
             at += scenario.stall_ms * NS_PER_MS
@@ -57,4 +101,5 @@ def script(scenario: Scenario, seq: int, max_tokens: int) -> Script:
         offsets.append(int(at + jitter))
         at += scenario.itl_ms * scenario.chunk_tokens * NS_PER_MS
     abort = rng.randrange(1, chunks + 1) if rng.random() < scenario.abort_share else None
-    return Script(200, tokens, sorted(offsets), abort)
+    garbage = rng.randrange(chunks) if rng.random() < scenario.garbage_share else None
+    return Script(200, tokens, sorted(offsets), abort, garbage)

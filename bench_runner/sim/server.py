@@ -24,11 +24,10 @@ from tokenmark_schemas.errors import InvalidInput
 
 from ..load.poll import READ, WRITE, new_poller
 from .scenario import Scenario, Script, script
+from .voices import Ask, Voice, voices
 
 mono = time.monotonic_ns
 MAX_REQUEST_BYTES = 16 * 2**20
-DONE = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
-STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nCache-Control: no-cache\r\n\r\n"
 
 
 @dataclass(slots=True)
@@ -37,10 +36,10 @@ class Answer:
 
     id: str
     script: Script
+    voice: Voice
+    ask: Ask
     read_ns: int
-    streaming: bool
-    usage: bool
-    prompt_tokens: int
+    head_due_ns: int  # 0 once it went out
     sent_ns: array[int] = field(default_factory=lambda: array("q"))
     k: int = 0
 
@@ -84,10 +83,8 @@ class Simulator:
         self.due: list[tuple[int, int, Client]] = []
         self.asked = self.served = self.pushed = self.late_max_ns = self.late_sum_ns = self.sent_chunks = 0
         self.running = True
-        self._created = int(time.time())
-        words = " token" * scenario.chunk_tokens
-        self._chunk = _event(self._event({"content": words}))
-        self._reasoning = _event(self._event({"reasoning_content": words}))
+        self.voices = voices(scenario)
+        self.started = time.monotonic()
 
     def serve(self) -> None:
         """The loop: due chunks first, then the network."""
@@ -131,62 +128,45 @@ class Simulator:
             self._step(client, answer, at)
 
     def _step(self, client: Client, answer: Answer, due_ns: int) -> None:
-        """Sends the chunk that is due and plans the next."""
+        """Sends what is due, and plans what comes next."""
+        if answer.head_due_ns:
+            self._head(client, answer)
+            self._plan(client, max(answer.read_ns + answer.script.offsets_ns[0], mono()))
+            return
         late = mono() - due_ns
         self.late_sum_ns += late
         self.late_max_ns = max(self.late_max_ns, late)
         self.sent_chunks += 1
-        if answer.script.abort_at is not None and answer.k >= answer.script.abort_at:
+        plan, voice, ask = answer.script, answer.voice, answer.ask
+        if plan.abort_at is not None and answer.k >= plan.abort_at:
             self._end(client, answer, "aborted")
             self._drop(client)
             return
-        if not answer.streaming:
+        if not ask.streaming:
             answer.sent_ns.append(mono())
-            self._write(client, self._whole(answer))
+            self._write(client, _response(200, voice.whole(ask, plan.tokens)))
             self._end(client, answer, "ok")
             return
-        chunk = self._reasoning if answer.k < self.scenario.reasoning_tokens else self._chunk
+        tokens = min(plan.tokens, (answer.k + 1) * self.scenario.chunk_tokens)
+        garbled = plan.garbage_at == answer.k
+        chunk = voice.garbage if garbled else voice.chunk(ask, tokens, answer.k < self.scenario.reasoning_tokens)
         answer.sent_ns.append(mono())
         self._write(client, chunk)
         answer.k += 1
-        if answer.k < len(answer.script.offsets_ns):
-            self._plan(client, answer.read_ns + answer.script.offsets_ns[answer.k])
+        if answer.k < len(plan.offsets_ns):
+            self._plan(client, answer.read_ns + plan.offsets_ns[answer.k])
         else:
-            self._write(client, self._closing(answer))
-            self._end(client, answer, "ok")
+            self._write(client, voice.closing(ask, plan.tokens) + b"0\r\n\r\n")
+            self._end(client, answer, "garbage" if plan.garbage_at is not None else "ok")
+
+    def _head(self, client: Client, answer: Answer) -> None:
+        answer.head_due_ns = 0
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: {answer.voice.content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        self._write(client, head.encode() + answer.voice.opening)
 
     def _plan(self, client: Client, at_ns: int) -> None:
         self.pushed += 1
         heapq.heappush(self.due, (at_ns, self.pushed, client))
-
-    def _closing(self, answer: Answer) -> bytes:
-        end = _event(self._event({}, finish="length"))
-        if answer.usage:
-            end += _event({**self._event(None), "usage": self._usage(answer)})
-        return end + DONE
-
-    def _usage(self, answer: Answer) -> dict[str, int]:
-        tokens = answer.script.tokens
-        return {
-            "prompt_tokens": answer.prompt_tokens,
-            "completion_tokens": tokens,
-            "total_tokens": answer.prompt_tokens + tokens,
-        }
-
-    def _event(self, delta: dict[str, Any] | None, finish: str | None = None) -> dict[str, Any]:
-        choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
-        return {
-            "id": "chatcmpl-sim", "object": "chat.completion.chunk", "created": self._created,
-            "model": self.scenario.model, "choices": choices,
-        }  # fmt: skip
-
-    def _whole(self, answer: Answer) -> bytes:
-        message = {"role": "assistant", "content": " token" * answer.script.tokens}
-        body = {
-            "id": "chatcmpl-sim", "object": "chat.completion", "created": self._created, "model": self.scenario.model,
-            "choices": [{"index": 0, "message": message, "finish_reason": "length"}], "usage": self._usage(answer),
-        }  # fmt: skip
-        return _response(200, body)
 
     def _end(self, client: Client, answer: Answer, how: str) -> None:
         self.served += 1
@@ -247,52 +227,45 @@ class Simulator:
 
     def _answer(self, client: Client, first: bytes, headers: dict[bytes, bytes], body: bytes) -> None:
         path = first.split(b" ")[1] if first.count(b" ") >= 2 else b"/"
-        if path in (b"/health", b"/"):
-            self._write(client, _response(200, {"status": "ok"}))
-        elif path == b"/v1/models":
-            self._write(
-                client, _response(200, {"object": "list", "data": [{"id": self.scenario.model, "object": "model"}]})
-            )
-        elif path != b"/v1/chat/completions":
+        model = self.scenario.model
+        if path in FACTS:
+            self._write(client, _response(200, FACTS[path](model)))
+        elif path not in self.voices:
             self._write(client, _problem(404, f"no such path: {path.decode('latin-1')}"))
         elif self.scenario.api_token and headers.get(b"authorization") != f"Bearer {self.scenario.api_token}".encode():
             self._write(client, _problem(401, "invalid or missing API key"))
         else:
-            self._chat(client, headers, body)
+            self._generate(client, self.voices[path], headers, body)
 
-    def _chat(self, client: Client, headers: dict[bytes, bytes], body: bytes) -> None:
+    def _generate(self, client: Client, voice: Voice, headers: dict[bytes, bytes], body: bytes) -> None:
         try:
-            asked = msgspec.json.decode(body)
-            model, prompt = asked["model"], asked["messages"]
-            max_tokens = int(asked.get("max_tokens", 16))
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError):
-            self._write(client, _problem(400, "the body must be JSON with model and messages"))
-            return
-        if model != self.scenario.model:
+            ask = voice.ask(msgspec.json.decode(body))
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError):
             self._write(
-                client, _problem(404, f"the model `{model}` does not exist; this server has `{self.scenario.model}`")
+                client, _problem(400, "the body must be JSON with a model and a prompt, as this route wants it")
             )
             return
-        plan = script(self.scenario, self.asked, max_tokens)
+        known = self.scenario.model
+        if ask.model is not None and ask.model != known:
+            self._write(client, _problem(404, f"the model `{ask.model}` does not exist; this server has `{known}`"))
+            return
+        plan = script(self.scenario, self.asked, ask.max_tokens, time.monotonic() - self.started)
         self.asked += 1
         if plan.status != 200:
-            self._write(client, _problem(plan.status, "injected error"))
+            self._write(client, _problem(plan.status, "injected error", self.scenario.retry_after_s))
             return
-        streaming = bool(asked.get("stream"))
-        if not streaming:
+        if not ask.streaming:
             plan.offsets_ns = plan.offsets_ns[-1:]
-        client.answer = Answer(
-            id=headers.get(b"x-request-id", b"").decode("latin-1"),
-            script=plan,
-            read_ns=mono(),
-            streaming=streaming,
-            usage=self.scenario.usage and bool((asked.get("stream_options") or {}).get("include_usage")),
-            prompt_tokens=sum(len(str(m.get("content", "")).split()) for m in prompt),
-        )
-        if streaming:
-            role = _event(self._event({"role": "assistant", "content": ""})) if self.scenario.role_chunk else b""
-            self._write(client, STREAM_HEAD + role)
-        self._plan(client, client.answer.read_ns + plan.offsets_ns[0])
+        now = mono()
+        head_at = now + int(self.scenario.head_ms * 1e6)
+        answer = Answer(
+            id=headers.get(b"x-request-id", b"").decode("latin-1"), script=plan, voice=voice, ask=ask, read_ns=now,
+            head_due_ns=head_at if ask.streaming else 0,
+        )  # fmt: skip
+        client.answer = answer
+        if ask.streaming and not self.scenario.head_ms:
+            self._head(client, answer)
+        self._plan(client, answer.head_due_ns or now + plan.offsets_ns[0])
 
     def _write(self, client: Client, data: bytes) -> None:
         if client.outbox:
@@ -328,22 +301,30 @@ class Simulator:
             client.sock.close()
 
 
-def _event(event: dict[str, Any]) -> bytes:
-    data = b"data: %b\n\n" % msgspec.json.encode(event)
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
 
 
-def _response(status: int, body: dict[str, Any]) -> bytes:
+# what says which server this is, as each engine's clients ask for it
+FACTS: dict[bytes, Callable[[str], dict[str, Any]]] = {
+    b"/": lambda _: {"status": "ok"},
+    b"/health": lambda _: {"status": "ok"},
+    b"/v1/models": lambda model: {"object": "list", "data": [{"id": model, "object": "model"}]},
+    b"/api/version": lambda _: {"version": "sim"},
+    b"/info": lambda model: {"model_id": model, "version": "sim"},
+    b"/props": lambda model: {"model_path": model, "build_info": "sim"},
+}
+
+
+def _response(status: int, body: dict[str, Any], *headers: str) -> bytes:
     data = msgspec.json.encode(body)
-    head = f"HTTP/1.1 {status} {_REASONS.get(status, 'Error')}\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-    return head.encode() + data
+    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Error')}", "Content-Type: application/json", *headers,
+             f"Content-Length: {len(data)}"]  # fmt: skip
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + data
 
 
-def _problem(status: int, message: str) -> bytes:
-    return _response(status, {"error": {"message": message, "type": "sim", "code": status}})
+def _problem(status: int, message: str, retry_after_s: int | None = None) -> bytes:
+    headers = [] if retry_after_s is None else [f"Retry-After: {retry_after_s}"]
+    return _response(status, {"error": {"message": message, "type": "sim", "code": status}}, *headers)
 
 
 def truth_file(path: Path) -> Callable[[dict[str, Any]], None]:
