@@ -39,6 +39,7 @@ def stage_result(
     objectives: Sequence[Objective],
     order: list[int],
     seed: int | None = None,
+    calibration: dict[str, float] | None = None,
 ) -> StageResult:
     """One stage over all its repetitions: samples pooled, each repetition's figures beside them.
 
@@ -66,7 +67,7 @@ def stage_result(
         metrics=_metrics(pooled, parts, seed),
         throughput=throughput,
         goodput=pooled.good / pooled.due if latency_limits(objectives) and pooled.due else None,
-        client=_client(pooled, parts),
+        client=_client(pooled, parts).model_copy(update={"calibration": calibration}),
         repetitions=[_repetition(i, order[i], part, stage) for i, part in enumerate(parts)],
     )  # fmt: skip
 

@@ -98,9 +98,12 @@ class Runner:
         self.parts: dict[str, list[Collected]] = {stage.name: [] for stage in config.stages}
         self.orders: dict[str, list[int]] = {stage.name: [] for stage in config.stages}
         self.kernel_stamps = 0
+        self.floors: dict[int, dict[str, float] | None] = {}
+        self.floor_of: dict[str, dict[str, float] | None] = {}
 
     def run(self) -> RunResult:
         """The whole plan, or as much of it as there was time for."""
+        self._calibrate()
         self._warm_up()
         order = 0
         for repetition in range(self.config.repetitions):
@@ -127,6 +130,19 @@ class Runner:
             random.Random(f"order:{self.config.seed}:{repetition}").shuffle(stages)
         return stages
 
+    def _calibrate(self) -> None:
+        """The floor of each level of load, once; a machine that cannot give one is no reason not to measure."""
+        if not self.config.calibrate:
+            return
+        from .calibrate import calibrate, streams_of
+
+        for stage in self.config.stages:
+            streams = streams_of(stage)
+            if streams not in self.floors and not self._must_stop():
+                self.observer.progress(Progress("calibration", stage.name, 1, 1, 0.0))
+                self.floors[streams] = calibrate(self.config, streams, lambda: self.stop.asked)
+            self.floor_of[stage.name] = self.floors.get(streams)
+
     def _broken_off(self, why: RunFailed) -> RunResult:
         """The load worker died: what earlier phases measured is a result, marked as interrupted."""
         if not any(part.succeeded for parts in self.parts.values() for part in parts):
@@ -142,7 +158,7 @@ class Runner:
             stage_result(
                 stage, self.parts[stage.name], max_output=config.workload.max_output_tokens,
                 objectives=config.objectives, order=self.orders[stage.name],
-                seed=None if partial else config.seed,
+                seed=None if partial else config.seed, calibration=self.floor_of.get(stage.name),
             )
             for stage in config.stages if self.parts[stage.name]
         ]  # fmt: skip

@@ -39,6 +39,11 @@ def _share_of_time(stage: StageResult, seconds: float | None) -> float | None:
     return None if seconds is None or length < 1 else seconds / length
 
 
+def _floor_share(stage: StageResult) -> float | None:
+    floor = stage.client.calibration
+    return _relative(stage, floor["ttft_error_p99_s"]) if floor else None
+
+
 def _uncertain_share(stage: StageResult) -> float | None:
     """First tokens whose interval is wide enough to matter: a server that sends several tokens at once shares stamps
     too, and loses nothing by it."""
@@ -70,6 +75,8 @@ RULES: tuple[Rule, ...] = (
     Rule("first_token_shared", "first tokens that shared a stamp with later ones, as a share of answers", "", 0.01, 0.50,
          "TTFT lies within its bounds_p50 and bounds_p99; give the client a core of its own",
          lambda s: _uncertain_share(s)),
+    Rule("calibration_floor", "TTFT error p99 of this client against the simulator, as a share of TTFT", "", 0.10, 0.50,
+         "a target as fast as this needs a client with more processor", lambda s: _floor_share(s)),
     Rule("clock_steps", "times that the machine's clock was set while load ran", "", 0, 10,
          "let the clock be slewed, not stepped, while you measure", lambda s: s.client.clock_steps),
     Rule("token_mismatch", "answers whose token count is below their number of chunks, as a share", "", 0.01, 0.20,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 import time
 from contextlib import suppress
+
+from .stamps import portable
 
 _NONBLOCK_CLOEXEC = 0o2004000
 _ABSOLUTE = 1
@@ -28,7 +29,7 @@ class Alarm:
     def __init__(self) -> None:
         self.fd = -1
         self._set_at = 0
-        if sys.platform.startswith("linux"):
+        if not portable():
             with suppress(OSError, AttributeError):
                 libc = ctypes.CDLL(None)
                 self._settime = libc.timerfd_settime

@@ -6,6 +6,8 @@ import select
 import selectors
 from typing import Protocol
 
+from .stamps import portable
+
 READ, WRITE = 1, 4  # EPOLLIN, EPOLLOUT
 
 
@@ -54,4 +56,4 @@ class SelectorsPoller:
 
 def new_poller() -> Poller:
     """The best poller of this system."""
-    return EpollPoller() if hasattr(select, "epoll") else SelectorsPoller()
+    return SelectorsPoller() if portable() else EpollPoller()

@@ -7,6 +7,7 @@ that pass fall back to the time of the read itself, counted.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import sys
@@ -19,9 +20,14 @@ NEAR_NS = 2_000
 unpack_timespec = struct.Struct("qq").unpack_from
 
 
+def portable() -> bool:
+    """Whether to do without what only Linux has: elsewhere always, on Linux where TOKENMARK_STAMPS=user asks for it."""
+    return not sys.platform.startswith("linux") or os.environ.get("TOKENMARK_STAMPS") == "user"
+
+
 def enable(sock: socket.socket) -> bool:
     """Asks the kernel for arrival stamps; False where it has none to give."""
-    if not sys.platform.startswith("linux"):
+    if portable():
         return False
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)

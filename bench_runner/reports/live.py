@@ -38,6 +38,8 @@ class LiveLine:
 
     @staticmethod
     def _text(p: Progress) -> str:
+        if p.phase == "calibration":
+            return "calibration    this client against the simulator"
         where = "warm-up" if p.phase == "warmup" else f"{p.phase} {p.repetition}/{p.repetitions}"
         failed = f" · {p.failed} failed" if p.failed else ""
         return (

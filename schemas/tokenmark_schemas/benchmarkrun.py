@@ -226,7 +226,8 @@ class Search(Contract):
 
 _RUN_IMMUTABLE = (
     ("target", True), ("workloadRef", False), ("workload", False), ("maxOutputTokens", False), ("warmup", False),
-    ("retrieval", False), ("repetitions", True), ("cooldownSeconds", True), ("stopRules", True), ("seed", True), ("baselineRef", False),
+    ("retrieval", False), ("repetitions", True), ("cooldownSeconds", True), ("stopRules", True), ("calibration", True),
+    ("seed", True), ("baselineRef", False),
     ("netProbeRef", False), ("cost", False), ("search", False), ("purpose", False), ("environment", True),
     ("execution", True), ("exclusivity", True), ("results", True),
 )  # fmt: skip
@@ -265,6 +266,10 @@ class BenchmarkRunSpec(Contract):
     repetitions: Annotated[int, Field(ge=1, le=50)] = 3
     cooldown_seconds: Annotated[int, Field(ge=0, le=3600)] = 0
     stop_rules: StopRules = StopRules()
+    calibration: Literal["Auto", "Always", "Never"] = Field(
+        default="Auto",
+        description="Two seconds against the bundled simulator before each load level; Auto: in a cluster only.",
+    )
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 1
     objectives: (
         Annotated[

@@ -65,6 +65,7 @@ class RunConfig(Contract):
     warmup: Warmup = Warmup()
     repetitions: int = 1
     stop_rules: StopRules = StopRules()
+    calibrate: bool = False
     cooldown_seconds: int = 0
     seed: int = 1
     objectives: list[Objective] = []
@@ -164,6 +165,7 @@ def resolve(
         repetitions=spec.repetitions,
         cooldown_seconds=spec.cooldown_seconds,
         stop_rules=spec.stop_rules,
+        calibrate=spec.calibration == "Always" or (spec.calibration == "Auto" and extra.get("vantage") == "in_cluster"),
         seed=spec.seed,
         objectives=spec.objectives or [],
         detail=spec.results.detail,

@@ -48,6 +48,7 @@ CASES: list[tuple[str, StageResult, str]] = [
     ("coalesced", with_client(coalesced=STAGE.client.coalesced.model_copy(update={"share": 0.5, "max_interval_s": 0.02})), "degraded"),
     ("run_delay", with_client(run_delay_s=3.0), "degraded"),
     ("run_delay", with_client(run_delay_s=12.0), "invalid"),
+    ("calibration_floor", with_client(calibration={"ttft_error_p99_s": 0.02}), "degraded"),
     ("clock_steps", with_client(clock_steps=1), "degraded"),
     ("first_token_shared", shared(10), "degraded"),
     ("first_token_shared", shared(150), "invalid"),
