@@ -14,7 +14,7 @@ import typer  # noqa: E402
 
 from tokenmark_schemas.errors import TokenmarkError  # noqa: E402
 
-VERBS = ("run", "sim", "calibrate", "validate", "explain", "workloads")
+VERBS = ("run", "sim", "calibrate", "translate", "validate", "explain", "workloads")
 app = typer.Typer(
     name="tokenmark",
     help="Benchmark LLM serving, and know whether the number can be trusted.",
