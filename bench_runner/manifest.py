@@ -49,6 +49,8 @@ class Flags:
     objective: list[str] | None = None
     timeout: int | None = None
     prompts: Path | None = None
+    trace: Path | None = None
+    trace_speedup: str | None = None
     provider: str | None = None
     region: str | None = None
     cluster_label: str | None = None
@@ -170,6 +172,14 @@ def _override_rest(spec: dict[str, Any], flags: Flags) -> None:
 
 
 def _override_load(spec: dict[str, Any], flags: Flags) -> None:
+    if flags.trace and (flags.concurrency or flags.rate):
+        raise InvalidInput("--trace brings its own arrival times; leave out --concurrency and --rate")
+    if flags.trace:
+        speed = {"speedup": flags.trace_speedup} if flags.trace_speedup else {}
+        ends = {"requestCount": flags.requests} if flags.requests else {}
+        ends |= {"durationSeconds": flags.duration} if flags.duration else {}
+        spec["stages"] = [{"name": "trace", "trace": speed, **ends}]
+        return
     if flags.concurrency and flags.rate:
         raise InvalidInput("--concurrency and --rate exclude each other: a stage is a closed or an open loop")
     if not flags.concurrency and not flags.rate:
@@ -195,18 +205,19 @@ def _override_load(spec: dict[str, Any], flags: Flags) -> None:
 
 
 def _override_data(spec: dict[str, Any], flags: Flags) -> None:
-    if not flags.prompts and not flags.input_tokens:
+    lines, flag = (flags.trace, "--trace") if flags.trace else (flags.prompts, "--prompts")
+    if not lines and not flags.input_tokens:
         return
-    if flags.prompts and flags.input_tokens:
-        raise InvalidInput("--prompts and --input-tokens exclude each other: prompts have their own lengths")
-    if flags.prompts:
+    if (lines and flags.input_tokens) or (flags.trace and flags.prompts):
+        raise InvalidInput("--prompts, --trace and --input-tokens exclude each other: each says how long prompts are")
+    if lines:
         import hashlib
 
         try:
-            content = flags.prompts.read_bytes()
+            content = lines.read_bytes()
         except OSError as exc:
-            raise InvalidInput(f"--prompts {flags.prompts}: {exc.strerror}") from exc
-        source = {"uri": f"file://{flags.prompts.resolve()}", "sha256": hashlib.sha256(content).hexdigest()}
+            raise InvalidInput(f"{flag} {lines}: {exc.strerror}") from exc
+        source = {"uri": f"file://{lines.resolve()}", "sha256": hashlib.sha256(content).hexdigest()}
         dataset: dict[str, Any] = {"jsonl": source}
     else:
         dataset = {"synthetic": {"inputTokens": {"mean": flags.input_tokens}}}

@@ -12,8 +12,9 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -21,206 +22,7 @@ from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.workload import Dataset, Synthetic, TokenLengths, WorkloadSpec
 
 from .engines.base import Dialect, Prompt
-
-WORDS = [
-    "the",
-    "of",
-    "and",
-    "to",
-    "in",
-    "is",
-    "you",
-    "that",
-    "it",
-    "he",
-    "was",
-    "for",
-    "on",
-    "are",
-    "as",
-    "with",
-    "his",
-    "they",
-    "at",
-    "be",
-    "this",
-    "have",
-    "from",
-    "or",
-    "one",
-    "had",
-    "by",
-    "word",
-    "but",
-    "not",
-    "what",
-    "all",
-    "were",
-    "we",
-    "when",
-    "your",
-    "can",
-    "said",
-    "there",
-    "use",
-    "an",
-    "each",
-    "which",
-    "she",
-    "do",
-    "how",
-    "their",
-    "if",
-    "will",
-    "up",
-    "other",
-    "about",
-    "out",
-    "many",
-    "then",
-    "them",
-    "these",
-    "so",
-    "some",
-    "her",
-    "would",
-    "make",
-    "like",
-    "him",
-    "into",
-    "time",
-    "has",
-    "look",
-    "two",
-    "more",
-    "write",
-    "go",
-    "see",
-    "number",
-    "no",
-    "way",
-    "could",
-    "people",
-    "my",
-    "than",
-    "first",
-    "water",
-    "been",
-    "call",
-    "who",
-    "oil",
-    "its",
-    "now",
-    "find",
-    "long",
-    "down",
-    "day",
-    "did",
-    "get",
-    "come",
-    "made",
-    "may",
-    "part",
-    "over",
-    "new",
-    "sound",
-    "take",
-    "only",
-    "little",
-    "work",
-    "know",
-    "place",
-    "year",
-    "live",
-    "me",
-    "back",
-    "give",
-    "most",
-    "very",
-    "after",
-    "thing",
-    "our",
-    "just",
-    "name",
-    "good",
-    "sentence",
-    "man",
-    "think",
-    "say",
-    "great",
-    "where",
-    "help",
-    "through",
-    "much",
-    "before",
-    "line",
-    "right",
-    "too",
-    "mean",
-    "old",
-    "any",
-    "same",
-    "tell",
-    "boy",
-    "follow",
-    "came",
-    "want",
-    "show",
-    "also",
-    "around",
-    "form",
-    "three",
-    "small",
-    "set",
-    "put",
-    "end",
-    "does",
-    "another",
-    "well",
-    "large",
-    "must",
-    "big",
-    "even",
-    "such",
-    "because",
-    "turn",
-    "here",
-    "why",
-    "ask",
-    "went",
-    "men",
-    "read",
-    "need",
-    "land",
-    "different",
-    "home",
-    "us",
-    "move",
-    "try",
-    "kind",
-    "hand",
-    "picture",
-    "again",
-    "change",
-    "off",
-    "play",
-    "spell",
-    "air",
-    "away",
-    "animal",
-    "house",
-    "point",
-    "page",
-    "letter",
-    "mother",
-    "answer",
-    "found",
-    "study",
-    "still",
-    "learn",
-    "should",
-    "world",
-]
+from .words import WORDS
 
 SALT_TOKENS = 8
 CYCLE = 4096
@@ -246,24 +48,40 @@ class Lengths:
 class SyntheticText:
     """Prompts of given lengths: slices of one seeded text, at a cost of a memory copy each."""
 
-    def __init__(self, spec: Synthetic) -> None:
-        rng = random.Random(f"text:{spec.seed}")
-        self._inputs = Lengths(spec.input_tokens, spec.seed)
-        longest = max(self._inputs[i] for i in range(CYCLE))
+    def __init__(self, seed: int, longest: int, shared_prefix_tokens: int = 0) -> None:
+        rng = random.Random(f"text:{seed}")
         words = rng.choices(WORDS, k=longest + 2 * CYCLE)
         self._text = " ".join(words)
         self._starts = [0]
         for word in words:
             self._starts.append(self._starts[-1] + len(word) + 1)
-        self._prefix = " ".join(rng.choices(WORDS, k=spec.shared_prefix_tokens))
-        self._prefix_tokens = spec.shared_prefix_tokens
+        self._prefix = " ".join(rng.choices(WORDS, k=shared_prefix_tokens))
+        self._prefix_tokens = shared_prefix_tokens
 
-    def prompt(self, seq: int, salt: str) -> str:
+    def prompt(self, seq: int, tokens: int, salt: str) -> str:
         """The text of the seq-th prompt: shared prefix, salt, words."""
-        count = max(1, self._inputs[seq] - self._prefix_tokens - SALT_TOKENS)
+        count = max(1, tokens - self._prefix_tokens - SALT_TOKENS)
         first = (seq * 7919) % (2 * CYCLE)
         words = self._text[self._starts[first] : self._starts[first + count] - 1]
         return f"{self._prefix} {salt} {words}" if self._prefix else f"{salt} {words}"
+
+
+Tokens = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class _Line(msgspec.Struct):
+    """One line of a data set. `timestamp` in milliseconds, `input_length` and `output_length` in tokens: the fields of
+    published request traces."""
+
+    prompt: str | None = None
+    messages: list[dict[str, Any]] | None = None
+    max_output_tokens: Tokens | None = None
+    timestamp: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    input_length: Tokens | None = None
+    output_length: Tokens | None = None
+
+
+_LINE = msgspec.json.Decoder(_Line)
 
 
 def salt_of(*parts: object) -> str:
@@ -272,24 +90,26 @@ def salt_of(*parts: object) -> str:
 
 
 def read_json_lines(text: str, source: str) -> list[Prompt]:
-    """JSON lines -> prompts. Raises InvalidInput naming the line."""
+    """JSON lines -> prompts, in the order of their times where they have any. Raises InvalidInput naming the line."""
     prompts = []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            row = msgspec.json.decode(line)
-            messages = row.get("messages")
-            prompts.append(
-                Prompt(str(row.get("prompt", "")), tuple(messages) if messages else None, row.get("max_output_tokens"))
+            row = _LINE.decode(line)
+        except msgspec.DecodeError as exc:
+            raise InvalidInput(f"{source}:{number}: {str(exc)[:200].replace(' | null', '')}") from exc
+        if not row.prompt and not row.messages and row.input_length is None:
+            raise InvalidInput(f"{source}:{number}: neither prompt nor messages nor input_length is set")
+        prompts.append(
+            Prompt(
+                row.prompt or "", tuple(row.messages) if row.messages else None,
+                row.max_output_tokens or row.output_length, row.input_length, row.timestamp,
             )
-        except (msgspec.DecodeError, AttributeError, TypeError) as exc:
-            raise InvalidInput(f"{source}:{number}: expected a JSON object with prompt or messages") from exc
-        if not messages and not row.get("prompt"):
-            raise InvalidInput(f"{source}:{number}: neither prompt nor messages is set")
+        )  # fmt: skip
     if not prompts:
         raise InvalidInput(f"{source} holds no prompts")
-    return prompts
+    return sorted(prompts, key=lambda prompt: prompt.at_ms or 0.0)
 
 
 def literal_prompts(dataset: Dataset, dataset_file: str | None) -> Sequence[Prompt] | None:
@@ -320,8 +140,9 @@ class RequestFactory:
     ) -> None:  # fmt: skip
         self._dialect, self._model, self._workload = dialect, model, workload
         synthetic = workload.dataset.synthetic
-        self._text = SyntheticText(synthetic) if synthetic else None
         self._literal = literal_prompts(workload.dataset, dataset_file)
+        self._inputs = Lengths(synthetic.input_tokens, synthetic.seed) if synthetic else None
+        self._text = self._words(synthetic)
         outputs = synthetic.output_tokens if synthetic else None
         self._outputs = Lengths(outputs, synthetic.seed + 1) if outputs and synthetic else None
         self._templates: dict[int, tuple[bytes, bytes]] = {}
@@ -335,6 +156,21 @@ class RequestFactory:
             f"Content-Type: application/json\r\n{authorization}X-Request-Id: "
         ).encode()
 
+    def _words(self, synthetic: Synthetic | None) -> SyntheticText | None:
+        """What prompts of a given length are cut from; None where every prompt has its own text."""
+        if synthetic is not None and self._inputs is not None:
+            longest = max(self._inputs[i] for i in range(CYCLE))
+            return SyntheticText(synthetic.seed, longest, synthetic.shared_prefix_tokens)
+        longest = max((prompt.input_tokens or 0 for prompt in self._literal or ()), default=0)
+        return SyntheticText(1, longest) if longest else None
+
+    def trace_offsets(self, speedup: float) -> list[int]:
+        """Nanoseconds from the first request of a trace to each. Raises InvalidInput where a line has no time."""
+        if self._literal is None or any(prompt.at_ms is None for prompt in self._literal):
+            raise InvalidInput("a trace stage needs a data set of JSON lines, each with its timestamp in milliseconds")
+        times = [prompt.at_ms or 0.0 for prompt in self._literal]
+        return [round((at - times[0]) * 1e6 / speedup) for at in times]
+
     def output_tokens(self, seq: int) -> int:
         """The most tokens the seq-th answer may have."""
         limit = self._workload.max_output_tokens
@@ -345,15 +181,19 @@ class RequestFactory:
         head = self._head
 
         def render(seq: int) -> bytes:
-            body = self._synthetic_body(seq, salt) if self._text else self._literal_body(seq, salt)
+            body = self._literal_body(seq, salt) if self._literal else self._synthetic_body(seq, salt)
             return b"%b%b-%d\r\nContent-Length: %d\r\n\r\n%b" % (head, id_prefix.encode(), seq, len(body), body)
 
         return render
 
     def _synthetic_body(self, seq: int, salt: str) -> bytes:
         before, after = self._template(self.output_tokens(seq))
+        return b"%b%b%b" % (before, self._made_up(seq, None, salt).encode(), after)
+
+    def _made_up(self, seq: int, tokens: int | None, salt: str) -> str:
         assert self._text is not None
-        return b"%b%b%b" % (before, self._text.prompt(seq, f"[{salt}{seq:08d}]").encode(), after)
+        length = tokens if tokens is not None or self._inputs is None else self._inputs[seq]
+        return self._text.prompt(seq, length or 1, f"[{salt}{seq:08d}]")
 
     def _template(self, output_tokens: int) -> tuple[bytes, bytes]:
         if output_tokens not in self._templates:
@@ -365,6 +205,8 @@ class RequestFactory:
     def _literal_body(self, seq: int, salt: str) -> bytes:
         assert self._literal is not None
         prompt = self._literal[seq % len(self._literal)]
+        if prompt.input_tokens is not None and not prompt.text and not prompt.messages:
+            prompt = replace(prompt, text=self._made_up(seq, prompt.input_tokens, salt))
         body = self._dialect.with_prompt(self._payload(prompt.max_output_tokens or self.output_tokens(seq)), prompt)
         return msgspec.json.encode(body)
 

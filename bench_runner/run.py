@@ -196,6 +196,8 @@ class Runner:
         if not rule.request_count and not rule.duration_seconds:
             return
         stage = self.config.stages[0]
+        if stage.trace is not None:  # its times are the measurement's; one request at a time warms up
+            stage = stage.model_copy(update={"trace": None, "concurrency": 1})
         phase = warmup_phase(stage, rule.request_count, rule.duration_seconds, **self._common("warmup", 0))
         self.warmup = self._drive(phase, stage, "warmup", 0)
         if not self.warmup.succeeded and not self.stop.asked:
@@ -203,7 +205,10 @@ class Runner:
             raise RunFailed(f"every warm-up request failed: {message} (target {self.config.target.url})")
 
     def _measure(self, stage: Stage, repetition: int) -> Collected:
-        return self._drive(stage_phase(stage, **self._common(stage.name, repetition)), stage, stage.name, repetition)
+        common = self._common(stage.name, repetition)
+        if stage.trace is not None:
+            common["offsets"] = self.factory.trace_offsets(float(stage.trace.speedup))
+        return self._drive(stage_phase(stage, **common), stage, stage.name, repetition)
 
     def _common(self, name: str, repetition: int) -> dict[str, object]:
         """What warm-up and stages share."""

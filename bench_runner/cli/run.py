@@ -71,6 +71,10 @@ def run(
     cluster_label: str | None = _option(None, "Recorded in the result.", "CLUSTER_LABEL"),
     label: list[str] | None = _option(None, "KEY=VALUE, recorded in the result.", "LABEL"),
     prompts: Path | None = _option(None, "JSON lines with prompt or messages.", "PROMPTS"),
+    trace: Path | None = _option(
+        None, "JSON lines with timestamp (ms) and prompt, messages or input_length: replayed as recorded.", "TRACE"
+    ),
+    trace_speedup: str | None = _option(None, "2 replays a trace in half its time.", "TRACE_SPEEDUP"),
     timeout: int | None = _option(None, "Seconds a request may take; 600 if unsaid.", "TIMEOUT", min=1),
     name: str | None = _option(None, "Name of the run; its results lie in OUT/NAME. MODEL-ENGINE if unsaid.", "NAME"),
     token_env: str | None = _option(None, "Environment variable that holds the API token.", "TOKEN_ENV"),
@@ -98,7 +102,7 @@ def run(
         honour_retry_after=honour_retry_after or None,
         warmup_requests=warmup_requests, input_tokens=input_tokens, max_output_tokens=max_output_tokens,
         repetitions=repetitions, workers=workers, detail=detail, seed=seed, objective=objective, timeout=timeout,
-        prompts=prompts, provider=provider, region=region, cluster_label=cluster_label, label=label, name=name,
+        prompts=prompts, trace=trace, trace_speedup=trace_speedup, provider=provider, region=region, cluster_label=cluster_label, label=label, name=name,
         token_env=token_env,
     )  # fmt: skip
     code = (

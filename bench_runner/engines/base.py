@@ -42,11 +42,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One question. `messages` wins over `text` where a data set gives whole conversations."""
+    """One question. `messages` wins over `text` where a data set gives whole conversations; `input_tokens` asks for
+    made-up text of that length; `at_ms` is when a trace saw it."""
 
     text: str
     messages: tuple[dict[str, Any], ...] | None = None
     max_output_tokens: int | None = None
+    input_tokens: int | None = None
+    at_ms: float | None = None
 
     @property
     def as_messages(self) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .tls import Tls
 
 NS = 1_000_000_000
+TRACE_LANES = 16
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Phase:
     @property
     def lanes(self) -> int:
         """Connections worth opening before the clock starts."""
+        if self.offsets is not None:
+            return min(TRACE_LANES, self.reach.max_connections) if self.reach.reuse else 0
         wanted = self.concurrency or min(256, max(1, round(max(self.rate_per_s or 1, self.ramp_to_per_s or 1))))
         return min(wanted, self.reach.max_connections) if self.reach.reuse else 0
 
@@ -83,7 +86,7 @@ def stage_phase(stage: Stage, **rest: Any) -> Phase:
         **_load(stage),
         ramp_to_per_s=stage.ramp_to_per_s,
         count=stage.request_count,
-        duration_ns=stage.duration_seconds * NS if stage.duration_seconds else None,
+        duration_ns=_duration_ns(stage),
         **rest,
     )
 
@@ -91,6 +94,12 @@ def stage_phase(stage: Stage, **rest: Any) -> Phase:
 def warmup_phase(stage: Stage, count: int, seconds: int, **rest: Any) -> Phase:
     """The warm-up, in the shape of the first stage."""
     return Phase(name="warmup", **_load(stage), minimum=count, minimum_ns=seconds * NS, **rest)
+
+
+def _duration_ns(stage: Stage) -> int | None:
+    if stage.duration_seconds:
+        return stage.duration_seconds * NS
+    return stage.trace.span_seconds * NS if stage.trace else None
 
 
 def _load(stage: Stage) -> dict[str, Any]:

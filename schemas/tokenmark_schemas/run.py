@@ -107,6 +107,8 @@ def _stage_seconds(stage: Stage, request_timeout_s: int) -> int:
     if stage.duration_seconds is not None:
         return stage.duration_seconds + DRAIN_LIMIT_S
     count = stage.request_count or 0
+    if stage.trace is not None:
+        return (stage.duration_seconds or stage.trace.span_seconds) + DRAIN_LIMIT_S
     lanes = stage.concurrency or max(1, int(stage.rate_per_s or 1))
     return int(min(86_400, count / lanes * min(request_timeout_s, 60))) + DRAIN_LIMIT_S
 

@@ -37,13 +37,31 @@ class Arrival(StrEnum):
     GAMMA = "Gamma"
 
 
+class Trace(Contract):
+    """Replays the arrival times of a JSON lines data set, whose lines have a `timestamp` in milliseconds."""
+
+    speedup: Annotated[str, Field(min_length=1, max_length=10, pattern=DECIMAL_RATE)] = Field(
+        default="1", description="2 replays in half the time."
+    )
+    span_seconds: Seconds = Field(default=3600, description="How long the replay takes at most; it is cut off there.")
+
+    @model_validator(mode="after")
+    def _forward(self) -> Trace:
+        if float(self.speedup) <= 0:
+            raise ValueError("speedup must be above zero")
+        return self
+
+
 class Stage(Contract):
     """One load level. Closed loop (`concurrency`) or open loop (`requestRate`), until a duration or a count."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            cel("has(self.concurrency) != has(self.requestRate)", "set exactly one of concurrency and requestRate"),
-            cel("has(self.durationSeconds) || has(self.requestCount)", "set durationSeconds or requestCount"),
+            exactly_one("concurrency", "requestRate", "trace"),
+            cel(
+                "has(self.durationSeconds) || has(self.requestCount) || has(self.trace)",
+                "set durationSeconds or requestCount",
+            ),
             cel(
                 "!has(self.arrival) || has(self.requestRate)",
                 "arrival describes requestRate; leave it out with concurrency",
@@ -65,6 +83,7 @@ class Stage(Contract):
     request_rate: Annotated[str, Field(min_length=1, max_length=10, pattern=DECIMAL_RATE)] | None = Field(
         default=None, description="Open loop: requests per second, as a decimal string."
     )
+    trace: Trace | None = Field(default=None, description="Open loop: the recorded arrival times of the data set.")
     arrival: Arrival | None = Field(default=None, description="How open-loop arrivals are spaced; Constant if unset.")
     burstiness: Annotated[str, Field(min_length=1, max_length=10, pattern=DECIMAL_RATE)] | None = Field(
         default=None, description="Shape of the Gamma gaps: 1 is Poisson, below it arrivals come in bursts."
@@ -79,9 +98,9 @@ class Stage(Contract):
 
     @model_validator(mode="after")
     def _one_load_and_a_stop_rule(self) -> Stage:
-        if (self.concurrency is None) == (self.request_rate is None):
-            raise ValueError("set exactly one of concurrency and requestRate")
-        if self.duration_seconds is None and self.request_count is None:
+        if [self.concurrency, self.request_rate, self.trace].count(None) != 2:
+            raise ValueError("set exactly one of concurrency, requestRate, trace")
+        if self.duration_seconds is None and self.request_count is None and self.trace is None:
             raise ValueError("set durationSeconds or requestCount")
         if self.arrival is not None and self.request_rate is None:
             raise ValueError("arrival describes requestRate; leave it out with concurrency")

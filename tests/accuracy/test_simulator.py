@@ -7,6 +7,7 @@ suite holds the product's end to what real engines send.
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,21 @@ def test_chunks_of_several_tokens_give_true_inter_token_latencies(tmp_path: Path
     assert metrics["itl"]["p50"] == pytest.approx(0.004, abs=0.001)
     assert metrics["chunk_gap"]["p50"] == pytest.approx(0.016, abs=0.003)
     assert metrics["tpot"]["p50"] == pytest.approx(28 / 31 * 0.004, abs=0.001)
+
+
+def test_a_trace_is_replayed_on_time(tmp_path: Path) -> None:
+    """Forty recorded arrivals, twice as fast: due as recorded, sent within the client's own error of it."""
+    rng = random.Random(3)
+    times = sorted(rng.uniform(0, 4000) for _ in range(40))
+    lines = [json.dumps({"timestamp": at, "input_length": 20, "output_length": 5}) for at in times]
+    (tmp_path / "trace.jsonl").write_text("\n".join(lines))
+    with simulator(tmp_path) as (url, _):
+        result = run(
+            url, tmp_path, "--trace", str(tmp_path / "trace.jsonl"), "--trace-speedup", "2", "--warmup-requests", "0"
+        )
+    assert result["stages"][0]["requests"]["succeeded"] == 40
+    log = sorted(rows(tmp_path), key=lambda row: row["seq"])
+    due = [row["due_ns"] - log[0]["due_ns"] for row in log]
+    assert due == pytest.approx([(at - times[0]) * 1e6 / 2 for at in times], abs=1)
+    late = sorted(row["sent_ns"] - row["due_ns"] for row in log)
+    assert late[20] < 2_000_000

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -67,11 +69,44 @@ def test_every_request_carries_its_id_and_the_token() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        pytest.param("{broken", "data.jsonl:1: expected a JSON object", id="not JSON"),
+        pytest.param("{broken", "data.jsonl:1: JSON is malformed", id="not JSON"),
         pytest.param('{"prompt": "a"}\n{"other": 1}', "data.jsonl:2: neither prompt nor messages", id="no prompt"),
+        pytest.param(
+            '{"input_length": 0}', "data.jsonl:1: Expected `int` >= 1 - at `\\$.input_length`", id="wrong length"
+        ),
         pytest.param("\n\n", "data.jsonl holds no prompts", id="empty"),
     ],
 )
 def test_a_bad_line_is_named(text: str, says: str) -> None:
     with pytest.raises(InvalidInput, match=says):
         read_json_lines(text, "data.jsonl")
+
+
+TRACE = "\n".join([
+    '{"timestamp": 5000, "input_length": 40, "output_length": 7}',
+    '{"timestamp": 4000, "prompt": "hello"}',
+    '{"timestamp": 4250.5, "messages": [{"role": "user", "content": "hi"}], "max_output_tokens": 3}',
+])  # fmt: skip
+
+
+def traced(tmp_path: Path, text: str = TRACE) -> RequestFactory:
+    path = tmp_path / "trace.jsonl"
+    path.write_text(text)
+    source = {"uri": f"file://{path}", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    workload = WorkloadSpec.model_validate({"dataset": {"jsonl": source}, "max_output_tokens": 99})
+    return RequestFactory(ENGINES["openai"][0], "m", workload, host="h:1", path="/", token=None)
+
+
+def test_a_trace_is_replayed_in_the_order_of_its_times(tmp_path: Path) -> None:
+    factory = traced(tmp_path)
+    assert factory.trace_offsets(1) == [0, 250_500_000, 1_000_000_000]
+    assert factory.trace_offsets(2) == [0, 125_250_000, 500_000_000]
+    bodies = [json.loads(factory.renderer("0" * 8, "x")(seq).split(b"\r\n\r\n")[1]) for seq in range(3)]
+    assert [body["max_tokens"] for body in bodies] == [99, 3, 7]
+    assert [body["messages"][0]["content"] for body in bodies[:2]] == ["hello", "hi"]
+    assert 30 <= len(bodies[2]["messages"][0]["content"].split()) <= 41
+
+
+def test_a_trace_without_times_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="timestamp in milliseconds"):
+        traced(tmp_path, '{"prompt": "a"}').trace_offsets(1)
