@@ -160,7 +160,7 @@ def _client(pooled: Collected, parts: list[Collected]) -> Client:
         clock_steps=sum(tick.clock_steps for tick in ticks),
         run_delay_s=sum(tick.run_delay_ns for tick in ticks) / NS if any(t.run_delay_ns for t in ticks) else None,
         stale_connections=sum(tick.stale_connections for tick in ticks),
-        workers=1,
+        workers=max((end.workers for part in parts for end in part.windows), default=1),
         backlog_max_bytes=max((tick.backlog_max_bytes for tick in ticks), default=0),
     )
 

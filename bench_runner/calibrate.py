@@ -68,7 +68,7 @@ def _drive(config: RunConfig, url: str, streams: int, stopped: Callable[[], bool
         "calibration", route.reach, factory.renderer("calibrat", "calibration"), Limits(30 * NS, 30 * NS, 30 * NS, 2 * NS),
         concurrency=streams, duration_ns=SECONDS * NS,
     )  # fmt: skip
-    samples, end, drive = [], None, Drive(phase)
+    samples, end, drive = [], None, Drive(phase, config.workers)
     for event in drive.events():
         if isinstance(event, Exchange):
             name = f"calibration-{event.seq}"

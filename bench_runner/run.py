@@ -231,7 +231,7 @@ class Runner:
 
     def _drive(self, phase: Phase, stage: Stage, label: str, repetition: int) -> Collected:
         """One phase: fork, decode what comes, watch the time."""
-        out, drive = Collected(limits=latency_limits(self.config.objectives)), Drive(phase)
+        out, drive = Collected(limits=latency_limits(self.config.objectives)), Drive(phase, self.config.workers)
         watch = Watch(self.config.stop_rules, open_loop=phase.concurrency is None)
         self.stop.hooks = [drive.stop]
         progress = Progress(label, stage.name, repetition + 1, self.config.repetitions, 0.0)

@@ -68,7 +68,7 @@ RULES: tuple[Rule, ...] = (
     Rule("gc_pause", "the client paused for garbage collection", "s", 0.001, 0.020,
          "report this: collection is switched off while load runs", lambda s: s.client.gc_pause_max_s),
     Rule("client_cpu", "the client used nearly all of its core", "cores", 0.85, 0.97,
-         "lower the load per worker", lambda s: s.client.cores if s.window.duration_s >= 1 else None),
+         "lower the load per worker", lambda s: s.client.cores / s.client.workers if s.window.duration_s >= 1 else None),
     Rule("coalesced", "chunks that shared one arrival stamp, over this long an interval", "s", 0.010, 0.100,
          "read chunk gaps with care; TTFT and end-to-end times stand",
          lambda s: s.client.coalesced.max_interval_s if s.client.coalesced.share > 0.01 else None),

@@ -6,7 +6,7 @@ with the End.
 from __future__ import annotations
 
 import mmap
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from struct import Struct
 
 
@@ -31,6 +31,18 @@ class Tick:
     backlog_bytes: int = 0
     backlog_max_bytes: int = 0
     load_ended: int = 0  # 1 once nothing is in flight any more
+
+    @classmethod
+    def together(cls, ticks: list[Tick]) -> Tick:
+        """Several workers as one: sums, but the largest of what is a maximum, and ended when all have."""
+        if len(ticks) == 1:
+            return ticks[0]
+        names = [f.name for f in fields(cls)]
+        summed = {name: sum(getattr(tick, name) for tick in ticks) for name in names}
+        largest = {
+            name: max(getattr(tick, name) for tick in ticks) for name in names if "max" in name or name == "at_ns"
+        }
+        return cls(**{**summed, **largest, "load_ended": min(tick.load_ended for tick in ticks)})
 
 
 TICK = Struct("=16q")

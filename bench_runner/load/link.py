@@ -54,6 +54,15 @@ class End:
     stop_ns: int
     last_due_ns: int
     tick: Tick
+    workers: int = 1
+
+    @classmethod
+    def together(cls, ends: list[End]) -> End:
+        """Several workers as one: from the first start to the last stop."""
+        return cls(
+            min(end.start_ns for end in ends), max(end.stop_ns for end in ends), max(end.last_due_ns for end in ends),
+            Tick.together([end.tick for end in ends]), len(ends),
+        )  # fmt: skip
 
 
 Event = Exchange | End

@@ -69,14 +69,27 @@ class Phase:
     duration_ns: int | None = None
     minimum: int = 0
     minimum_ns: int = 0
+    shard: tuple[int, int] = (0, 1)  # this worker, of how many
+    begin_ns: int = 0  # when all workers begin; at once if it has passed
+
+    def share(self, count: int) -> int:
+        """This worker's part of so many."""
+        index, workers = self.shard
+        return (count - index + workers - 1) // workers
 
     @property
     def lanes(self) -> int:
         """Connections worth opening before the clock starts."""
         if self.offsets is not None:
-            return min(TRACE_LANES, self.reach.max_connections) if self.reach.reuse else 0
-        wanted = self.concurrency or min(256, max(1, round(max(self.rate_per_s or 1, self.ramp_to_per_s or 1))))
-        return min(wanted, self.reach.max_connections) if self.reach.reuse else 0
+            wanted = TRACE_LANES
+        else:
+            wanted = self.concurrency or min(256, max(1, round(max(self.rate_per_s or 1, self.ramp_to_per_s or 1))))
+        return min(self.share(wanted), self.max_connections) if self.reach.reuse else 0
+
+    @property
+    def max_connections(self) -> int:
+        """This worker's part of the most there may be, one at least."""
+        return max(1, self.share(self.reach.max_connections))
 
 
 def stage_phase(stage: Stage, **rest: Any) -> Phase:

@@ -28,8 +28,8 @@ class Refused(Exception):
 class Pool:
     """`all` by descriptor; `idle` may hold dropped ones, which `take` passes over."""
 
-    def __init__(self, reach: Reach, poller: Poller) -> None:
-        self.reach, self._poller = reach, poller
+    def __init__(self, reach: Reach, most: int, poller: Poller) -> None:
+        self.reach, self._most, self._poller = reach, most, poller
         self.all: dict[int, Connection] = {}
         self._idle: deque[Connection] = deque()
         self._opened = 0
@@ -67,7 +67,7 @@ class Pool:
 
     @property
     def full(self) -> bool:
-        return len(self.all) >= self.reach.max_connections
+        return len(self.all) >= self._most
 
     def take(self) -> Connection | None:
         """A connection that waits for a request."""

@@ -7,6 +7,7 @@ is. A closed loop's request is due when a slot becomes free.
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterator
 
 from .pacers import offsets_of
@@ -26,7 +27,9 @@ class Schedule:
         self.ended = False
         self._until = FAR
         self._slots: list[int] = []
-        self._offsets: Iterator[int] | None = None if phase.concurrency else offsets_of(phase)
+        self._offsets: Iterator[int] | None = None if phase.concurrency else _sharded(phase)
+        self._count = None if phase.count is None else phase.share(phase.count)
+        self._minimum = phase.share(phase.minimum)
 
     def begin(self, start: int) -> None:
         phase = self.phase
@@ -34,7 +37,7 @@ class Schedule:
         if phase.duration_ns is not None:
             self._until = start + phase.duration_ns
         if phase.concurrency:
-            self._slots = [start + i * SLOT_STEP_NS for i in range(phase.concurrency)]
+            self._slots = [start + i * SLOT_STEP_NS for i in range(phase.share(phase.concurrency))]
         self._plan_next()
 
     def take(self, now: int) -> int | None:
@@ -51,6 +54,12 @@ class Schedule:
         self.last_due = due
         self._plan_next()
         return due
+
+    @property
+    def seq(self) -> int:
+        """The number of the request taken last, over all workers."""
+        index, workers = self.phase.shard
+        return (self.issued - 1) * workers + index
 
     def freed(self, at: int) -> None:
         """A slot of the closed loop may send again from then on."""
@@ -74,7 +83,13 @@ class Schedule:
     def _enough(self, at: int) -> bool:
         """By count; the warm-up's rule is a count and a time, both."""
         phase = self.phase
-        if phase.count is not None and self.issued >= phase.count:
+        if self._count is not None and self.issued >= self._count:
             return True
         unbounded = phase.count is None and phase.duration_ns is None and phase.offsets is None
-        return unbounded and self.issued >= phase.minimum and at - self.start >= phase.minimum_ns
+        return unbounded and self.issued >= self._minimum and at - self.start >= phase.minimum_ns
+
+
+def _sharded(phase: Phase) -> Iterator[int]:
+    """Every n-th arrival of the one sequence that all workers know."""
+    index, workers = phase.shard
+    return itertools.islice(offsets_of(phase), index, None, workers)

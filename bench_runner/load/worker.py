@@ -45,7 +45,7 @@ class Worker:
         self.phase, self.poller, self.alarm = phase, new_poller(), Alarm()
         self.report = Report(link, self.poller, board)
         self.clock = stamps.ClockOffset()
-        self.pool = Pool(phase.reach, self.poller)
+        self.pool = Pool(phase.reach, phase.max_connections, self.poller)
         self.schedule = Schedule(phase)
         self.waiting: deque[tuple[int, int]] = deque()  # (seq, due) that no connection carries yet
         self.stop = self.cut_at = 0  # when issuing ended; when the drain ends
@@ -59,7 +59,7 @@ class Worker:
     def run(self) -> None:
         """Until the phase is over and the parent has everything."""
         self._open_ahead()
-        start = mono()
+        start = max(mono(), self.phase.begin_ns)
         self.next_tick, self.next_chore = start + TICK_NS, start + CHORE_NS
         self.schedule.begin(start)
         poll, schedule, report = self.poller.poll, self.schedule, self.report
@@ -201,7 +201,7 @@ class Worker:
             return
         self._issuing, schedule = True, self.schedule
         while (due := schedule.take(now)) is not None:
-            self.waiting.append((schedule.issued - 1, due))
+            self.waiting.append((schedule.seq, due))
             self.report.in_flight += 1
             self.report.issued = schedule.issued
             self._assign()
@@ -280,13 +280,11 @@ class Worker:
             self._assign()
 
     def _hand_over(self, conn: Connection, stamp: int) -> None:
-        """The middle of a long answer; one without an end is ended here."""
         self.report.part(conn.seq, conn.take_log())
         if conn.size_bytes > MAX_ANSWER_BYTES:
             self._finish(conn, "too_large", stamp)
 
     def _never_sent(self, seq: int, due: int, outcome: str) -> None:
-        """A request that no connection ever carried."""
         now = mono()
         self.report.refused += outcome != "cancelled"
         self.report.ended(seq, due, now, 0, now, outcome, [])
@@ -317,7 +315,7 @@ class Worker:
             self._write(conn)
 
     def _on_the_way(self, conn: Connection, step: Callable[[], bool]) -> None:
-        """One step towards a usable connection; at the end of the way it takes its request."""
+        """One step towards a usable connection, which then takes its request."""
         try:
             usable = step()
         except Refused as exc:

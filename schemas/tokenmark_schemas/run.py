@@ -66,6 +66,7 @@ class RunConfig(Contract):
     repetitions: int = 1
     stop_rules: StopRules = StopRules()
     calibrate: bool = False
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="Load processes on this machine.")
     cooldown_seconds: int = 0
     seed: int = 1
     objectives: list[Objective] = []
@@ -167,6 +168,7 @@ def resolve(
         repetitions=spec.repetitions,
         cooldown_seconds=spec.cooldown_seconds,
         stop_rules=spec.stop_rules,
+        workers=1 if extra.get("vantage") == "in_cluster" else spec.execution.workers,
         calibrate=spec.calibration == "Always" or (spec.calibration == "Auto" and extra.get("vantage") == "in_cluster"),
         seed=spec.seed,
         objectives=spec.objectives or [],

@@ -29,7 +29,7 @@ def unsupported_run(
         (spec.net_probe_ref is not None, "spec.netProbeRef: joining network facts"),
         (spec.cost is not None, "spec.cost: the cost model"),
         (spec.search is not None, "spec.search: capacity search"),
-        (spec.execution.workers > 1, f"spec.execution.workers: {spec.execution.workers}; only 1"),
+        (in_cluster and spec.execution.workers > 1, f"spec.execution.workers: {spec.execution.workers}; only 1"),
         (spec.results.detail == "Text", "spec.results.detail: Text; use Summary, Requests or Chunks"),
         (
             workload.min_output_tokens is not None and target.engine not in SETS_MIN_TOKENS,

@@ -29,7 +29,7 @@ FLAGS: list[tuple[list[str], str]] = [
     ([*RUN, "--detail", "everything"], "--detail"),
     ([*RUN, "--label", "a"], "expected KEY=VALUE"),
     ([*RUN, "--format", "xml"], "choose table or json"),
-    ([*RUN, "--workers", "2"], "spec.execution.workers: 2; only 1"),
+    ([*RUN, "--workers", "65"], "execution.workers"),
     ([*RUN, "--prompts", "no.jsonl"], "--prompts no.jsonl: No such file or directory"),
     (["run", "--target", "http://u:p@h", "--model", "m"], "must not contain user information"),
     ([*RUN, "--token-env", "TOKENMARK_NO_SUCH"], "TOKENMARK_NO_SUCH should hold the API token and is empty"),
