@@ -40,6 +40,7 @@ def stage_result(
     order: list[int],
     seed: int | None = None,
     calibration: dict[str, float] | None = None,
+    server: dict[str, float] | None = None,
 ) -> StageResult:
     """One stage over all its repetitions: samples pooled, each repetition's figures beside them.
 
@@ -68,6 +69,7 @@ def stage_result(
         throughput=throughput,
         goodput=pooled.good / pooled.due if latency_limits(objectives) and pooled.due else None,
         client=_client(pooled, parts).model_copy(update={"calibration": calibration}),
+        server=server,
         repetitions=[_repetition(i, order[i], part, stage) for i, part in enumerate(parts)],
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from tokenmark_schemas.run import RunConfig
 VERSION = "0.1.0"
 
 
-def provenance(config: RunConfig, *, engine_version: str | None, reported_model: str | None, stamps: str) -> Provenance:
+def provenance(config: RunConfig, *, engine: EngineFacts, stamps: str) -> Provenance:
     """RunConfig + what the engine said -> provenance."""
     said = config.environment.model_dump(exclude_none=True, exclude={"labels"})
     return Provenance(
@@ -23,7 +23,7 @@ def provenance(config: RunConfig, *, engine_version: str | None, reported_model:
             python=platform.python_version(),
             kernel=platform.release(),
         ),
-        engine=EngineFacts(name=config.target.engine, version=engine_version, reported_model=reported_model),
+        engine=engine,
         environment={**_machine(), **config.detected, **said, **(config.environment.labels or {})},
         workload=WorkloadFacts(**config.workload_identity.model_dump()),
         spec_hash=config.spec_hash,

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tokenmark_schemas.errors import RunFailed
+from tokenmark_schemas.result import EngineFacts, Phases, RunFacts, RunResult
 from tokenmark_schemas.result import Phase as PhaseFacts
-from tokenmark_schemas.result import Phases, RunFacts, RunResult
 from tokenmark_schemas.run import DRAIN_LIMIT_S, RunConfig
 from tokenmark_schemas.workload import Stage
 
@@ -22,6 +22,7 @@ from .assemble import latency_limits, objective_results, stage_result
 from .clock import iso_at, iso_now
 from .collect import Collected
 from .decode import decode
+from .engine_facts import Asking, facts_between, facts_over
 from .engines import dialect_of
 from .load.drive import Drive
 from .load.link import End, Exchange
@@ -98,6 +99,9 @@ class Runner:
         self.parts: dict[str, list[Collected]] = {stage.name: [] for stage in config.stages}
         self.orders: dict[str, list[int]] = {stage.name: [] for stage in config.stages}
         self.kernel_stamps = 0
+        self.asking = Asking(config.target, self.token)
+        self.engine = EngineFacts(name=config.target.engine)
+        self.server_facts: dict[str, list[dict[str, float] | None]] = {stage.name: [] for stage in config.stages}
         self.floors: dict[int, dict[str, float] | None] = {}
         self.floor_of: dict[str, dict[str, float] | None] = {}
 
@@ -118,6 +122,8 @@ class Runner:
                 order += 1
                 self._cool_down()
             more = repetition + 1 < self.config.repetitions
+            if not more:
+                self.engine = self.asking.identity()
             self.observer.repetition(repetition, self.result(partial=more))
         if not any(part.succeeded for parts in self.parts.values() for part in parts):
             raise RunFailed(f"no request succeeded: {_first_message(self.parts)} (target {self.config.target.url})")
@@ -159,11 +165,13 @@ class Runner:
                 stage, self.parts[stage.name], max_output=config.workload.max_output_tokens,
                 objectives=config.objectives, order=self.orders[stage.name],
                 seed=None if partial else config.seed, calibration=self.floor_of.get(stage.name),
+                server=facts_over(config.target.engine, self.server_facts[stage.name]),
             )
             for stage in config.stages if self.parts[stage.name]
         ]  # fmt: skip
         arrived = any(part.reads for parts in self.parts.values() for part in parts)
         stamps = "kernel" if self.kernel_stamps or not arrived else "user"
+        synthetic = config.workload.dataset.synthetic
         models = sum(
             (p.reported_models for parts in self.parts.values() for p in parts), start=Collected().reported_models
         )
@@ -178,14 +186,14 @@ class Runner:
             ),
             verdict=judge(
                 stages, warmup_requests=self.warmup.due, attempt=config.run.attempt, interrupted=interrupted,
-                stamps=stamps,
+                stamps=stamps, shares_prefix=bool(synthetic and synthetic.shared_prefix_tokens),
             ),
             phases=Phases(warmup=_phase_facts([self.warmup]), measured=_phase_facts([part for parts in self.parts.values() for part in parts])),
             stages=stages,
             objectives=objective_results(stages, config.objectives),
             provenance=provenance(
-                config, engine_version=None, reported_model=models.most_common(1)[0][0] if models else None,
-                stamps=stamps,
+                config, stamps=stamps,
+                engine=self.engine.model_copy(update={"reported_model": models.most_common(1)[0][0] if models else None}),
             ),
         )  # fmt: skip
 
@@ -208,7 +216,11 @@ class Runner:
         common = self._common(stage.name, repetition)
         if stage.trace is not None:
             common["offsets"] = self.factory.trace_offsets(float(stage.trace.speedup))
-        return self._drive(stage_phase(stage, **common), stage, stage.name, repetition)
+        before = self.asking.counters()
+        out = self._drive(stage_phase(stage, **common), stage, stage.name, repetition)
+        told = facts_between(self.config.target.engine, before, self.asking.counters())
+        self.server_facts[stage.name].append(told)
+        return out
 
     def _common(self, name: str, repetition: int) -> dict[str, object]:
         """What warm-up and stages share."""

@@ -39,6 +39,15 @@ def _share_of_time(stage: StageResult, seconds: float | None) -> float | None:
     return None if seconds is None or length < 1 else seconds / length
 
 
+def _cached_share(stage: StageResult) -> float | None:
+    """As the answers tell it, else as the engine's own counters do."""
+    if stage.tokens.cached is not None and stage.tokens.prompt:
+        return stage.tokens.cached / stage.tokens.prompt
+    server = stage.server or {}
+    queries, hits = server.get("prefix_cache_queries"), server.get("prefix_cache_hits")
+    return hits / queries if queries and hits is not None else server.get("prefix_cache_hit_ratio")
+
+
 def _floor_share(stage: StageResult) -> float | None:
     floor = stage.client.calibration
     return _relative(stage, floor["ttft_error_p99_s"]) if floor else None
@@ -79,6 +88,8 @@ RULES: tuple[Rule, ...] = (
          "a target as fast as this needs a client with more processor", lambda s: _floor_share(s)),
     Rule("clock_steps", "times that the machine's clock was set while load ran", "", 0, 10,
          "let the clock be slewed, not stepped, while you measure", lambda s: s.client.clock_steps),
+    Rule("cache_hits", "prompt tokens that came from the prefix cache, as a share", "", 0.05, 0.50,
+         "prompts should be unique: look for a shared template, or ask for a shared prefix on purpose", lambda s: _cached_share(s)),
     Rule("token_mismatch", "answers whose token count is below their number of chunks, as a share", "", 0.01, 0.20,
          "the server's usage counts something else; look at token_source",
          lambda s: s.tokens.mismatches / s.requests.succeeded if s.requests.succeeded else None),
@@ -94,9 +105,13 @@ RULES: tuple[Rule, ...] = (
 BY_CODE = {rule.code: rule for rule in RULES}
 
 
-def judge(stages: list[StageResult], *, warmup_requests: int, attempt: int, interrupted: bool, stamps: str) -> Verdict:
-    """All rules over all stages -> verdict with reasons, worst first."""
+def judge(
+    stages: list[StageResult], *, warmup_requests: int, attempt: int, interrupted: bool, stamps: str,
+    shares_prefix: bool = False,
+) -> Verdict:  # fmt: skip
+    """All rules over all stages -> verdict with reasons, worst first. A prefix shared on purpose is meant to be cached."""
     found = [pair for stage in stages for pair in _stage_reasons(stage)]
+    found = [pair for pair in found if not (shares_prefix and pair[1].code == "cache_hits")]
     found += _run_reasons(warmup_requests, attempt, interrupted, stamps)
     order = {"invalid": 0, "degraded": 1}
     found.sort(key=lambda pair: order[pair[0]])

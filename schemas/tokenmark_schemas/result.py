@@ -217,9 +217,15 @@ class ToolFacts(Contract):
 
 
 class EngineFacts(Contract):
+    """`reported_model` stood in the answers; the rest is what the engine tells when asked."""
+
     name: str
     version: str | None = None
     reported_model: str | None = None
+    served_model: str | None = None
+    max_model_len: int | None = None
+    quantization: str | None = None
+    dtype: str | None = None
 
 
 class WorkloadFacts(Contract):

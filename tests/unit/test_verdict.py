@@ -49,6 +49,8 @@ CASES: list[tuple[str, StageResult, str]] = [
     ("run_delay", with_client(run_delay_s=3.0), "degraded"),
     ("run_delay", with_client(run_delay_s=12.0), "invalid"),
     ("calibration_floor", with_client(calibration={"ttft_error_p99_s": 0.02}), "degraded"),
+    ("cache_hits", STAGE.model_copy(update={"tokens": STAGE.tokens.model_copy(update={"cached": 200})}), "degraded"),
+    ("cache_hits", STAGE.model_copy(update={"server": {"prefix_cache_queries": 100.0, "prefix_cache_hits": 90.0}}), "invalid"),
     ("clock_steps", with_client(clock_steps=1), "degraded"),
     ("first_token_shared", shared(10), "degraded"),
     ("first_token_shared", shared(150), "invalid"),
@@ -95,3 +97,8 @@ def test_the_worst_reason_comes_first_and_says_where_what_and_what_to_do() -> No
 def test_every_rule_has_limits_in_order_and_a_case_here() -> None:
     assert all(rule.degraded < rule.invalid for rule in RULES)
     assert {rule.code for rule in RULES} <= {case[0] for case in CASES}
+
+
+def test_a_prefix_shared_on_purpose_may_be_cached() -> None:
+    stage = STAGE.model_copy(update={"server": {"prefix_cache_queries": 100.0, "prefix_cache_hits": 90.0}})
+    assert verdict(stage, shares_prefix=True) == ("valid", [])

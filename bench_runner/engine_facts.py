@@ -1,0 +1,215 @@
+"""What the engine says of itself: its counters before and after a stage, its version, its model.
+
+Best effort, between stages only, two seconds at most a question: an engine that keeps quiet is no failure. Names differ
+by engine and by release, so each fact lists the names it has had; the first one present counts. Read from the engines'
+own documentation: vLLM 0.6 to 0.33 (`vllm:`), SGLang 0.4 and later (`sglang:`), TGI 2 and 3 (`tgi_`), llama.cpp's server
+started with --metrics (`llamacpp:`). Ollama has no such page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tokenmark_schemas.result import EngineFacts
+from tokenmark_schemas.run import RunTarget
+
+TIMEOUT_S = 2.0
+MOST_BYTES = 8 * 2**20
+_SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{[^}]*\})?\s+(\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One row: what it is called in results, the names it goes by, and whether it is a counter (its growth counts)."""
+
+    id: str
+    names: tuple[str, ...]
+    counter: bool = False
+
+
+def _counter(name: str, *names: str) -> Fact:
+    return Fact(name, names, counter=True)
+
+
+FACTS: dict[str, tuple[Fact, ...]] = {
+    "vllm": (
+        Fact("requests_running", ("vllm:num_requests_running",)),
+        Fact("requests_waiting", ("vllm:num_requests_waiting",)),
+        Fact("kv_cache_usage_ratio", ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")),
+        _counter("prefix_cache_queries", "vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"),
+        _counter("prefix_cache_hits", "vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"),
+        _counter("preemptions", "vllm:num_preemptions_total"),
+        _counter("prompt_tokens", "vllm:prompt_tokens_total"),
+        _counter("output_tokens", "vllm:generation_tokens_total"),
+    ),
+    "sglang": (
+        Fact("requests_running", ("sglang:num_running_reqs",)),
+        Fact("requests_waiting", ("sglang:num_queue_reqs",)),
+        Fact("kv_cache_usage_ratio", ("sglang:token_usage",)),
+        Fact("prefix_cache_hit_ratio", ("sglang:cache_hit_rate",)),
+        _counter("prompt_tokens", "sglang:prompt_tokens_total"),
+        _counter("output_tokens", "sglang:generation_tokens_total"),
+    ),
+    "tgi": (
+        Fact("requests_running", ("tgi_batch_current_size",)),
+        Fact("requests_waiting", ("tgi_queue_size",)),
+        _counter("requests", "tgi_request_count"),
+    ),
+    "llamacpp": (
+        Fact("requests_running", ("llamacpp:requests_processing",)),
+        Fact("requests_waiting", ("llamacpp:requests_deferred",)),
+        Fact("kv_cache_usage_ratio", ("llamacpp:kv_cache_usage_ratio",)),
+        _counter("prompt_tokens", "llamacpp:prompt_tokens_total"),
+        _counter("output_tokens", "llamacpp:tokens_predicted_total"),
+    ),
+}
+
+Counters = dict[str, float]
+
+
+def parse_metrics(text: str) -> Counters:
+    """Prometheus text -> name -> sum over all label sets; what is not a number is left out."""
+    found: Counters = {}
+    for name, value in _SAMPLE.findall(text):
+        try:
+            number = float(value)
+        except ValueError:
+            continue
+        if number == number:
+            found[name] = found.get(name, 0.0) + number
+    return found
+
+
+def facts_between(engine: str, before: Counters | None, after: Counters | None) -> dict[str, float] | None:
+    """Growth of counters and the later value of the rest; None where the engine told nothing both times.
+
+    A counter that shrank was reset in between: its growth is unknown and stays out.
+    """
+    if before is None or after is None:
+        return None
+    found = {}
+    for fact in FACTS.get(engine, ()):
+        name = next((name for name in fact.names if name in after), None)
+        if name is None:
+            continue
+        value = after[name] - before.get(name, 0.0) if fact.counter else after[name]
+        if value >= 0:
+            found[fact.id] = value
+    return found or None
+
+
+def facts_over(engine: str, parts: list[dict[str, float] | None]) -> dict[str, float] | None:
+    """Repetitions of a stage as one: counters add up, of the rest the last stands."""
+    counters = {fact.id for fact in FACTS.get(engine, ()) if fact.counter}
+    total: dict[str, float] = {}
+    for part in filter(None, parts):
+        for name, value in part.items():
+            total[name] = total.get(name, 0.0) + value if name in counters else value
+    return total or None
+
+
+class Asking:
+    """Questions to the target's own address, beside the load."""
+
+    def __init__(self, target: RunTarget, token: str | None) -> None:
+        self._target, self._token = target, token
+
+    def counters(self) -> Counters | None:
+        """The /metrics page, for engines that have one."""
+        if self._target.engine not in FACTS:
+            return None
+        text = self._get("/metrics")
+        return parse_metrics(text.decode("utf-8", "replace")) if text else None
+
+    def identity(self) -> EngineFacts:
+        """Version, context length and quantisation, as far as the engine tells."""
+        told: dict[str, Any] = {}
+        for path, read in IDENTITY.get(self._target.engine, IDENTITY["openai"]):
+            answer = self._get(path)
+            try:
+                told |= {k: v for k, v in read(msgspec.json.decode(answer)).items() if v is not None} if answer else {}
+            except (msgspec.DecodeError, KeyError, TypeError, IndexError, AttributeError, ValueError):
+                continue  # not what the documentation shows: then it is not known
+        return EngineFacts(name=self._target.engine, **told)
+
+    def _get(self, path: str) -> bytes | None:
+        """A body of at most 8 MiB; None where there is none to have."""
+        import http.client  # here, because it takes a tenth of the time to the first request
+
+        if self._target.proxy_url:
+            return None
+        url = urlsplit(self._target.url)
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        try:
+            if url.scheme == "https":
+                from .load.tls import context_for
+
+                context = context_for(self._target.ca_file, verify=not self._target.insecure_skip_tls_verify)
+                link: http.client.HTTPConnection = http.client.HTTPSConnection(
+                    url.hostname or "", url.port, timeout=TIMEOUT_S, context=context
+                )
+            else:
+                link = http.client.HTTPConnection(url.hostname or "", url.port, timeout=TIMEOUT_S)
+            try:
+                link.request("GET", path, headers=headers)
+                answer = link.getresponse()
+                return answer.read(MOST_BYTES) if answer.status == 200 else None
+            finally:
+                link.close()
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+
+
+def _text(value: Any) -> str | None:
+    return value[:200] if isinstance(value, str) and value else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if type(value) is int and value > 0 else None
+
+
+def _models(answer: Any) -> dict[str, Any]:
+    first = answer["data"][0]
+    return {"served_model": _text(first.get("id")), "max_model_len": _whole(first.get("max_model_len"))}
+
+
+def _props(answer: Any) -> dict[str, Any]:
+    settings = answer.get("default_generation_settings") or {}
+    return {"version": _text(answer.get("build_info")), "served_model": _text(answer.get("model_path")),
+            "max_model_len": _whole(settings.get("n_ctx"))}  # fmt: skip
+
+
+def _info(answer: Any) -> dict[str, Any]:
+    return {"version": _text(answer.get("version")), "served_model": _text(answer.get("model_id")),
+            "max_model_len": _whole(answer.get("max_total_tokens")), "dtype": _text(answer.get("model_dtype"))}  # fmt: skip
+
+
+def _server_info(answer: Any) -> dict[str, Any]:
+    return {"version": _text(answer.get("version")), "quantization": _text(answer.get("quantization")),
+            "dtype": _text(answer.get("dtype"))}  # fmt: skip
+
+
+def _running(answer: Any) -> dict[str, Any]:
+    first = answer["models"][0]
+    return {"served_model": _text(first.get("name")), "max_model_len": _whole(first.get("context_length")),
+            "quantization": _text((first.get("details") or {}).get("quantization_level"))}  # fmt: skip
+
+
+def _version(answer: Any) -> dict[str, Any]:
+    return {"version": _text(answer.get("version"))}
+
+
+IDENTITY: dict[str, tuple[tuple[str, Callable[[Any], dict[str, Any]]], ...]] = {
+    "openai": (("/v1/models", _models),),
+    "vllm": (("/version", _version), ("/v1/models", _models)),
+    "sglang": (("/get_server_info", _server_info), ("/v1/models", _models)),
+    "tgi": (("/info", _info),),
+    "ollama": (("/api/version", _version), ("/api/ps", _running)),
+    "llamacpp": (("/props", _props),),
+}

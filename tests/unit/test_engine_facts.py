@@ -1,0 +1,128 @@
+"""What an engine says of itself, from pages as the engines really print them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from bench_runner.engine_facts import FACTS, IDENTITY, Asking, facts_between, facts_over, parse_metrics
+from tokenmark_schemas.run import RunTarget
+
+VLLM = """# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="m"} 3.0
+vllm:num_requests_running{engine="1",model_name="m"} 2.0
+vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25
+vllm:prefix_cache_queries_total{engine="0",model_name="m"} 1000.0
+vllm:prefix_cache_hits_total{engine="0",model_name="m"} 40.0
+vllm:num_preemptions_total{engine="0",model_name="m"} 7.0
+vllm:e2e_request_latency_seconds_bucket{le="+Inf",model_name="m"} 12.0
+python_info{version="3.12"} 1.0
+broken NaN
+"""
+
+
+def test_a_page_is_summed_over_its_labels() -> None:
+    found = parse_metrics(VLLM)
+    assert found["vllm:num_requests_running"] == 5.0
+    assert found["vllm:prefix_cache_queries_total"] == 1000.0
+    assert "broken" not in found
+
+
+def test_counters_give_their_growth_and_gauges_their_value() -> None:
+    before = parse_metrics(VLLM)
+    after = {**before, "vllm:prefix_cache_queries_total": 1500.0, "vllm:prefix_cache_hits_total": 45.0,
+             "vllm:num_preemptions_total": 2.0}  # fmt: skip
+    found = facts_between("vllm", before, after)
+    assert found is not None
+    assert (found["prefix_cache_queries"], found["prefix_cache_hits"], found["requests_running"]) == (500, 5, 5)
+    assert "preemptions" not in found, "it shrank: the engine was restarted, and nobody knows its growth"
+
+
+def test_an_older_name_counts_where_the_newer_is_missing() -> None:
+    page = {"vllm:gpu_cache_usage_perc": 0.5}
+    assert facts_between("vllm", page, page) == {"kv_cache_usage_ratio": 0.5}
+
+
+def test_repetitions_add_their_counters_and_keep_the_last_gauge() -> None:
+    parts = [{"preemptions": 2.0, "requests_running": 5.0}, None, {"preemptions": 1.0, "requests_running": 3.0}]
+    assert facts_over("vllm", parts) == {"preemptions": 3.0, "requests_running": 3.0}
+
+
+def test_silence_is_no_fact() -> None:
+    assert facts_between("vllm", None, {}) is None
+    assert facts_between("openai", {}, {"a": 1.0}) is None
+
+
+ANSWERS = {
+    "/version": {"version": "0.33.0"},
+    "/v1/models": {"data": [{"id": "m", "max_model_len": 8192}]},
+    "/api/version": {"version": "0.12.3"},
+    "/api/ps": {"models": [{"name": "gemma3:270m", "context_length": 4096, "details": {"quantization_level": "Q8_0"}}]},
+    "/props": {"build_info": "b6000", "model_path": "/m.gguf", "default_generation_settings": {"n_ctx": 2048}},
+    "/info": {"version": "3.3.0", "model_id": "m", "max_total_tokens": 4096, "model_dtype": "float16"},
+    "/get_server_info": {"version": "0.5.1", "quantization": "fp8", "dtype": "auto"},
+}
+
+
+class Engine(BaseHTTPRequestHandler):
+    asked: list[tuple[str, str | None]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append((self.path, self.headers.get("Authorization")))
+        page = VLLM.encode() if self.path == "/metrics" else json.dumps(ANSWERS.get(self.path, [])).encode()
+        self.send_response(200 if self.path in ANSWERS or self.path == "/metrics" else 404)
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+@contextmanager
+def engine() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Engine) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("name", "want"),
+    [
+        ("openai", {"served_model": "m", "max_model_len": 8192}),
+        ("vllm", {"version": "0.33.0", "served_model": "m", "max_model_len": 8192}),
+        ("sglang", {"version": "0.5.1", "quantization": "fp8", "dtype": "auto", "served_model": "m"}),
+        ("tgi", {"version": "3.3.0", "max_model_len": 4096, "dtype": "float16"}),
+        ("ollama", {"version": "0.12.3", "quantization": "Q8_0", "max_model_len": 4096}),
+        ("llamacpp", {"version": "b6000", "served_model": "/m.gguf", "max_model_len": 2048}),
+    ],
+)
+def test_an_engine_is_asked_the_way_it_answers(name: str, want: dict[str, object]) -> None:
+    with engine() as url:
+        told = Asking(RunTarget(engine=name, model="m", url=url), "t0k").identity()  # type: ignore[arg-type]
+    assert want.items() <= told.model_dump().items()
+    assert Engine.asked[-1][1] == "Bearer t0k"
+
+
+def test_every_engine_with_counters_has_an_identity() -> None:
+    assert set(FACTS) < set(IDENTITY)
+
+
+def test_an_engine_that_answers_nonsense_or_nothing_is_just_unknown() -> None:
+    with engine() as url:
+        odd = Asking(RunTarget(engine="vllm", model="m", url=url + "/nowhere"), None)
+        assert odd.counters() is not None  # the page is asked for at the root, whatever the path of the target
+    gone = Asking(RunTarget(engine="vllm", model="m", url="http://127.0.0.1:1"), None)
+    assert gone.counters() is None
+    assert gone.identity().version is None
