@@ -44,6 +44,10 @@ def test_a_run_against_llama_server_agrees_with_the_engines_own_clock(lab: Lab) 
     assert result["stages"][0]["requests"]["errors"] == {}
     assert result["stages"][0]["tokens"]["output"] == 12 * 12
     assert result["stages"][0]["tokens"]["output_source"] == "usage"
+    assert result["stages"][0]["client"]["calibration"]["answers"] > 0, "a pod measures its own floor first"
+    engine = result["provenance"]["engine"]
+    assert engine["version"], "llama-server tells its build"
+    assert engine["served_model"].endswith(".gguf")
     rows = _rows(lab, "llama-result")
     for row in rows:
         engine_ms = row["engine_timings"]["predicted_per_token_ms"]
