@@ -74,7 +74,7 @@ kubeconfig: $(VENV)/.ready  ## print the path of the cluster's kubeconfig
 status: $(VENV)/.ready  ## what of the cluster runs
 	@$(CLUSTER) status
 
-bench: $(VENV)/.ready  ## figures: reaction time, footprint, cold start, image sizes
+bench: $(VENV)/.ready  ## figures: accuracy and cost beside C, reaction time, footprint, cold start, image sizes
 	$(BIN)/python -m tests.bench
 
 clean:  ## remove what was generated in the tree

@@ -1,7 +1,7 @@
 """`make bench`: what the operator and the runner cost, measured here and now.
 
-Absolute times are of this machine; compare them with each other, in one run. The instrument's own accuracy is in
-`tests/accuracy`.
+First the instrument beside clients in C, as docs/accuracy.md shows it, then the operator. Absolute times are of this
+machine; compare them with each other, in one run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import kubernetes
 
 from tests.cluster import images, layout, provider, release
+from tests.rig.__main__ import main as beside_c
 from tests.support.lab import Lab, condition, run_object
 
 SAMPLES = 100
@@ -170,6 +171,8 @@ def instrument() -> None:
 
 def main() -> int:
     layout.make()
+    beside_c()
+    print()
     instrument()
     cluster = provider.choose()
     cluster.up()

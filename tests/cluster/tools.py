@@ -15,11 +15,11 @@ from .shell import ClusterError, run
 
 KUBERNETES = "v1.35.4"
 DEBIAN = (
-    "containerd", "runc", "containernetworking-plugins", "buildah", "debootstrap", "iptables", "conntrack", "iproute2",
+    "gcc", "libc6-dev", "containerd", "runc", "containernetworking-plugins", "buildah", "debootstrap", "iptables", "conntrack", "iproute2",
     "socat", "openssl", "ca-certificates", "prometheus", "git",
 )  # fmt: skip
 COMMANDS = {
-    "containerd": "containerd", "runc": "runc", "buildah": "buildah", "debootstrap": "debootstrap",
+    "gcc": "gcc", "containerd": "containerd", "runc": "runc", "buildah": "buildah", "debootstrap": "debootstrap",
     "iptables": "iptables", "conntrack": "conntrack", "ip": "iproute2", "socat": "socat", "openssl": "openssl",
     "prometheus": "prometheus",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""`python -m tests.rig [RUNS]`: the table of docs/accuracy.md, medians of RUNS (3 if unsaid) alternating runs."""
+"""`python -m tests.rig [RUNS]`: the table of docs/accuracy.md, medians of RUNS (2 if unsaid) alternating runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from .rig import CLIENTS, SHAPES, best, build, measure, short_answers
 
 
-def main(runs: int) -> None:
+def main(runs: int = 2) -> None:
     with tempfile.TemporaryDirectory() as folder:
         binaries = build(Path(folder))
         print(
@@ -32,4 +32,4 @@ def main(runs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2)

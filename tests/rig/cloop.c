@@ -29,8 +29,8 @@ static void ask(int fd) {
 
 // Bytes of the whole answer once its head is there, 0 before.
 static long size_of(const char *head, long have) {
-  char *end = memmem(head, have, "\r\n\r\n", 4), *field = memmem(head, have, "Content-Length: ", 16);
-  return end && field ? end + 4 - head + atol(field + 16) : 0;
+  char *end = memmem(head, have, "\r\n\r\n", 4), *field = memmem(head, have, "ontent-length: ", 15);
+  return end && field ? end + 4 - head + atol(field + 15) : 0;
 }
 
 int main(int argc, char **argv) {

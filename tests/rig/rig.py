@@ -10,6 +10,7 @@ import csv
 import gzip
 import json
 import os
+import shutil
 import signal
 import socket
 import statistics
@@ -25,6 +26,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from tests.cluster.tools import debian_packages
 
 SOURCES = Path(__file__).parent
 MS = 1e6
@@ -70,7 +73,9 @@ Times = dict[str, tuple[int, "array[int]"]]  # request id -> (sent, arrival of e
 
 
 def build(folder: Path) -> Path:
-    """Compiles the C programs. Raises RuntimeError without a compiler."""
+    """Compiles the C programs, with the compiler that Debian has where there is none. Raises RuntimeError without."""
+    if shutil.which("gcc") is None:
+        debian_packages()
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("refengine", "cfloor", "cloop"):
         try:
@@ -117,7 +122,7 @@ def floor_command(binaries: Path, shape: Shape, port: int, out: Path) -> list[st
 
 def floor_times(out: Path) -> Times:
     arrivals = _token_log(out / "c.tok")
-    rows = csv.DictReader((out / "c.csv").open())
+    rows = _table(out / "c.csv")
     return {r["xid"]: (int(r["start"]), arrivals[i][: int(r["ntok"])]) for i, r in enumerate(rows)}
 
 
@@ -138,6 +143,10 @@ CLIENTS: dict[str, tuple[Callable[[Path, Shape, int, Path], list[str]], Callable
     "C floor": (floor_command, floor_times),
     "tokenmark": (product_command, product_times),
 }
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
 
 
 def _token_log(path: Path) -> dict[int, array[int]]:
@@ -218,7 +227,7 @@ def measure(client: str, shape: Shape, binaries: Path) -> Figures:
 
 
 def _figures(reported: Times, out: Path, footprint: Footprint, began: int, verdict: str) -> Figures:
-    truth = {r["xid"]: r for r in csv.DictReader((out / "truth.csv").open()) if r["status"] == "200"}
+    truth = {r["xid"]: r for r in _table(out / "truth.csv") if r["status"] == "200"}
     arrivals = _token_log(out / "truth.tok")
     ttft, gaps, tokens = [], [], 0
     for name, (sent, seen) in reported.items():
