@@ -47,6 +47,8 @@ class Flags:
     detail: str | None = None
     seed: int | None = None
     objective: list[str] | None = None
+    find: str | None = None
+    max_steps: int | None = None
     timeout: int | None = None
     prompts: Path | None = None
     trace: Path | None = None
@@ -167,6 +169,11 @@ def _override_rest(spec: dict[str, Any], flags: Flags) -> None:
         spec.setdefault("execution", {})["workers"] = flags.workers
     if flags.detail:
         spec.setdefault("results", {})["detail"] = flags.detail.capitalize()
+    if flags.find:
+        kinds = {"max-concurrency": "MaxConcurrency", "max-rate": "MaxRate"}
+        if flags.find not in kinds:
+            raise InvalidInput(f"--find {flags.find}: choose {' or '.join(kinds)}")
+        spec["search"] = {"find": kinds[flags.find], **({"maxSteps": flags.max_steps} if flags.max_steps else {})}
     if flags.objective:
         spec["objectives"] = [parse_objective(text) for text in flags.objective]
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
+from tokenmark_schemas.benchmarkrun import Search as SearchSpec
 from tokenmark_schemas.errors import RunFailed
-from tokenmark_schemas.result import EngineFacts, Phases, RunFacts, RunResult
+from tokenmark_schemas.result import EngineFacts, Phases, RunFacts, RunResult, SearchResult, StageResult
 from tokenmark_schemas.result import Phase as PhaseFacts
 from tokenmark_schemas.run import DRAIN_LIMIT_S, RunConfig
 from tokenmark_schemas.workload import Stage
@@ -21,6 +20,7 @@ from tokenmark_schemas.workload import Stage
 from .assemble import latency_limits, objective_results, stage_result
 from .clock import iso_at, iso_now
 from .collect import Collected
+from .control import Observer, Progress, Stop
 from .decode import decode
 from .engine_facts import Asking, facts_between, facts_over
 from .engines import dialect_of
@@ -30,7 +30,8 @@ from .load.phase import NS, Limits, Phase, stage_phase, warmup_phase
 from .prompts import RequestFactory, salt_of
 from .provenance import provenance
 from .reach import bearer_token, route_to
-from .sample import Failure, Sample
+from .sample import Failure
+from .search import Search, judged_stages, outcome_of, stage_at, start_of
 from .stoprules import Watch
 from .verdict import judge
 
@@ -39,41 +40,14 @@ REPORT_NS = 250_000_000
 
 
 @dataclass
-class Progress:
-    """What a person wants to know while it runs."""
+class Level:
+    """One stage and what was measured of it, a part a repetition."""
 
-    phase: str
-    stage: str
-    repetition: int
-    repetitions: int
-    elapsed_s: float
-    in_flight: int = 0
-    done: int = 0
-    failed: int = 0
-    ttft_p50_s: float | None = None
-    tokens_per_s: float | None = None
-
-
-class Observer(Protocol):
-    """Who wants to see samples and progress while the run goes on."""
-
-    def sample(self, sample: Sample) -> None: ...
-    def progress(self, progress: Progress) -> None: ...
-    def repetition(self, index: int, result: RunResult) -> None: ...
-
-
-@dataclass
-class Stop:
-    """Set by a signal handler; ends the run at once and keeps what there is."""
-
-    asked: bool = False
-    why: str = ""
-    hooks: list[Callable[[], None]] = field(default_factory=list)
-
-    def ask(self, why: str) -> None:
-        self.asked, self.why = True, why
-        for hook in self.hooks:
-            hook()
+    stage: Stage
+    parts: list[Collected] = field(default_factory=list)
+    orders: list[int] = field(default_factory=list)
+    server: list[dict[str, float] | None] = field(default_factory=list)
+    floor: dict[str, float] | None = None
 
 
 class Runner:
@@ -96,38 +70,56 @@ class Runner:
         )
         self.started = time.monotonic_ns()
         self.warmup = Collected()
-        self.parts: dict[str, list[Collected]] = {stage.name: [] for stage in config.stages}
-        self.orders: dict[str, list[int]] = {stage.name: [] for stage in config.stages}
-        self.kernel_stamps = 0
+        self.levels = {stage.name: Level(stage) for stage in config.stages} if config.search is None else {}
+        self.order = self.kernel_stamps = 0
+        self.found: SearchResult | None = None
         self.asking = Asking(config.target, self.token)
         self.engine = EngineFacts(name=config.target.engine)
-        self.server_facts: dict[str, list[dict[str, float] | None]] = {stage.name: [] for stage in config.stages}
         self.floors: dict[int, dict[str, float] | None] = {}
-        self.floor_of: dict[str, dict[str, float] | None] = {}
 
     def run(self) -> RunResult:
         """The whole plan, or as much of it as there was time for."""
         self._calibrate()
         self._warm_up()
-        order = 0
+        try:
+            if self.config.search is not None:
+                self._search(self.config.search)
+            else:
+                self._repeat()
+        except RunFailed as exc:
+            return self._broken_off(exc)
+        if not self.stop.asked:
+            self.engine = self.asking.identity()
+            self.observer.repetition(self.config.repetitions - 1, self.result())
+            if not self._parts(succeeded=True):
+                raise RunFailed(f"no request succeeded: {self._first_message()} (target {self.config.target.url})")
+        return self.result()
+
+    def _repeat(self) -> None:
         for repetition in range(self.config.repetitions):
+            if repetition:
+                self.observer.repetition(repetition - 1, self.result(partial=True))
             for stage in self._ordered(repetition):
                 if self._must_stop():
-                    return self.result()
-                try:
-                    self.parts[stage.name].append(self._measure(stage, repetition))
-                except RunFailed as exc:
-                    return self._broken_off(exc)
-                self.orders[stage.name].append(order)
-                order += 1
-                self._cool_down()
-            more = repetition + 1 < self.config.repetitions
-            if not more:
-                self.engine = self.asking.identity()
-            self.observer.repetition(repetition, self.result(partial=more))
-        if not any(part.succeeded for parts in self.parts.values() for part in parts):
-            raise RunFailed(f"no request succeeded: {_first_message(self.parts)} (target {self.config.target.url})")
-        return self.result()
+                    return
+                self._measure(self.levels[stage.name], repetition)
+
+    def _search(self, asked: SearchSpec) -> None:
+        """One level after the other until the answer stands."""
+        template = self.config.stages[0]
+        search = Search(asked.find, start_of(asked.find, template), asked.max_steps)
+        while (level := search.next_level()) is not None and not self._must_stop():
+            stage = stage_at(asked.find, template, level)
+            measured = self.levels.setdefault(stage.name, Level(stage, floor=self._floor(stage)))
+            self._measure(measured, len(measured.parts))
+            outcomes = objective_results([self._stage_result(measured)], self.config.objectives)
+            search.note(level, all(outcome.met == "true" for outcome in outcomes))
+            self.found = outcome_of(search, [self._stage_result(level) for level in self.levels.values()])
+            unknown = next((outcome.reason for outcome in outcomes if outcome.met == "unknown"), None)
+            if unknown and not any(outcome.met == "false" for outcome in outcomes):
+                why = f"stage {stage.name} cannot be judged: {unknown}; make stages longer"
+                self.found = self.found.model_copy(update={"message": why})
+                return
 
     def _ordered(self, repetition: int) -> list[Stage]:
         """The first repetition as written, later ones shuffled: what drifts must not look like the load's doing."""
@@ -137,48 +129,57 @@ class Runner:
         return stages
 
     def _calibrate(self) -> None:
-        """The floor of each level of load, once; a machine that cannot give one is no reason not to measure."""
-        if not self.config.calibrate:
-            return
+        for level in self.levels.values():
+            level.floor = self._floor(level.stage)
+
+    def _floor(self, stage: Stage) -> dict[str, float] | None:
+        """The floor of a level of load, once; a machine that cannot give one is no reason not to measure."""
+        if not self.config.calibrate or self._must_stop():
+            return None
         from .calibrate import calibrate, streams_of
 
-        for stage in self.config.stages:
-            streams = streams_of(stage)
-            if streams not in self.floors and not self._must_stop():
-                self.observer.progress(Progress("calibration", stage.name, 1, 1, 0.0))
-                self.floors[streams] = calibrate(self.config, streams, lambda: self.stop.asked)
-            self.floor_of[stage.name] = self.floors.get(streams)
+        streams = streams_of(stage)
+        if streams not in self.floors:
+            self.observer.progress(Progress("calibration", stage.name, 1, 1, 0.0))
+            self.floors[streams] = calibrate(self.config, streams, lambda: self.stop.asked)
+        return self.floors[streams]
 
     def _broken_off(self, why: RunFailed) -> RunResult:
         """The load worker died: what earlier phases measured is a result, marked as interrupted."""
-        if not any(part.succeeded for parts in self.parts.values() for part in parts):
+        if not self._parts(succeeded=True):
             raise why
         self.stop.ask(str(why))
         return self.result()
+
+    def _parts(self, *, succeeded: bool = False) -> list[Collected]:
+        """All that was measured; or only what holds a good answer."""
+        return [part for level in self.levels.values() for part in level.parts if part.succeeded or not succeeded]
+
+    def _first_message(self) -> str:
+        return next((message for part in self._parts() for message in part.messages.values()), "nothing came back")
+
+    def _stage_result(self, level: Level, seed: int | None = None) -> StageResult:
+        config = self.config
+        return stage_result(
+            level.stage, level.parts, max_output=config.workload.max_output_tokens, objectives=config.objectives,
+            order=level.orders, seed=seed, calibration=level.floor,
+            server=facts_over(config.target.engine, level.server),
+        )  # fmt: skip
 
     def result(self, *, partial: bool = False) -> RunResult:
         """Everything measured so far as a result; `partial` says that more is to come."""
         config = self.config
         interrupted = self.stop.asked or partial
-        stages = [
-            stage_result(
-                stage, self.parts[stage.name], max_output=config.workload.max_output_tokens,
-                objectives=config.objectives, order=self.orders[stage.name],
-                seed=None if partial else config.seed, calibration=self.floor_of.get(stage.name),
-                server=facts_over(config.target.engine, self.server_facts[stage.name]),
-            )
-            for stage in config.stages if self.parts[stage.name]
-        ]  # fmt: skip
-        arrived = any(part.reads for parts in self.parts.values() for part in parts)
+        measured = [level for level in self.levels.values() if level.parts]
+        stages = [self._stage_result(level, None if partial else config.seed) for level in measured]
+        arrived = any(part.reads for part in self._parts())
         stamps = "kernel" if self.kernel_stamps or not arrived else "user"
         synthetic = config.workload.dataset.synthetic
-        models = sum(
-            (p.reported_models for parts in self.parts.values() for p in parts), start=Collected().reported_models
-        )
+        models = sum((part.reported_models for part in self._parts()), start=Collected().reported_models)
         return RunResult(
             run=RunFacts(
                 **config.run.model_dump(include={"name", "namespace", "uid", "attempt"}),
-                repetitions=min((len(parts) for parts in self.parts.values()), default=0),
+                repetitions=min((len(level.parts) for level in self.levels.values()), default=0),
                 started_at=iso_at(self.started),
                 ended_at=iso_now(),
                 purpose=config.purpose,
@@ -188,9 +189,10 @@ class Runner:
                 stages, warmup_requests=self.warmup.due, attempt=config.run.attempt, interrupted=interrupted,
                 stamps=stamps, shares_prefix=bool(synthetic and synthetic.shared_prefix_tokens),
             ),
-            phases=Phases(warmup=_phase_facts([self.warmup]), measured=_phase_facts([part for parts in self.parts.values() for part in parts])),
+            phases=Phases(warmup=_phase_facts([self.warmup]), measured=_phase_facts(self._parts())),
             stages=stages,
-            objectives=objective_results(stages, config.objectives),
+            objectives=objective_results(judged_stages(stages, self.found), config.objectives),
+            search=self.found,
             provenance=provenance(
                 config, stamps=stamps,
                 engine=self.engine.model_copy(update={"reported_model": models.most_common(1)[0][0] if models else None}),
@@ -212,15 +214,18 @@ class Runner:
             message = next(iter(self.warmup.messages.values()), "nothing came back")
             raise RunFailed(f"every warm-up request failed: {message} (target {self.config.target.url})")
 
-    def _measure(self, stage: Stage, repetition: int) -> Collected:
+    def _measure(self, level: Level, repetition: int) -> None:
+        """One stage once, and what the engine says of it. Raises RunFailed when the worker dies."""
+        stage = level.stage
         common = self._common(stage.name, repetition)
         if stage.trace is not None:
             common["offsets"] = self.factory.trace_offsets(float(stage.trace.speedup))
         before = self.asking.counters()
-        out = self._drive(stage_phase(stage, **common), stage, stage.name, repetition)
-        told = facts_between(self.config.target.engine, before, self.asking.counters())
-        self.server_facts[stage.name].append(told)
-        return out
+        level.parts.append(self._drive(stage_phase(stage, **common), stage, stage.name, repetition))
+        level.server.append(facts_between(self.config.target.engine, before, self.asking.counters()))
+        level.orders.append(self.order)
+        self.order += 1
+        self._cool_down()
 
     def _common(self, name: str, repetition: int) -> dict[str, object]:
         """What warm-up and stages share."""
@@ -313,8 +318,3 @@ def _phase_facts(parts: list[Collected]) -> PhaseFacts:
         duration_s=duration / 1e9,
         errors=dict(errors),
     )
-
-
-def _first_message(parts: dict[str, list[Collected]]) -> str:
-    messages = [m for stage in parts.values() for part in stage for m in part.messages.values()]
-    return messages[0] if messages else "nothing came back"

@@ -17,8 +17,9 @@ from tokenmark_schemas.errors import InvalidInput, RunFailed, TokenmarkError
 from tokenmark_schemas.result import RunResult, TerminationSummary
 from tokenmark_schemas.run import RunConfig
 
+from .control import Progress, Stop
 from .reports.live import LiveLine
-from .run import Progress, Runner, Stop
+from .run import Runner
 from .sample import Sample
 from .sinks.files import RequestLog, run_folder, write_config, write_result
 from .sinks.pod import (

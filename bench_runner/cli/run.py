@@ -63,6 +63,10 @@ def run(
     objective: list[str] | None = _option(
         None, "A limit, such as ttft:p99<=800ms; may stand several times.", "OBJECTIVE"
     ),
+    find: str | None = _option(
+        None, "max-concurrency or max-rate: the highest load that meets every --objective.", "FIND"
+    ),
+    max_steps: int | None = _option(None, "Levels that --find may try; 12 if unsaid.", "MAX_STEPS", min=3, max=32),
     out: Path = _option(Path("results"), "Folder for results.", "OUT"),
     format: str = _option("table", "table or json.", "FORMAT"),
     quiet: bool = _option(False, "No progress.", "QUIET"),
@@ -101,7 +105,7 @@ def run(
         new_connections=new_connections or None, max_connections=max_connections,
         honour_retry_after=honour_retry_after or None,
         warmup_requests=warmup_requests, input_tokens=input_tokens, max_output_tokens=max_output_tokens,
-        repetitions=repetitions, workers=workers, detail=detail, seed=seed, objective=objective, timeout=timeout,
+        repetitions=repetitions, workers=workers, detail=detail, seed=seed, objective=objective, find=find, max_steps=max_steps, timeout=timeout,
         prompts=prompts, trace=trace, trace_speedup=trace_speedup, provider=provider, region=region, cluster_label=cluster_label, label=label, name=name,
         token_env=token_env,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from ..run import Progress
+from ..control import Progress
 from .units import rate, seconds
 
 PLAIN_EVERY_S = 10.0

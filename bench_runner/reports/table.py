@@ -23,7 +23,7 @@ def render(result: RunResult) -> RenderableType:
         ("\n" + result.run.name, "bold"), f"  {result.provenance.engine.name} {model}".rstrip(),
         f"  {result.provenance.workload.name}", f"  {place}" if place else "",
     )  # fmt: skip
-    return Group(heading, _table(result), *_objectives(result), _verdict(result))
+    return Group(heading, _table(result), *_objectives(result), *_search(result), _verdict(result))
 
 
 def _table(result: RunResult) -> Table:
@@ -50,6 +50,15 @@ def _quantiles(stat: Stat) -> list[str]:
 
 def _errors(stage: StageResult) -> str:
     return str(stage.requests.failed) if stage.requests.failed else "0"
+
+
+def _search(result: RunResult) -> list[Text]:
+    """The answer in one line, and where throughput stopped growing."""
+    found = result.search
+    if found is None:
+        return []
+    knee = f"; throughput stops growing at {found.knee:g}" if found.knee is not None else ""
+    return [Text.assemble(("most      ", "bold"), f"{found.message} ({found.unit}){knee}")]
 
 
 def _objectives(result: RunResult) -> list[Text]:

@@ -33,6 +33,7 @@ class Scenario(BaseModel):
     jitter_ms: Milliseconds = 0.0
     head_ms: Milliseconds = 0.0  # when the head of the answer goes out; at once if 0
     tokens: Annotated[int, Field(ge=1)] = 4096
+    slots: Annotated[int, Field(ge=1)] | None = None  # answers at a time; more wait in turn, before their first token
     chunk_tokens: Annotated[int, Field(ge=1)] = 1
     role_chunk: bool = True
     reasoning_tokens: Annotated[int, Field(ge=0)] = 0

@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ class Answer:
     ask: Ask
     read_ns: int
     head_due_ns: int  # 0 once it went out
+    base_ns: int  # what its offsets count from: when it got its slot
     sent_ns: array[int] = field(default_factory=lambda: array("q"))
     k: int = 0
 
@@ -84,6 +86,8 @@ class Simulator:
         self.asked = self.served = self.pushed = self.late_max_ns = self.late_sum_ns = self.sent_chunks = 0
         self.running = True
         self.voices = voices(scenario)
+        self.busy = 0
+        self.queue: deque[tuple[Client, Answer]] = deque()
         self.started = time.monotonic()
 
     def serve(self) -> None:
@@ -131,7 +135,7 @@ class Simulator:
         """Sends what is due, and plans what comes next."""
         if answer.head_due_ns:
             self._head(client, answer)
-            self._plan(client, max(answer.read_ns + answer.script.offsets_ns[0], mono()))
+            self._plan(client, max(answer.base_ns + answer.script.offsets_ns[0], mono()))
             return
         late = mono() - due_ns
         self.late_sum_ns += late
@@ -154,7 +158,7 @@ class Simulator:
         self._write(client, chunk)
         answer.k += 1
         if answer.k < len(plan.offsets_ns):
-            self._plan(client, answer.read_ns + plan.offsets_ns[answer.k])
+            self._plan(client, answer.base_ns + plan.offsets_ns[answer.k])
         else:
             self._write(client, voice.closing(ask, plan.tokens) + b"0\r\n\r\n")
             self._end(client, answer, "garbage" if plan.garbage_at is not None else "ok")
@@ -171,12 +175,18 @@ class Simulator:
     def _end(self, client: Client, answer: Answer, how: str) -> None:
         self.served += 1
         client.answer = None
+        if (client, answer) in self.queue:
+            self.queue.remove((client, answer))
+        else:
+            self.busy -= 1
+        while self.queue and self.scenario.slots is not None and self.busy < self.scenario.slots:
+            self._start(*self.queue.popleft())
         if self.truth is not None:
             self.truth(
                 {
                     "id": answer.id, "outcome": how, "tokens": answer.script.tokens, "read_ns": answer.read_ns,
                     "sent_ns": list(answer.sent_ns), "late_ns": [
-                        sent - answer.read_ns - offset
+                        sent - answer.base_ns - offset
                         for sent, offset in zip(answer.sent_ns, answer.script.offsets_ns, strict=False)
                     ],
                 }
@@ -260,9 +270,19 @@ class Simulator:
         head_at = now + int(self.scenario.head_ms * 1e6)
         answer = Answer(
             id=headers.get(b"x-request-id", b"").decode("latin-1"), script=plan, voice=voice, ask=ask, read_ns=now,
-            head_due_ns=head_at if ask.streaming else 0,
+            head_due_ns=head_at if ask.streaming else 0, base_ns=now,
         )  # fmt: skip
         client.answer = answer
+        if self.scenario.slots is not None and self.busy >= self.scenario.slots:
+            self.queue.append((client, answer))
+            return
+        self._start(client, answer)
+
+    def _start(self, client: Client, answer: Answer) -> None:
+        """The answer has its slot: from here on its times count."""
+        self.busy += 1
+        now = answer.base_ns = mono()
+        ask, plan = answer.ask, answer.script
         if ask.streaming and not self.scenario.head_ms:
             self._head(client, answer)
         self._plan(client, answer.head_due_ns or now + plan.offsets_ns[0])

@@ -218,7 +218,10 @@ class Cost(Contract):
 
 
 class Search(Contract):
-    """Find the highest load that still meets every objective."""
+    """Find the highest load that still meets every objective.
+
+    Levels begin at that of the first stage and take its length; further stages and repetitions are not used.
+    """
 
     find: Literal["MaxConcurrency", "MaxRate"]
     max_steps: Annotated[int, Field(ge=3, le=32)] = 12
@@ -251,6 +254,9 @@ class BenchmarkRunSpec(Contract):
     model_config = ConfigDict(
         json_schema_extra=rules(
             cel("!(has(self.workload) && has(self.workloadRef))", "set workload or workloadRef, not both"),
+            cel(
+                "!has(self.search) || has(self.objectives)", "search needs objectives: they say what a level must meet"
+            ),
             *[immutable(name, always=always) for name, always in _RUN_IMMUTABLE],
             immutable("stages", key="name"),
             immutable("objectives", key="metric"),
@@ -293,6 +299,8 @@ class BenchmarkRunSpec(Contract):
     def _consistent(self) -> BenchmarkRunSpec:
         if self.workload is not None and self.workload_ref is not None:
             raise ValueError("set workload or workloadRef, not both")
+        if self.search is not None and not self.objectives:
+            raise ValueError("search needs objectives: they say what a level must meet")
         check_stage_names(self.stages or [])
         keys = [(o.metric, o.statistic) for o in self.objectives or []]
         if len(set(keys)) != len(keys):

@@ -208,6 +208,28 @@ class ObjectiveResult(Contract):
     on_violation: Literal["Report", "Fail"]
 
 
+class SearchStep(Contract):
+    stage: str
+    level: float
+    met: bool
+
+
+class SearchResult(Contract):
+    """The highest load that met every objective, and the lowest that did not (`upper`): the truth lies between.
+
+    `knee` is where throughput stopped growing with load, as far as the levels tried can tell.
+    """
+
+    find: Literal["MaxConcurrency", "MaxRate"]
+    unit: Literal["streams", "requests/s"]
+    answer: float | None
+    upper: float | None
+    confirmed: bool
+    knee: float | None
+    steps: list[SearchStep]
+    message: str
+
+
 class ToolFacts(Contract):
     name: str
     version: str
@@ -254,6 +276,7 @@ class RunResult(Contract):
     phases: Phases
     stages: list[StageResult]
     objectives: list[ObjectiveResult] = []
+    search: SearchResult | None = None
     cost: dict[str, Any] | None = None
     network: dict[str, Any] | None = None
     baseline: dict[str, Any] | None = None

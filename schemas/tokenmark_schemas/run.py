@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from .base import Contract, Text63, Text253
-from .benchmarkrun import BenchmarkRunSpec, EngineName, Objective, StopRules
+from .benchmarkrun import BenchmarkRunSpec, EngineName, Objective, Search, StopRules
 from .kube import Environment
 from .workload import Stage, Warmup, Workload, WorkloadSpec, canonical_json
 
@@ -65,6 +65,7 @@ class RunConfig(Contract):
     warmup: Warmup = Warmup()
     repetitions: int = 1
     stop_rules: StopRules = StopRules()
+    search: Search | None = None
     calibrate: bool = False
     workers: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="Load processes on this machine.")
     cooldown_seconds: int = 0
@@ -142,8 +143,9 @@ def resolve(
     warmup = spec.warmup or (workload.warmup if workload else Warmup())
     target = spec.target
     deadline_s = spec.execution.active_deadline_seconds or plan_seconds(
-        stages, warmup, spec.repetitions, spec.cooldown_seconds, target.request_timeout_seconds
-    )
+        stages[:1] if spec.search else stages, warmup, spec.search.max_steps if spec.search else spec.repetitions,
+        spec.cooldown_seconds, target.request_timeout_seconds,
+    )  # fmt: skip
     return RunConfig(
         run=run,
         target=RunTarget(
@@ -168,6 +170,7 @@ def resolve(
         repetitions=spec.repetitions,
         cooldown_seconds=spec.cooldown_seconds,
         stop_rules=spec.stop_rules,
+        search=spec.search,
         workers=1 if extra.get("vantage") == "in_cluster" else spec.execution.workers,
         calibrate=spec.calibration == "Always" or (spec.calibration == "Auto" and extra.get("vantage") == "in_cluster"),
         seed=spec.seed,

@@ -28,7 +28,10 @@ def unsupported_run(
         (spec.baseline_ref is not None, "spec.baselineRef: comparison with a baseline"),
         (spec.net_probe_ref is not None, "spec.netProbeRef: joining network facts"),
         (spec.cost is not None, "spec.cost: the cost model"),
-        (spec.search is not None, "spec.search: capacity search"),
+        (
+            spec.search is not None and bool(stages) and stages[0].trace is not None,
+            "spec.search: over a trace; give the first stage a concurrency or a requestRate",
+        ),
         (in_cluster and spec.execution.workers > 1, f"spec.execution.workers: {spec.execution.workers}; only 1"),
         (spec.results.detail == "Text", "spec.results.detail: Text; use Summary, Requests or Chunks"),
         (

@@ -76,18 +76,24 @@ class Streams(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         seen: Seen = self.server.seen  # type: ignore[attr-defined]
-        seen.connections += 1
-        seen.open += 1
-        seen.most_open = max(seen.most_open, seen.open)
+        carried = False
         try:
             while request := read_request(self.rfile):
+                if request.startswith(b"GET"):  # the client asks which engine this is, beside the load
+                    self.wfile.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                    continue
+                if not carried:
+                    carried = True
+                    seen.connections += 1
+                    seen.open += 1
+                    seen.most_open = max(seen.most_open, seen.open)
                 seen.requests.append(request)
                 seen.at.append(time.monotonic())
                 self.answer()
         except OSError:
             pass
         finally:
-            seen.open -= 1
+            seen.open -= carried
 
     def answer(self) -> None:
         self.wfile.write(

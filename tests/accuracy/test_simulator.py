@@ -142,3 +142,31 @@ def test_a_trace_is_replayed_on_time(tmp_path: Path) -> None:
     assert due == pytest.approx([(at - times[0]) * 1e6 / 2 for at in times], abs=1)
     late = sorted(row["sent_ns"] - row["due_ns"] for row in log)
     assert late[20] < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("flags", "low", "high"),
+    [
+        pytest.param(("--find", "max-concurrency", "--concurrency", "1", "--requests", "60"), 5, 7, id="streams"),
+        pytest.param(("--find", "max-rate", "--rate", "20", "--duration", "4"), 50, 100, id="rate"),
+    ],
+)
+def test_a_servers_capacity_is_found(tmp_path: Path, flags: tuple[str, ...], low: float, high: float) -> None:
+    """Six slots of 65 ms: six streams wait for nobody, and 92 requests a second are all that can be served."""
+    (tmp_path / "s.yaml").write_text("ttft_ms: 20\nitl_ms: 5\nslots: 6\n")
+    with simulator(tmp_path, "--scenario", str(tmp_path / "s.yaml")) as (url, _):
+        result = run(url, tmp_path, *flags, "--objective", "ttft_scheduled:p90<=29ms", "--max-output-tokens", "10",
+                     "--warmup-requests", "0", "--max-steps", "14")  # fmt: skip
+    search = result["search"]
+    assert low <= search["answer"] <= high
+    assert search["upper"] is None or search["upper"] > search["answer"]
+    assert {step["stage"] for step in search["steps"]} == {stage["name"] for stage in result["stages"]}
+
+
+def test_a_level_without_enough_answers_is_not_guessed_at(tmp_path: Path) -> None:
+    with simulator(tmp_path) as (url, _):
+        result = run(url, tmp_path, "--find", "max-concurrency", "--objective", "ttft:p99<=1s", "--concurrency", "1",
+                     "--requests", "20", "--max-output-tokens", "2", "--warmup-requests", "0")  # fmt: skip
+    assert len(result["stages"]) == 1
+    assert result["search"]["answer"] is None
+    assert "only 20 samples" in result["search"]["message"]

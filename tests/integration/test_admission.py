@@ -90,6 +90,7 @@ BAD_RUNS: list[tuple[str, Any, str]] = [
     ("objectives", [{**OBJECTIVE, "onViolation": "Explode"}], "spec.objectives[0].onViolation"),
     ("cost", {}, "set exactly one of configMap, inline"),
     ("search", {"find": "Everything"}, "spec.search.find"),
+    ("search", {"find": "MaxRate"}, "search needs objectives"),
     ("execution", {"workers": 0}, "spec.execution.workers"),
     ("execution", {"maxAttempts": 9}, "spec.execution.maxAttempts"),
     ("execution", {"resources": {"limits": {"memory": "a lot"}}}, "spec.execution.resources.limits.memory"),

@@ -100,7 +100,6 @@ def test_a_job_that_was_seen_and_is_gone_was_deleted_by_somebody() -> None:
     [
         pytest.param({"cost": {"configMap": {"name": "p"}}}, "spec.cost", id="cost"),
         pytest.param({"baselineRef": {"name": "b"}}, "spec.baselineRef", id="baseline"),
-        pytest.param({"search": {"find": "MaxRate"}}, "spec.search", id="search"),
         pytest.param({"execution": {"workers": 4}}, "spec.execution.workers", id="workers"),
         pytest.param({"results": {"sinks": [{"name": "s3", "objectStore": {"uri": "s3://b"}}]}}, "objectStore", id="object store"),
     ],

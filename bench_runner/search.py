@@ -1,0 +1,174 @@
+"""The highest load that still meets every objective: bracket, bisect, confirm (pure).
+
+Levels double until one misses, the gap is halved until it is a twentieth (or one stream), and the best level is measured
+once more: an answer that does not hold twice is stepped down. The knee is where two straight lines fit throughput over
+load best; it needs no objective and stands beside the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+from tokenmark_schemas.result import SearchResult, SearchStep, StageResult
+from tokenmark_schemas.workload import Stage
+
+CLOSE = Fraction(1, 20)
+RATE_STEPS = 100  # levels of a rate are hundredths of a request per second
+Find = Literal["MaxConcurrency", "MaxRate"]
+
+
+@dataclass
+class Search:
+    """Ask `next_level`, measure, tell `note`; levels are streams, or hundredths of a request per second."""
+
+    find: Find
+    start: int = 1
+    max_steps: int = 12
+    steps: list[tuple[int, bool]] = field(default_factory=list)
+
+    @property
+    def passed(self) -> int | None:
+        """The highest level that met everything, each time it was tried."""
+        return max((level for level, met in self._judged().items() if met), default=None)
+
+    @property
+    def missed(self) -> int | None:
+        """The lowest level that did not."""
+        return min((level for level, met in self._judged().items() if not met), default=None)
+
+    @property
+    def confirmed(self) -> bool:
+        return self.passed is not None and sum(level == self.passed for level, _ in self.steps) > 1
+
+    def _judged(self) -> dict[int, bool]:
+        """A level has passed when its last measurement, which pools all of its answers, did."""
+        return dict(self.steps)
+
+    def note(self, level: int, met: bool) -> None:
+        self.steps.append((level, met))
+
+    def next_level(self) -> int | None:
+        """The level to measure now; None when the answer stands, or there are no steps left."""
+        if len(self.steps) >= self.max_steps:
+            return None
+        low, high = self.passed, self.missed
+        if low is None:
+            return self._below(high)
+        if high is None:
+            return 2 * low
+        if low > high:  # noise: a higher level passed than one that missed; try the one that missed again
+            return high if self._tried(high) < 2 else None
+        if high - low > max(1, int(low * CLOSE)):
+            return (low + high) // 2
+        return None if self.confirmed else low
+
+    def _below(self, high: int | None) -> int | None:
+        if high is None:
+            return self.start
+        return high // 2 if high > 1 else None
+
+    def _tried(self, level: int) -> int:
+        return sum(level == tried for tried, _ in self.steps)
+
+
+def knee(curve: Sequence[tuple[float, float]]) -> float | None:
+    """Where throughput stops growing with load: the break of the two straight lines that fit best, in order of load.
+
+    None with fewer than five points, or where one line fits nearly as well (the load never got there).
+    """
+    points = sorted(curve)
+    if len(points) < 5:
+        return None
+    whole = _misfit(points)
+    splits = [(_misfit(points[: at + 1]) + _misfit(points[at:]), points[at][0]) for at in range(1, len(points) - 1)]
+    best, load = min(splits)
+    flatter = _slope([p for p in points if p[0] >= load]) < 0.5 * _slope([p for p in points if p[0] <= load])
+    return load if best < 0.5 * whole and flatter else None
+
+
+def _slope(points: Sequence[tuple[float, float]]) -> float:
+    n = len(points)
+    mean_x, mean_y = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+
+
+def _misfit(points: Sequence[tuple[float, float]]) -> float:
+    """Squared distance from the least-squares line."""
+    n, slope = len(points), _slope(points)
+    at = sum(y for _, y in points) / n - slope * sum(x for x, _ in points) / n
+    return sum((y - (at + slope * x)) ** 2 for x, y in points)
+
+
+def start_of(find: Find, template: Stage) -> int:
+    """The first level: that of the first stage, or one."""
+    if find == "MaxConcurrency":
+        return template.concurrency or 1
+    return round((template.rate_per_s or 1) * RATE_STEPS)
+
+
+def stage_at(find: Find, template: Stage, level: int) -> Stage:
+    """The first stage at another level: its length, count and arrivals stay."""
+    said = template.model_dump(
+        include={"duration_seconds", "request_count", "arrival", "burstiness"}, exclude_none=True
+    )
+    if find == "MaxConcurrency":
+        said.pop("arrival", None), said.pop("burstiness", None)
+        return Stage(name=f"c{level}", concurrency=level, **said)
+    rate = f"{level / RATE_STEPS:g}"
+    return Stage(name="r" + rate.replace(".", "-"), request_rate=rate, **said)
+
+
+def outcome_of(search: Search, stages: Sequence[StageResult]) -> SearchResult:
+    """What was found so far, with the interval that the answer lies in."""
+    scale = 1 if search.find == "MaxConcurrency" else RATE_STEPS
+    names = {level: stage_name(search.find, level) for level, _ in search.steps}
+    by_name = {stage.name: stage for stage in stages}
+    curve = [
+        (level / scale, rate) for level, name in names.items()
+        if name in by_name and (rate := by_name[name].throughput.output_tokens_per_s) is not None
+    ]  # fmt: skip
+    low, high = search.passed, search.missed
+    return SearchResult(
+        find=search.find,
+        unit="streams" if scale == 1 else "requests/s",
+        answer=None if low is None else low / scale,
+        upper=None if high is None or (low is not None and high < low) else high / scale,
+        confirmed=search.confirmed,
+        knee=knee(curve),
+        steps=[SearchStep(stage=names[level], level=level / scale, met=met) for level, met in search.steps],
+        message=_words(search, scale),
+    )
+
+
+def judged_stages(stages: list[StageResult], found: SearchResult | None) -> list[StageResult]:
+    """The stages whose objectives count: all of a plan; of a search the answer, or the lowest level where none passed."""
+    if found is None or not found.steps:
+        return stages
+    low = min(step.level for step in found.steps)
+    level = found.answer if found.answer is not None else low
+    names = {step.stage for step in found.steps if step.level == level}
+    return [stage for stage in stages if stage.name in names]
+
+
+def _words(search: Search, scale: int) -> str:
+    low, high = search.passed, search.missed
+    if low is None:
+        return (
+            "no level met every objective; the lowest tried was "
+            + f"{min(level for level, _ in search.steps) / scale:g}"
+        )
+    if high is None:
+        return f"every level up to {low / scale:g} met every objective: raise search.maxSteps to go on"
+    if high < low:
+        return f"noise: {low / scale:g} met every objective and {high / scale:g} did not; make stages longer"
+    held = "twice" if search.confirmed else "once"
+    return f"{low / scale:g} met every objective {held}, {high / scale:g} did not"
+
+
+def stage_name(find: Find, level: int) -> str:
+    """`c32`, `r12-5`: as stages are called."""
+    return f"c{level}" if find == "MaxConcurrency" else "r" + f"{level / RATE_STEPS:g}".replace(".", "-")
