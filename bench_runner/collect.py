@@ -6,7 +6,7 @@ the run. Raw answers are dropped once decoded, values go to `Values`, arrivals t
 from __future__ import annotations
 
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +16,7 @@ from .sample import Sample
 from .values import Values
 
 BIN_NS = 10_000_000
+RECENT = 500  # answers that progress is computed from
 BOUNDED = ("ttft", "tpot", "e2e")  # metrics whose stamps may be uncertain
 
 
@@ -40,6 +41,8 @@ class Collected:
     tokens_by_bin: Counter[int] = field(default_factory=Counter)
     ends: array[int] = field(default_factory=lambda: array("q"))
     first_tokens: array[int] = field(default_factory=lambda: array("q"))
+    recent_ttft_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    recent_send_lag_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     windows: list[End] = field(default_factory=list)
     due: int = 0
     sent: int = 0
@@ -69,7 +72,9 @@ class Collected:
         self.read_lags_s.extend(sample.read_lags_s)
         if sample.sent_ns is not None:
             self.sent += 1
-            self.client_lags_s.extend(((sample.sent_ns - sample.due_ns) / 1e9,))
+            lag = (sample.sent_ns - sample.due_ns) / 1e9
+            self.client_lags_s.extend((lag,))
+            self.recent_send_lag_s.append(lag)
         self.last_end_ns = max(self.last_end_ns, sample.end_ns)
         if sample.failure is not None:
             self._fail(sample)
@@ -93,6 +98,8 @@ class Collected:
             self.values[metric.id].extend(found)
             if isinstance(found, tuple) and found:
                 firsts[metric.id] = found[0]
+        if "ttft" in firsts:
+            self.recent_ttft_s.append(firsts["ttft"])
         self.good += all(_within(firsts, name, limit) for name, limit in self.limits)
         self._bounds(sample, firsts)
         self._count_tokens(sample)

@@ -24,6 +24,9 @@ class Progress:
     done: int = 0
     failed: int = 0
     ttft_p50_s: float | None = None
+    ttft_p99_s: float | None = None
+    send_lag_p99_s: float | None = None
+    away_s: float = 0.0  # the longest that the client was away, see the verdict's loop_lag
     tokens_per_s: float | None = None
 
 

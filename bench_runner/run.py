@@ -32,6 +32,7 @@ from .provenance import provenance
 from .reach import bearer_token, route_to
 from .sample import Failure
 from .search import Search, judged_stages, outcome_of, stage_at, start_of
+from .stats import percentile
 from .stoprules import Watch
 from .verdict import judge
 
@@ -262,7 +263,8 @@ class Runner:
             self._watch(drive, out, label, watch if label != "warmup" else None)
             if event is None and time.monotonic_ns() - reported > REPORT_NS:
                 reported = time.monotonic_ns()
-                progress.in_flight = drive.tick.in_flight
+                tick = drive.tick
+                progress.in_flight, progress.away_s = tick.in_flight, tick.loop_lag_max_ns / 1e9
                 self._report(progress, out, began)
         self.stop.hooks = []
         return out
@@ -298,8 +300,10 @@ class Runner:
     def _report(self, progress: Progress, out: Collected, began: int) -> None:
         progress.elapsed_s = (time.monotonic_ns() - began) / 1e9
         progress.done, progress.failed = out.succeeded, out.failed
-        recent = out.values["ttft"].recent(200)
-        progress.ttft_p50_s = sorted(recent)[len(recent) // 2] if recent else None
+        ttft, lags = sorted(out.recent_ttft_s), sorted(out.recent_send_lag_s)
+        if ttft:
+            progress.ttft_p50_s, progress.ttft_p99_s = percentile(ttft, 0.5), percentile(ttft, 0.99)
+        progress.send_lag_p99_s = percentile(lags, 0.99) if lags else None
         progress.tokens_per_s = out.output_tokens / progress.elapsed_s if progress.elapsed_s > 0.5 else None
         self.observer.progress(progress)
 

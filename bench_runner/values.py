@@ -133,7 +133,3 @@ class Values:
         if not self.count:
             return None
         return (min(self._exact), max(self._exact)) if self._bins is None else (self._low, self._high)
-
-    def recent(self, count: int) -> Sequence[float]:
-        """The newest values, while they are kept one by one; for progress only."""
-        return self._exact[-count:]

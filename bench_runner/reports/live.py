@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 
@@ -9,6 +10,7 @@ from ..control import Progress
 from .units import rate, seconds
 
 PLAIN_EVERY_S = 10.0
+SHOWN_LATE_S, SHOWN_AWAY_S = 0.002, 0.020  # where the verdict begins to mind
 
 
 class LiveLine:
@@ -25,7 +27,8 @@ class LiveLine:
             return
         now, key = time.monotonic(), f"{progress.phase}/{progress.repetition}"
         if self._terminal:
-            sys.stderr.write(f"\r\033[K{self._text(progress)}"[:400])
+            width = shutil.get_terminal_size().columns - 1  # a line that wraps cannot be redrawn
+            sys.stderr.write("\r\033[K" + self._text(progress)[:width])
         elif key != self._key or now - self._last >= PLAIN_EVERY_S:
             sys.stderr.write(self._text(progress) + "\n")
             self._last, self._key = now, key
@@ -42,7 +45,9 @@ class LiveLine:
             return "calibration    this client against the simulator"
         where = "warm-up" if p.phase == "warmup" else f"{p.phase} {p.repetition}/{p.repetitions}"
         failed = f" · {p.failed} failed" if p.failed else ""
+        own = f" · sent {seconds(p.send_lag_p99_s)} late" if (p.send_lag_p99_s or 0) > SHOWN_LATE_S else ""
+        away = f" · client away {seconds(p.away_s)}" if p.away_s > SHOWN_AWAY_S else ""
         return (
-            f"{where:<14} {p.elapsed_s:5.1f} s · {p.in_flight} in flight · {p.done} done{failed}"
-            f" · TTFT p50 {seconds(p.ttft_p50_s)} · {rate(p.tokens_per_s)} tok/s"
+            f"{where:<12} {p.elapsed_s:4.0f} s · {p.in_flight} in flight · {p.done} done{failed}"
+            f" · TTFT {seconds(p.ttft_p50_s)} p99 {seconds(p.ttft_p99_s)} · {rate(p.tokens_per_s)} tok/s{own}{away}"
         )
