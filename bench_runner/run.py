@@ -33,7 +33,7 @@ from .reach import bearer_token, route_to
 from .sample import Failure
 from .search import Search, judged_stages, outcome_of, stage_at, start_of
 from .stats import percentile
-from .stoprules import Watch
+from .stoprules import Watch, precise_enough
 from .verdict import judge
 
 WARMUP_GIVE_UP = 3
@@ -100,10 +100,17 @@ class Runner:
         for repetition in range(self.config.repetitions):
             if repetition:
                 self.observer.repetition(repetition - 1, self.result(partial=True))
+            if repetition > 1 and self._precise():
+                return
             for stage in self._ordered(repetition):
                 if self._must_stop():
                     return
                 self._measure(self.levels[stage.name], repetition)
+
+    def _precise(self) -> bool:
+        rule = self.config.stop_rules.when_precise
+        measured = [self._stage_result(level, self.config.seed) for level in self.levels.values()] if rule else []
+        return precise_enough(rule, measured)
 
     def _search(self, asked: SearchSpec) -> None:
         """One level after the other until the answer stands."""

@@ -7,10 +7,12 @@ has got round to decoding.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from tokenmark_schemas.benchmarkrun import StopRules
+from tokenmark_schemas.benchmarkrun import Precise, StopRules
+from tokenmark_schemas.result import StageResult
 
 from .load.board import Tick
 
@@ -18,6 +20,18 @@ NS = 1_000_000_000
 WINDOW_NS = 10 * NS
 LEAST_ARRIVALS = 20
 BEHIND = 0.9  # answers to arrivals, below which a queue only grows
+
+
+def precise_enough(rule: Precise | None, stages: Sequence[StageResult]) -> bool:
+    """Whether every stage's interval is as narrow as asked; a withheld percentile never is."""
+    if rule is None or not stages:
+        return False
+    for stage in stages:
+        found = stage.metrics[rule.metric]
+        value, interval = getattr(found, rule.statistic), getattr(found, f"ci95_{rule.statistic}")
+        if not value or interval is None or (interval[1] - interval[0]) / 2 > rule.within_per_mille / 1000 * value:
+            return False
+    return True
 
 
 @dataclass

@@ -236,6 +236,14 @@ _RUN_IMMUTABLE = (
 )  # fmt: skip
 
 
+class Precise(Contract):
+    """Enough is known: on every stage half the 95 % interval is within this share of the value."""
+
+    metric: Literal["ttft", "ttft_scheduled", "tpot", "itl", "e2e", "e2e_scheduled"]
+    statistic: Literal["p50", "p99"] = "p50"
+    within_per_mille: Annotated[int, Field(ge=1, le=1000)] = 50
+
+
 class StopRules(Contract):
     """What ends a stage before its time. What was measured until then stays."""
 
@@ -247,6 +255,9 @@ class StopRules(Contract):
     )
     over_saturation: Literal["Ignore", "EndStage"] = Field(
         default="Ignore", description="EndStage: in open loop, end a stage whose queue has only grown for 10 s."
+    )
+    when_precise: Precise | None = Field(
+        default=None, description="End the run after two repetitions or more; repetitions is then the most there are."
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bench_runner.load.board import Tick
-from bench_runner.stoprules import Watch
-from tokenmark_schemas.benchmarkrun import StopRules
+from bench_runner.stoprules import Watch, precise_enough
+from tests.support.results import a_stage
+from tokenmark_schemas.benchmarkrun import Precise, StopRules
 
 S = 1_000_000_000
 
@@ -51,3 +54,14 @@ def test_a_burst_that_is_worked_off_is_none() -> None:
     rules = StopRules(over_saturation="EndStage")
     ticks = [Tick(at_ns=q * S // 4, issued=200 + 5 * q, finished=10 * q, in_flight=200 - 5 * q) for q in range(1, 40)]
     assert reasons(rules, ticks) == []
+
+
+@pytest.mark.parametrize(("interval", "enough"), [((0.095, 0.105), True), ((0.09, 0.12), False), (None, False)])
+def test_enough_is_known_when_every_interval_is_narrow(interval: tuple[float, float] | None, enough: bool) -> None:
+    stage = a_stage()
+    ttft = stage.metrics["ttft"].model_copy(update={"p50": 0.1, "ci95_p50": interval})
+    narrow = stage.model_copy(update={"metrics": {**stage.metrics, "ttft": ttft}})
+    rule = Precise(metric="ttft", statistic="p50", within_per_mille=50)
+    assert precise_enough(rule, [narrow]) is enough
+    assert not precise_enough(None, [narrow])
+    assert not precise_enough(rule, [narrow, stage]), "the other stage has no interval yet"
