@@ -65,3 +65,16 @@ def test_faults_leave_the_other_numbers_true(binaries: Path, flags: tuple[str, .
         if errors[-1] < 0.5:
             return
     pytest.fail(f"median TTFT errors {errors} ms")
+
+
+def test_at_saturation_memory_is_bounded_and_speed_is_near_c(binaries: Path) -> None:
+    """Three quarters of a million tokens, every stamp kept in the request log."""
+    shape, ratios = Shape(64, 6000, 0, 0, 128), []
+    for _ in range(3):
+        floor, ours = measure("C floor", shape, binaries), measure("tokenmark", shape, binaries)
+        assert ours.matched == shape.requests
+        assert ours.rss_mb < 250
+        ratios.append(ours.tokens_per_s / floor.tokens_per_s)
+        if ratios[-1] > 0.6:
+            return
+    pytest.fail(f"tokens a second, as a share of the C floor's: {ratios}")
