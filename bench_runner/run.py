@@ -10,11 +10,11 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from tokenmark_schemas.benchmarkrun import Search as SearchSpec
 from tokenmark_schemas.errors import RunFailed
 from tokenmark_schemas.result import EngineFacts, Phases, RunFacts, RunResult, SearchResult, StageResult
 from tokenmark_schemas.result import Phase as PhaseFacts
 from tokenmark_schemas.run import DRAIN_LIMIT_S, RunConfig
+from tokenmark_schemas.stopping import Search as SearchSpec
 from tokenmark_schemas.workload import Stage
 
 from .assemble import latency_limits, objective_results, stage_result

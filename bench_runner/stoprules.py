@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from tokenmark_schemas.benchmarkrun import Precise, StopRules
 from tokenmark_schemas.result import StageResult
+from tokenmark_schemas.stopping import Precise, StopRules
 
 from .load.board import Tick
 

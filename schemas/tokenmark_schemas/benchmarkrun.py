@@ -28,6 +28,7 @@ from .base import (
     rules,
 )
 from .kube import Environment, Exclusivity, ObjectMeta, Results, RetryExecution, Status, Timestamp, immutable
+from .stopping import Search, StopRules
 from .workload import ConfigMapKey, Stages, Warmup, WorkloadSpec, check_stage_names
 
 EngineName = Literal[
@@ -217,16 +218,6 @@ class Cost(Contract):
         return self
 
 
-class Search(Contract):
-    """Find the highest load that still meets every objective.
-
-    Levels begin at that of the first stage and take its length; further stages and repetitions are not used.
-    """
-
-    find: Literal["MaxConcurrency", "MaxRate"]
-    max_steps: Annotated[int, Field(ge=3, le=32)] = 12
-
-
 _RUN_IMMUTABLE = (
     ("target", True), ("workloadRef", False), ("workload", False), ("maxOutputTokens", False), ("warmup", False),
     ("retrieval", False), ("repetitions", True), ("cooldownSeconds", True), ("stopRules", True), ("calibration", True),
@@ -234,31 +225,6 @@ _RUN_IMMUTABLE = (
     ("netProbeRef", False), ("cost", False), ("search", False), ("purpose", False), ("environment", True),
     ("execution", True), ("exclusivity", True), ("results", True),
 )  # fmt: skip
-
-
-class Precise(Contract):
-    """Enough is known: on every stage half the 95 % interval is within this share of the value."""
-
-    metric: Literal["ttft", "ttft_scheduled", "tpot", "itl", "e2e", "e2e_scheduled"]
-    statistic: Literal["p50", "p99"] = "p50"
-    within_per_mille: Annotated[int, Field(ge=1, le=1000)] = 50
-
-
-class StopRules(Contract):
-    """What ends a stage before its time. What was measured until then stays."""
-
-    max_errors_per_mille: Annotated[int, Field(ge=0, le=1000)] | None = Field(
-        default=None, description="More failures than this end the run."
-    )
-    min_requests: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=50, description="Answers before maxErrorsPerMille is looked at."
-    )
-    over_saturation: Literal["Ignore", "EndStage"] = Field(
-        default="Ignore", description="EndStage: in open loop, end a stage whose queue has only grown for 10 s."
-    )
-    when_precise: Precise | None = Field(
-        default=None, description="End the run after two repetitions or more; repetitions is then the most there are."
-    )
 
 
 class BenchmarkRunSpec(Contract):

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from .base import Contract, Text63, Text253
-from .benchmarkrun import BenchmarkRunSpec, EngineName, Objective, Search, StopRules
+from .benchmarkrun import BenchmarkRunSpec, EngineName, Objective
 from .kube import Environment
+from .stopping import Search, StopRules
 from .workload import Stage, Warmup, Workload, WorkloadSpec, canonical_json
 
 DRAIN_LIMIT_S = 30

@@ -7,7 +7,7 @@ import pytest
 from bench_runner.load.board import Tick
 from bench_runner.stoprules import Watch, precise_enough
 from tests.support.results import a_stage
-from tokenmark_schemas.benchmarkrun import Precise, StopRules
+from tokenmark_schemas.stopping import Precise, StopRules
 
 S = 1_000_000_000
 
