@@ -57,7 +57,3 @@ class Sample:
     def gaps_s(self) -> list[float]:
         """Seconds between chunks."""
         return [(b - a) / 1e9 for a, b in pairwise(self.content_ns)]
-
-    @property
-    def ok(self) -> bool:
-        return self.failure is None

@@ -79,10 +79,25 @@ class Dialect:
     events: msgspec.json.Decoder[Any]
     read: Callable[[list[Any]], Answer]
     whole_path: str | None = None  # where answers that are not streamed come from, if elsewhere
-    probe_path: str | None = None
 
     def path_for(self, streaming: bool) -> str:
         return self.path if streaming or self.whole_path is None else self.whole_path
+
+
+def with_messages(body: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
+    return {**body, "messages": prompt.as_messages}
+
+
+def with_text(body: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
+    return {**body, "prompt": prompt.as_text}
+
+
+def sampling_fields(workload: WorkloadSpec) -> dict[str, Any]:
+    """Temperature, top_p and seed by the names that nearly all engines have for them; what is unsaid stays out."""
+    sampling = workload.sampling
+    said = {"temperature": sampling.temperature_milli / 1000, "seed": sampling.seed,
+            "top_p": None if sampling.top_p_milli is None else sampling.top_p_milli / 1000}  # fmt: skip
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def error_text(event: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from tokenmark_schemas.workload import WorkloadSpec
 
 from . import openai
+from .base import with_text
 
 
 def payload(model: str, workload: WorkloadSpec, output_tokens: int) -> dict[str, Any]:
@@ -17,5 +18,5 @@ def payload(model: str, workload: WorkloadSpec, output_tokens: int) -> dict[str,
     return body
 
 
-LLAMACPP = dataclasses.replace(openai.OPENAI, name="llamacpp", payload=payload, probe_path="/props")
-LLAMACPP_COMPLETION = dataclasses.replace(LLAMACPP, path=openai.COMPLETIONS, with_prompt=openai.with_text)
+LLAMACPP = dataclasses.replace(openai.OPENAI, name="llamacpp", payload=payload)
+LLAMACPP_COMPLETION = dataclasses.replace(LLAMACPP, path=openai.COMPLETIONS, with_prompt=with_text)

@@ -9,7 +9,18 @@ import msgspec
 
 from tokenmark_schemas.workload import WorkloadSpec
 
-from .base import HIDDEN, SILENT, VISIBLE, Answer, Count, Dialect, Prompt, error_text
+from .base import (
+    HIDDEN,
+    SILENT,
+    VISIBLE,
+    Answer,
+    Count,
+    Dialect,
+    error_text,
+    sampling_fields,
+    with_messages,
+    with_text,
+)
 
 DURATIONS = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
 
@@ -61,21 +72,8 @@ def _kind(event: _Event) -> int:
 
 
 def payload(model: str, workload: WorkloadSpec, output_tokens: int) -> dict[str, Any]:
-    sampling = workload.sampling
-    options: dict[str, Any] = {"num_predict": output_tokens, "temperature": sampling.temperature_milli / 1000}
-    if sampling.top_p_milli is not None:
-        options["top_p"] = sampling.top_p_milli / 1000
-    if sampling.seed is not None:
-        options["seed"] = sampling.seed
+    options = {"num_predict": output_tokens, **sampling_fields(workload)}
     return {"model": model, "stream": workload.streaming, "options": options}
-
-
-def with_messages(body: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
-    return {**body, "messages": prompt.as_messages}
-
-
-def with_text(body: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
-    return {**body, "prompt": prompt.as_text}
 
 
 OLLAMA = Dialect(
@@ -86,6 +84,5 @@ OLLAMA = Dialect(
     with_prompt=with_messages,
     events=EVENTS,
     read=read,
-    probe_path="/api/version",
 )
 OLLAMA_GENERATE = dataclasses.replace(OLLAMA, path="/api/generate", with_prompt=with_text)

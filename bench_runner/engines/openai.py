@@ -9,7 +9,18 @@ import msgspec
 
 from tokenmark_schemas.workload import WorkloadSpec
 
-from .base import HIDDEN, SILENT, VISIBLE, Answer, Count, Dialect, Prompt, error_text
+from .base import (
+    HIDDEN,
+    SILENT,
+    VISIBLE,
+    Answer,
+    Count,
+    Dialect,
+    error_text,
+    sampling_fields,
+    with_messages,
+    with_text,
+)
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 
@@ -115,30 +126,17 @@ def _per_chunk(events: list[_Event], kinds: list[int]) -> list[int] | None:
 
 def payload(model: str, workload: WorkloadSpec, output_tokens: int) -> dict[str, Any]:
     """The request without its prompt."""
-    sampling = workload.sampling
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": output_tokens,
-        "temperature": sampling.temperature_milli / 1000,
         "stream": workload.streaming,
+        **sampling_fields(workload),
     }
     if workload.ignore_eos == "Force":
         body["ignore_eos"] = True  # vLLM, SGLang and llama.cpp know it; a server that does not says so
     if workload.streaming:
         body["stream_options"] = {"include_usage": True}
-    if sampling.top_p_milli is not None:
-        body["top_p"] = sampling.top_p_milli / 1000
-    if sampling.seed is not None:
-        body["seed"] = sampling.seed
     return body
-
-
-def with_messages(body: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
-    return {**body, "messages": prompt.as_messages}
-
-
-def with_text(body: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
-    return {**body, "prompt": prompt.as_text}
 
 
 OPENAI = Dialect(
@@ -149,6 +147,5 @@ OPENAI = Dialect(
     with_prompt=with_messages,
     events=EVENTS,
     read=read,
-    probe_path="/v1/models",
 )
 COMPLETION = dataclasses.replace(OPENAI, name="openai-completions", path=COMPLETIONS, with_prompt=with_text)

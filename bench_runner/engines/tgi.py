@@ -10,7 +10,7 @@ import msgspec
 from tokenmark_schemas.workload import WorkloadSpec
 
 from . import openai
-from .base import SILENT, VISIBLE, Answer, Count, Dialect, Prompt, error_text
+from .base import SILENT, VISIBLE, Answer, Count, Dialect, Prompt, error_text, sampling_fields
 
 
 class _Token(msgspec.Struct, gc=False):
@@ -54,14 +54,14 @@ def _kind(event: _Event) -> int:
 
 def payload(_model: str, workload: WorkloadSpec, output_tokens: int) -> dict[str, Any]:
     """The request without its prompt; the server has one model, so none is named."""
-    sampling = workload.sampling
-    parameters: dict[str, Any] = {"max_new_tokens": output_tokens, "details": True}
-    if sampling.temperature_milli:  # the server refuses a temperature of 0: leaving it out is greedy decoding
-        parameters |= {"temperature": sampling.temperature_milli / 1000, "do_sample": True}
-    if sampling.top_p_milli is not None and sampling.top_p_milli < 1000:
-        parameters["top_p"] = sampling.top_p_milli / 1000
-    if sampling.seed is not None:
-        parameters["seed"] = sampling.seed
+    sampling = sampling_fields(workload)
+    if sampling["temperature"]:
+        sampling["do_sample"] = True
+    else:
+        del sampling["temperature"]  # the server refuses 0: leaving it out is greedy decoding
+    if sampling.get("top_p") == 1:
+        del sampling["top_p"]  # refused too, and means nothing
+    parameters = {"max_new_tokens": output_tokens, "details": True, **sampling}
     return {"parameters": parameters}
 
 
@@ -78,6 +78,5 @@ TGI = Dialect(
     with_prompt=with_inputs,
     events=EVENTS,
     read=read,
-    probe_path="/info",
 )
-TGI_OPENAI = dataclasses.replace(openai.OPENAI, name="tgi", probe_path="/info")
+TGI_OPENAI = dataclasses.replace(openai.OPENAI, name="tgi")

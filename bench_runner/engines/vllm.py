@@ -12,6 +12,7 @@ from typing import Any
 from tokenmark_schemas.workload import WorkloadSpec
 
 from . import openai
+from .base import with_text
 
 
 def payload(model: str, workload: WorkloadSpec, output_tokens: int) -> dict[str, Any]:
@@ -24,6 +25,6 @@ def payload(model: str, workload: WorkloadSpec, output_tokens: int) -> dict[str,
 
 
 VLLM = dataclasses.replace(openai.OPENAI, name="vllm", payload=payload)
-VLLM_COMPLETION = dataclasses.replace(VLLM, path=openai.COMPLETIONS, with_prompt=openai.with_text)
+VLLM_COMPLETION = dataclasses.replace(VLLM, path=openai.COMPLETIONS, with_prompt=with_text)
 SGLANG = dataclasses.replace(VLLM, name="sglang")
 SGLANG_COMPLETION = dataclasses.replace(VLLM_COMPLETION, name="sglang")

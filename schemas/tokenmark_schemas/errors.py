@@ -2,10 +2,9 @@
 
 TokenmarkError
 ├── InvalidInput        2    a file, flag or object that cannot be accepted
-├── ObjectiveMissed     3    the run is fine, its result is not
-├── VerdictInvalid      4    the instrument does not stand behind its numbers
-├── RunFailed           5    the target could not be reached, or nothing was measured
-└── Interrupted       130    stopped by a person or by the cluster; partial results are kept
+└── RunFailed           5    the target could not be reached, or nothing was measured
+
+A missed objective (3), an invalid verdict (4) and an interruption (130, 143) are no errors: there is a result.
 """
 
 from __future__ import annotations
@@ -21,17 +20,5 @@ class InvalidInput(TokenmarkError):
     exit_code = 2
 
 
-class ObjectiveMissed(TokenmarkError):
-    exit_code = 3
-
-
-class VerdictInvalid(TokenmarkError):
-    exit_code = 4
-
-
 class RunFailed(TokenmarkError):
     exit_code = 5
-
-
-class Interrupted(TokenmarkError):
-    exit_code = 130
