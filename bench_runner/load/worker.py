@@ -255,7 +255,7 @@ class Worker:
         self.report.ended(conn.seq, conn.due, conn.ready, conn.sent, end, outcome, conn.log)
         conn.log = []
         framing, head = conn.framing, conn.framing.head
-        whole = outcome == "ok" and head is not None and head.keep_alive and not framing.extra
+        whole = outcome == "ok" and conn.out is None and head is not None and head.keep_alive and not framing.extra
         if whole and framing.mode != UNTIL_CLOSE and self.phase.reach.reuse:
             conn.served += 1
             self.pool.keep(conn)
@@ -292,13 +292,13 @@ class Worker:
 
     def _cancel_all(self) -> None:
         now = mono()
+        left, self.waiting = self.waiting, deque()  # first: what is freed below must not carry them
         for conn in list(self.pool.all.values()):
             if conn.state == BUSY:
                 self._finish(conn, "cancelled", now)
             elif conn.carries and conn.state < IDLE:
-                self.waiting.append(conn.carries)
+                left.append(conn.carries)
                 self.pool.drop(conn)
-        left, self.waiting = self.waiting, deque()
         for seq, due in left:
             self._never_sent(seq, due, "cancelled")
 

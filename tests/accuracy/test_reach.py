@@ -304,3 +304,30 @@ def test_retry_after_is_honoured_only_when_asked_for(tmp_path: Path, flags: tupl
         _, result = run(f"http://127.0.0.1:{port}", tmp_path, "--concurrency", "1", "--requests", "3", *flags)
     assert stage(result)["requests"]["errors"] == {"rate_limited": 1}
     assert rest_s <= seen.at[1] - seen.at[0] < rest_s + 0.6
+
+
+class Impatient(Streams):
+    """Says no as soon as it has seen the head, and leaves the connection open."""
+
+    def handle(self) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = self.rfile.readline()
+            if not line:
+                return
+            head += line
+        if head.startswith(b"POST"):
+            self.server.seen.connections += 1  # type: ignore[attr-defined]
+        self.wfile.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 7\r\n\r\ntoo big")
+        self.wfile.flush()
+        time.sleep(0.3)
+
+
+def test_a_connection_that_still_owes_half_a_request_is_not_used_again(tmp_path: Path) -> None:
+    (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "word " * 1_200_000}))
+    with serving(Impatient) as (port, seen):
+        done, _ = run(f"http://127.0.0.1:{port}", tmp_path, "--prompts", str(tmp_path / "prompts.jsonl"), "--concurrency",
+                      "1", "--requests", "3", "--timeout", "20")  # fmt: skip
+    assert done.returncode == 5
+    assert "HTTP 413: too big" in done.stderr or "closed" in done.stderr
+    assert seen.connections == 3
