@@ -220,8 +220,8 @@ def _objective(stage: StageResult, objective: Objective) -> ObjectiveResult:
 
 def _measured(stage: StageResult, objective: Objective) -> tuple[float | None, str, str | None]:
     if objective.metric == "errors":
-        sent = stage.requests.sent
-        return (stage.requests.failed / sent if sent else None), "ratio", None
+        ended = stage.requests.succeeded + stage.requests.failed
+        return (stage.requests.failed / ended if ended else None), "ratio", None
     if objective.metric in _RATES:
         value = getattr(stage.throughput, objective.metric)
         return value, "1/s", None if value is not None else "no steady window: the stage was too short"

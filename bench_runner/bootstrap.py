@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 RESAMPLES = 300
+ROUNDS = 60  # from any two floats to the tolerance, but where the answer is nought
 TOLERANCE = 1e-4  # of the value: far below what an interval of noise is known to
 
 
@@ -38,7 +39,9 @@ def quantile_of(parts: Sequence[Sequence[float]], q: float) -> float:
     low, high = min(part[0] for part in parts), max(part[-1] for part in parts)
     if len(parts) == 1:
         return parts[0][min(len(parts[0]) - 1, int(rank))]
-    while high - low > TOLERANCE * abs(high):
+    for _ in range(ROUNDS):
+        if high - low <= TOLERANCE * abs(high):
+            break
         middle = (low + high) / 2
         if sum(bisect_right(part, middle) for part in parts) >= rank:
             high = middle

@@ -33,6 +33,7 @@ TRANSPORT_FAILURES = {
     "idle_timeout": ("timeout", "the stream fell silent for longer than the idle time limit"),
 }
 
+MOST_TOKENS = 2_000_000  # of one answer, where usage tells the tokens of each chunk: more is no answer
 EVENT_ENDS = (b"\n\n", b"\n\n\r\n", b"}\n", b"}\n\r\n")
 
 
@@ -143,7 +144,7 @@ def _fill(sample: Sample, answer: Answer, events: Events, exchange: Exchange) ->
         sample.output_tokens, sample.token_source = answer.output_tokens, "usage"
     elif reads:
         sample.output_tokens, sample.token_source = len(reads), "chunks"
-    if answer.chunk_tokens and len(answer.chunk_tokens) == len(reads):
+    if answer.chunk_tokens and len(answer.chunk_tokens) == len(reads) and sum(answer.chunk_tokens) <= MOST_TOKENS:
         sample.chunk_tokens = answer.chunk_tokens
     if reads:
         _uncertainty(sample, reads, events, exchange)

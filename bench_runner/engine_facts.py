@@ -9,6 +9,7 @@ started with --metrics (`llamacpp:`). Ollama has no such page.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ import msgspec
 
 from tokenmark_schemas.result import EngineFacts
 from tokenmark_schemas.run import RunTarget
+
+from .reach import masked
 
 TIMEOUT_S = 2.0
 MOST_BYTES = 8 * 2**20
@@ -70,12 +73,15 @@ FACTS: dict[str, tuple[Fact, ...]] = {
     ),
 }
 
+RATIOS = {name for facts in FACTS.values() for fact in facts if fact.id.endswith("_ratio") for name in fact.names}
+
 Counters = dict[str, float]
 
 
 def parse_metrics(text: str) -> Counters:
-    """Prometheus text -> name -> sum over all label sets; what is not a number is left out."""
+    """Prometheus text -> name -> sum over all label sets, of ratios the mean; what is not a number is left out."""
     found: Counters = {}
+    series: Counter[str] = Counter()
     for name, value in _SAMPLE.findall(text):
         try:
             number = float(value)
@@ -83,7 +89,8 @@ def parse_metrics(text: str) -> Counters:
             continue
         if number == number:
             found[name] = found.get(name, 0.0) + number
-    return found
+            series[name] += 1
+    return {name: value / series[name] if name in RATIOS else value for name, value in found.items()}
 
 
 def facts_between(engine: str, before: Counters | None, after: Counters | None) -> dict[str, float] | None:
@@ -134,7 +141,7 @@ class Asking:
             answer = self._get(path)
             try:
                 told |= {k: v for k, v in read(msgspec.json.decode(answer)).items() if v is not None} if answer else {}
-            except (msgspec.DecodeError, KeyError, TypeError, IndexError, AttributeError, ValueError):
+            except (msgspec.DecodeError, KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError):
                 continue  # not what the documentation shows: then it is not known
         return EngineFacts(name=self._target.engine, **told)
 
@@ -159,7 +166,8 @@ class Asking:
             try:
                 link.request("GET", path, headers=headers)
                 answer = link.getresponse()
-                return answer.read(MOST_BYTES) if answer.status == 200 else None
+                body = answer.read(MOST_BYTES) if answer.status == 200 else None
+                return body and masked(body, [self._token])
             finally:
                 link.close()
         except (OSError, http.client.HTTPException, ValueError):

@@ -53,9 +53,10 @@ def quickly(exchange: Exchange, dialect: Dialect, head_bytes: int) -> Events | N
         lines.pop()
         reads.pop()
     try:
-        return Events(dialect.events.decode_lines(b"\n".join(lines)), reads, done)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        events = dialect.events.decode_lines(b"\n".join(lines))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+    return Events(events, reads, done) if len(events) == len(reads) else None  # a blank line decodes to nothing
 
 
 def carefully(exchange: Exchange, dialect: Dialect, body: Body) -> Events:
@@ -100,7 +101,7 @@ def decoded(dialect: Dialect, data: bytes) -> Any:
         raise ProtocolError(
             f"an event of unexpected shape: {str(exc).replace(' | null', '')}; it begins {_shown(data)}"
         ) from exc
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ProtocolError(f"not JSON: {_shown(data)}") from exc
 
 

@@ -6,7 +6,7 @@ import base64
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -118,6 +118,15 @@ def resolve(host: str, port: int, stopped: Callable[[], bool] = lambda: False) -
             if not patient or stopped() or time.monotonic() > limit:
                 raise RunFailed(f"the name {host} does not resolve: {exc.strerror or exc}; check target") from exc
         time.sleep(0.25)
+
+
+def masked(data: bytes, secrets: Iterable[str | None]) -> bytes:
+    """The same bytes, as many, with every secret blotted out: a server that echoes what it was sent must not publish it
+    through us, and what is cut later cannot be searched for any more."""
+    for secret in secrets:
+        if secret and (found := secret.encode()) in data:
+            data = data.replace(found, b"*" * len(found))
+    return data
 
 
 def bearer_token(config: RunConfig) -> str | None:

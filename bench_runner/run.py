@@ -29,8 +29,7 @@ from .load.link import End, Exchange
 from .load.phase import NS, Limits, Phase, stage_phase, warmup_phase
 from .prompts import RequestFactory, salt_of
 from .provenance import provenance
-from .reach import bearer_token, route_to
-from .sample import Failure
+from .reach import bearer_token, masked, route_to
 from .search import Search, judged_stages, outcome_of, stage_at, start_of
 from .stats import percentile
 from .stoprules import Watch, precise_enough
@@ -59,6 +58,7 @@ class Runner:
         self.route = route_to(config.target, lambda: stop.asked)
         self.dialect, base = dialect_of(config.target.engine, self.route.path)
         self.token = bearer_token(config)
+        self.secrets = [self.token, (self.route.proxy_authorization or "").removeprefix("Basic ")]
         self.factory = RequestFactory(
             self.dialect,
             config.target.model,
@@ -120,11 +120,14 @@ class Runner:
             stage = stage_at(asked.find, template, level)
             measured = self.levels.setdefault(stage.name, Level(stage, floor=self._floor(stage)))
             self._measure(measured, len(measured.parts))
+            if self.stop.asked:
+                return  # a level that was cut short says nothing
             outcomes = objective_results([self._stage_result(measured)], self.config.objectives)
-            search.note(level, all(outcome.met == "true" for outcome in outcomes))
+            saturated = measured.parts[-1].ended_early is not None
+            search.note(level, not saturated and all(outcome.met == "true" for outcome in outcomes))
             self.found = outcome_of(search, [self._stage_result(level) for level in self.levels.values()])
             unknown = next((outcome.reason for outcome in outcomes if outcome.met == "unknown"), None)
-            if unknown and not any(outcome.met == "false" for outcome in outcomes):
+            if unknown and not saturated and not any(outcome.met == "false" for outcome in outcomes):
                 why = f"stage {stage.name} cannot be judged: {unknown}; make stages longer"
                 self.found = self.found.model_copy(update={"message": why})
                 return
@@ -149,7 +152,10 @@ class Runner:
         streams = streams_of(stage)
         if streams not in self.floors:
             self.observer.progress(Progress("calibration", stage.name, 1, 1, 0.0))
-            self.floors[streams] = calibrate(self.config, streams, lambda: self.stop.asked)
+            try:
+                self.floors[streams] = calibrate(self.config, streams, lambda: self.stop.asked)
+            except RunFailed:
+                self.floors[streams] = None
         return self.floors[streams]
 
     def _broken_off(self, why: RunFailed) -> RunResult:
@@ -237,7 +243,7 @@ class Runner:
 
     def _common(self, name: str, repetition: int) -> dict[str, object]:
         """What warm-up and stages share."""
-        config, target = self.config, self.config.target
+        config, target, streaming = self.config, self.config.target, self.config.workload.streaming
         salt = salt_of(config.run.name, config.run.uid, config.run.attempt, name, repetition, self.started)
         return {
             "reach": self.route.reach,
@@ -245,8 +251,8 @@ class Runner:
             "seed": config.seed,
             "limits": Limits(
                 request_ns=target.request_timeout_s * NS,
-                first_token_ns=target.first_token_timeout_s * NS,
-                idle_ns=target.idle_timeout_s * NS,
+                first_token_ns=(target.first_token_timeout_s if streaming else target.request_timeout_s) * NS,
+                idle_ns=(target.idle_timeout_s if streaming else target.request_timeout_s) * NS,
                 drain_ns=DRAIN_LIMIT_S * NS,
             ),
         }
@@ -277,20 +283,17 @@ class Runner:
         return out
 
     def _take(self, event: Exchange, out: Collected, label: str, repetition: int) -> None:
+        event.data = masked(event.data, self.secrets)
         sample = decode(
             event, self.dialect, stage=label, repetition=repetition, stream=self.config.workload.streaming,
             request_id=f"{self._id(label, repetition)}-{event.seq}",
         )  # fmt: skip
-        if self.token and sample.failure and self.token in sample.failure.message:
-            # a server that echoes the request's headers must not publish them through us
-            words = sample.failure.message.replace(self.token, "[token]")
-            sample.failure = Failure(sample.failure.kind, words)
         out.add(sample)
         self.observer.sample(sample)
 
     def _watch(self, drive: Drive, out: Collected, label: str, watch: Watch | None) -> None:
         hopeless = label == "warmup" and not out.succeeded and out.failed >= WARMUP_GIVE_UP
-        if watch is not None and (why := watch.reason(drive.tick)):
+        if watch is not None and out.ended_early is None and (why := watch.reason(drive.tick)):
             out.ended_early = why
             if why.startswith("over-saturated"):
                 drive.stop()

@@ -16,6 +16,7 @@ from tokenmark_schemas.result import SearchResult, SearchStep, StageResult
 from tokenmark_schemas.workload import Stage
 
 CLOSE = Fraction(1, 20)
+MOST = {"MaxConcurrency": 100_000, "MaxRate": 99_999_900}  # what a stage can ask for
 RATE_STEPS = 100  # levels of a rate are hundredths of a request per second
 Find = Literal["MaxConcurrency", "MaxRate"]
 
@@ -58,7 +59,8 @@ class Search:
         if low is None:
             return self._below(high)
         if high is None:
-            return 2 * low
+            most = MOST[self.find]
+            return min(2 * low, most) if low < most else None
         if low > high:  # noise: a higher level passed than one that missed; try the one that missed again
             return high if self._tried(high) < 2 else None
         if high - low > max(1, int(low * CLOSE)):
@@ -107,7 +109,7 @@ def start_of(find: Find, template: Stage) -> int:
     """The first level: that of the first stage, or one."""
     if find == "MaxConcurrency":
         return template.concurrency or 1
-    return round((template.rate_per_s or 1) * RATE_STEPS)
+    return max(1, round((template.rate_per_s or 1) * RATE_STEPS))
 
 
 def stage_at(find: Find, template: Stage, level: int) -> Stage:
@@ -117,9 +119,8 @@ def stage_at(find: Find, template: Stage, level: int) -> Stage:
     )
     if find == "MaxConcurrency":
         said.pop("arrival", None), said.pop("burstiness", None)
-        return Stage(name=f"c{level}", concurrency=level, **said)
-    rate = f"{level / RATE_STEPS:g}"
-    return Stage(name="r" + rate.replace(".", "-"), request_rate=rate, **said)
+        return Stage(name=stage_name(find, level), concurrency=level, **said)
+    return Stage(name=stage_name(find, level), request_rate=_rate(level), **said)
 
 
 def outcome_of(search: Search, stages: Sequence[StageResult]) -> SearchResult:
@@ -171,4 +172,9 @@ def _words(search: Search, scale: int) -> str:
 
 def stage_name(find: Find, level: int) -> str:
     """`c32`, `r12-5`: as stages are called."""
-    return f"c{level}" if find == "MaxConcurrency" else "r" + f"{level / RATE_STEPS:g}".replace(".", "-")
+    return f"c{level}" if find == "MaxConcurrency" else "r" + _rate(level).replace(".", "-")
+
+
+def _rate(level: int) -> str:
+    """Every hundredth, and no zeros after the last."""
+    return f"{level / RATE_STEPS:.2f}".rstrip("0").rstrip(".")

@@ -96,9 +96,9 @@ RULES: tuple[Rule, ...] = (
     Rule("cancelled", "requests cut off at the end of the stage, as a share of those due", "", 0.01, 0.20,
          "latency leaves them out and is too good; lower the load, or raise the stage's length",
          lambda s: s.requests.cancelled / s.requests.due if s.requests.due else None),
-    Rule("errors", "requests that failed, as a share of those sent", "", 0.01, 0.50,
+    Rule("errors", "requests that failed, as a share of those that ended", "", 0.01, 0.50,
          "see requests.errors; latency covers the successful ones only",
-         lambda s: s.requests.failed / s.requests.sent if s.requests.sent else None),
+         lambda s: s.requests.failed / max(1, s.requests.succeeded + s.requests.failed)),
 )  # fmt: skip
 
 

@@ -41,6 +41,6 @@ def _show(level: dict[str, Any], *, heading: bool) -> None:
         print(f"{'streams':>8}{'answers':>9}{'TTFT error p50':>16}{'p99':>10}{'gap error p99':>15}{'CPU/token':>11}")
     print(
         f"{level['streams']:>8.0f}{level['answers']:>9.0f}{seconds(level['ttft_error_p50_s']):>16}"
-        f"{seconds(level['ttft_error_p99_s']):>10}{seconds(level['gap_error_p99_s']):>15}"
+        f"{seconds(level['ttft_error_p99_s']):>10}{seconds(level.get('gap_error_p99_s')):>15}"
         f"{level['cpu_us_per_token']:>8.1f} µs"
     )

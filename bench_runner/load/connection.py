@@ -72,7 +72,7 @@ class Connection:
         if self.state == BUSY:
             if now - self.ready > limits.request_ns:
                 return "request_timeout"
-            if self.reads + len(self.log) // 3 < 2 and now - self.ready > limits.first_token_ns:
-                return "first_token_timeout"
+            if self.reads + len(self.log) // 3 < 2:  # nothing but a head yet: waiting is no silence inside an answer
+                return "first_token_timeout" if now - self.ready > limits.first_token_ns else None
             return "idle_timeout" if now - self.last_read > limits.idle_ns else None
         return "connect" if self.state < IDLE and now - self.touched > limits.first_token_ns else None

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from tokenmark_schemas.errors import RunFailed
 
@@ -24,6 +26,7 @@ from .process import Process
 
 SPARE_CORES = 0.5
 BACKLOG_BYTES = 256 * 2**20
+NICE_ZERO, CAP_SYS_NICE = 20, 23  # RLIMIT_NICE for a nice value of 0; the capability's number
 TOGETHER_NS = 300_000_000  # several workers begin at one moment, this long after the last was started
 
 
@@ -83,8 +86,24 @@ class Drive:
         return tick.load_ended == 1 or tick.backlog_bytes > BACKLOG_BYTES
 
 
+def may_leave_idle(status: Path = Path("/proc/self/status")) -> bool:
+    """Whether the system lets this process raise its own priority again: by its limits, or by CAP_SYS_NICE."""
+    if not hasattr(os, "SCHED_IDLE"):
+        return False
+    if resource.getrlimit(resource.RLIMIT_NICE)[0] >= NICE_ZERO:
+        return True
+    try:
+        effective = next(line for line in status.read_text().splitlines() if line.startswith("CapEff:"))
+        return bool(int(effective.split()[1], 16) >> CAP_SYS_NICE & 1)
+    except (OSError, StopIteration, ValueError, IndexError):
+        return False
+
+
 def _background(on: bool) -> None:
-    """While load runs, decoding gets the processor only when nothing else wants it: the worker may share the core."""
-    if hasattr(os, "SCHED_IDLE"):
+    """While load runs, decoding gets the processor only when nothing else wants it: the worker may share the core.
+
+    Only where the way back is open too: without the right to leave idle scheduling, the next workers would inherit it.
+    """
+    if may_leave_idle():
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE if on else os.SCHED_OTHER, os.sched_param(0))

@@ -34,6 +34,7 @@ class Pool:
         self._idle: deque[Connection] = deque()
         self._opened = 0
         self.opening = 0  # on their way to being usable
+        self.unclaimed = 0  # those of them that will take any request
 
     def open(self, carried: tuple[int, int] | None = None, after: Connection | None = None) -> bool:
         """Begins a connection, for one request or for any, or in place of one that failed at its address; False when
@@ -47,6 +48,7 @@ class Pool:
                 conn.carries, conn.first, conn.attempt, conn.touched = carried, first, tried, mono()
                 self.all[conn.fd] = conn
                 self.opening += 1
+                self.unclaimed += carried is None
                 self._poller.add(conn.fd, READ | WRITE)
                 return True
         return False
@@ -85,7 +87,8 @@ class Pool:
     def drop(self, conn: Connection) -> None:
         if self.all.get(conn.fd) is conn:
             del self.all[conn.fd]
-            self.opening -= conn.state < IDLE
+            if conn.state < IDLE:
+                self._arrived(conn)
             self._poller.remove(conn.fd)
             conn.sock.close()
 
@@ -135,8 +138,13 @@ class Pool:
         return conn.tls.established
 
     def _usable(self, conn: Connection) -> None:
-        self.opening -= 1
+        self._arrived(conn)
         conn.state = IDLE
+
+    def _arrived(self, conn: Connection) -> None:
+        """No longer on its way: it is there, or will never be."""
+        self.opening -= 1
+        self.unclaimed -= conn.carries is None
 
     @staticmethod
     def _say(conn: Connection, data: bytes) -> None:

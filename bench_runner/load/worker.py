@@ -221,7 +221,7 @@ class Worker:
             conn = self.pool.take()
             if conn is not None:
                 self._send(conn, *self.waiting.popleft())
-            elif self.pool.opening >= len(self.waiting) or self.pool.full:
+            elif self.pool.unclaimed >= len(self.waiting) or self.pool.full:
                 break
             elif not self.pool.open():
                 self._never_sent(*self.waiting.popleft(), "connect")
@@ -262,14 +262,14 @@ class Worker:
         else:
             self.pool.drop(conn)
         failed = outcome != "ok" or head is None or head.status >= 400
-        self.report.refused += failed
+        self.report.refused += failed and outcome != "cancelled"
         self._over(mono() + self._pause_ns(conn) if failed else end)
 
     def _pause_ns(self, conn: Connection) -> int:
         """How long a slot rests after a failure: a moment, or what the server asked for where that is to be honoured."""
         head = conn.framing.head
         asked = head.headers.get(b"retry-after", b"") if head and self.phase.reach.honour_retry_after else b""
-        return min(int(asked), MOST_RETRY_AFTER_S) * NS if asked.isdigit() else PAUSE_AFTER_FAILURE_NS
+        return min(int(asked[:4]), MOST_RETRY_AFTER_S) * NS if asked.isdigit() else PAUSE_AFTER_FAILURE_NS
 
     def _over(self, free_at: int) -> None:
         self.report.in_flight -= 1
@@ -339,7 +339,7 @@ class Worker:
             return
         if conn.carries:
             self._never_sent(*conn.carries, outcome)
-        elif self.waiting and self.pool.opening < len(self.waiting):
+        elif self.waiting and self.pool.unclaimed < len(self.waiting):
             self._never_sent(*self.waiting.popleft(), outcome)
 
     def _tried_elsewhere(self, conn: Connection) -> bool:

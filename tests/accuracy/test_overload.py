@@ -125,7 +125,16 @@ def test_a_busy_neighbour_on_the_same_core_is_seen(tmp_path: Path) -> None:
     if cores()[0] == cores()[1]:
         pytest.skip("one core: the simulator would be the neighbour")
     result, _ = disturbed(
-        tmp_path, neighbours(3, 4.0), "--concurrency", "32", "--duration", "5", "--max-output-tokens", "40"
+        tmp_path,
+        neighbours(3, 4.0),
+        "--concurrency",
+        "32",
+        "--duration",
+        "5",
+        "--max-output-tokens",
+        "40",
+        "--warmup-requests",
+        "0",
     )
     assert result["verdict"]["state"] != "valid"
     assert codes(result) & {"read_lag", "read_lag_share", "run_delay", "send_lag", "loop_lag"}

@@ -55,7 +55,7 @@ CASES: list[tuple[str, StageResult, str]] = [
     ("first_token_shared", shared(10), "degraded"),
     ("first_token_shared", shared(150), "invalid"),
     ("errors", STAGE.model_copy(update={"requests": STAGE.requests.model_copy(update={"failed": 30})}), "degraded"),
-    ("errors", STAGE.model_copy(update={"requests": STAGE.requests.model_copy(update={"failed": 190})}), "invalid"),
+    ("errors", STAGE.model_copy(update={"requests": STAGE.requests.model_copy(update={"failed": 250})}), "invalid"),
     ("cancelled", STAGE.model_copy(update={"requests": STAGE.requests.model_copy(update={"cancelled": 20})}), "degraded"),
     ("cancelled", STAGE.model_copy(update={"requests": STAGE.requests.model_copy(update={"cancelled": 90})}), "invalid"),
     ("token_mismatch", STAGE.model_copy(update={"tokens": STAGE.tokens.model_copy(update={"mismatches": 10})}), "degraded"),
