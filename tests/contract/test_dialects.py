@@ -317,3 +317,27 @@ def test_an_old_vllm_error_has_no_error_key() -> None:
 def test_an_address_that_ends_in_a_route_picks_it(engine: str, path: str, route: str, base: str) -> None:
     dialect, before = dialect_of(engine, path)
     assert (dialect.path, before) == (route, base)
+
+
+@every_route
+@pytest.mark.parametrize("odd", [b"data: \n\n", b"data:\n\n", b"\n", b": ping\n\n"])
+def test_a_line_that_says_nothing_changes_nothing(dialect: Dialect, odd: bytes) -> None:
+    said = voice_of(dialect)
+    if dialect.framing == "ndjson" and odd != b"\n":
+        pytest.skip("lines of JSON have no comments")
+    sample = read(dialect, *reads_of(dialect, said.visible, odd, said.visible, *said.stop))
+    assert (sample.failure, len(sample.content_ns), sample.output_tokens) == (None, 2, 3)
+
+
+@every_route
+def test_an_event_nested_without_end_is_a_named_failure(dialect: Dialect) -> None:
+    deep = b'{"x":' + b"[" * 5000 + b"]" * 5000 + b"}"
+    sample = read(dialect, head(dialect) + chunked(marked(dialect, deep)))
+    assert sample.failure is not None
+    assert sample.failure.kind == "protocol"
+
+
+def test_a_count_beyond_all_answers_is_not_spread_over_chunks() -> None:
+    vllm = ENGINES["vllm"][0]
+    events = [_chat({"content": "a"}, usage={"completion_tokens": n}) for n in (1, 2_000_000_000)]
+    assert read(vllm, *reads_of(vllm, *events, _chat({}, "stop"))).chunk_tokens is None

@@ -126,3 +126,8 @@ def test_an_engine_that_answers_nonsense_or_nothing_is_just_unknown() -> None:
     gone = Asking(RunTarget(engine="vllm", model="m", url="http://127.0.0.1:1"), None)
     assert gone.counters() is None
     assert gone.identity().version is None
+
+
+def test_a_ratio_of_several_ranks_is_their_mean() -> None:
+    page = parse_metrics('vllm:kv_cache_usage_perc{engine="0"} 0.8\nvllm:kv_cache_usage_perc{engine="1"} 0.6\n')
+    assert page["vllm:kv_cache_usage_perc"] == pytest.approx(0.7)

@@ -17,8 +17,11 @@ from bench_runner.load import spool as spools
 from bench_runner.load import stamps
 from bench_runner.load.alarm import Alarm
 from bench_runner.load.board import Board, Tick
+from bench_runner.load.connection import Connection
 from bench_runner.load.cores import cores
+from bench_runner.load.drive import may_leave_idle
 from bench_runner.load.outbox import IN_MEMORY_BYTES, Outbox
+from bench_runner.load.phase import NS, Limits
 from bench_runner.load.poll import new_poller
 from bench_runner.load.spool import Spool
 
@@ -134,3 +137,40 @@ def test_a_board_is_read_as_it_was_written() -> None:
     board, tick = Board(), Tick(*range(1, 17))
     board.write(tick)
     assert board.read() == tick
+
+
+# --- what a connection waits for ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reads", "waited_s", "want"),
+    [
+        pytest.param(0, 61, None, id="before the first token, silence is waiting"),
+        pytest.param(0, 121, "first_token_timeout", id="which has its own limit"),
+        pytest.param(1, 61, None, id="a head alone is no token"),
+        pytest.param(3, 61, "idle_timeout", id="inside an answer it is silence"),
+        pytest.param(3, 601, "request_timeout", id="and nothing takes longer than a request may"),
+    ],
+)
+def test_a_limit_is_named_by_what_was_waited_for(reads: int, waited_s: int, want: str | None) -> None:
+    ours, theirs = socket.socketpair()
+    conn = Connection(ours)
+    conn.ready = conn.touched = 1_000
+    conn.begin(b"")
+    conn.log = [1_000, 1_000, b"x"] * reads
+    limits = Limits(request_ns=600 * NS, first_token_ns=120 * NS, idle_ns=60 * NS, drain_ns=NS)
+    assert conn.overdue(1_000 + waited_s * NS, limits) == want
+    ours.close()
+    theirs.close()
+
+
+@pytest.mark.parametrize(("effective", "may"), [("0000000000800000", True), ("0000000000000000", False)])
+def test_idle_scheduling_is_entered_only_where_it_can_be_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effective: str, may: bool
+) -> None:
+    """Without the right to come back, every worker that is forked later would run as idle work too."""
+    (tmp_path / "status").write_text(f"Name:\tx\nCapEff:\t{effective}\n")
+    monkeypatch.setattr("bench_runner.load.drive.resource.getrlimit", lambda _: (0, 0))
+    assert may_leave_idle(tmp_path / "status") is may
+    monkeypatch.setattr("bench_runner.load.drive.resource.getrlimit", lambda _: (40, 40))
+    assert may_leave_idle(tmp_path / "none")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_runner.search import Search, knee, stage_at, stage_name
+from bench_runner.search import Search, knee, stage_at, stage_name, start_of
 from tokenmark_schemas.workload import Stage
 
 
@@ -69,3 +69,17 @@ def test_a_level_is_the_first_stage_at_another_load(find: str, level: int, name:
     assert (stage.name, stage.duration_seconds) == (name, 60)
     assert stage_name(find, level) == name  # type: ignore[arg-type]
     assert stage.arrival == ("Poisson" if find == "MaxRate" else None)
+
+
+@pytest.mark.parametrize(("find", "start"), [("MaxConcurrency", 100), ("MaxRate", 500_000)])
+def test_a_search_stays_within_what_a_stage_can_ask_for(find: str, start: int) -> None:
+    search = run(Search(find, start, max_steps=32), 10**12)  # type: ignore[arg-type]
+    template = Stage.model_validate({"name": "x", "concurrency": 1, "durationSeconds": 60})
+    names = {stage_at(find, template, level).name for level, _ in search.steps}  # type: ignore[arg-type]
+    assert len(names) == len(search.steps), "no two levels share a name"
+
+
+def test_the_smallest_rate_is_a_level_and_the_finest_one_keeps_its_hundredths() -> None:
+    tiny = Stage.model_validate({"name": "x", "requestRate": "0.001", "durationSeconds": 60})
+    assert start_of("MaxRate", tiny) == 1
+    assert stage_at("MaxRate", tiny, 1_234_567).request_rate == "12345.67"

@@ -132,3 +132,11 @@ def test_the_spread_is_the_range_of_the_repetitions_over_their_median() -> None:
     for part in parts:
         pooled.merge(part)
     assert with_intervals(stat(pooled, "s"), parts, 1).spread_p50 == 1.0
+
+
+def test_an_interval_around_nought_ends() -> None:
+    """Stamps of one segment read twice may differ by nanoseconds, either way."""
+    parts = [sorted([-1e-8] + [0.0] * 50 + [0.01] * 3), sorted([0.0] * 60 + [0.02])]
+    low, high = bootstrap(parts, 0.5, 1) or (1, 1)
+    assert abs(low) < 1e-8
+    assert abs(high) < 1e-8
