@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 
 from tokenmark_schemas.errors import RunFailed
-from tokenmark_schemas.result import EngineFacts, Phases, RunFacts, RunResult, SearchResult, StageResult
+from tokenmark_schemas.result import EngineFacts, Phases, RunFacts, RunResult, StageResult
 from tokenmark_schemas.result import Phase as PhaseFacts
 from tokenmark_schemas.run import DRAIN_LIMIT_S, RunConfig
 from tokenmark_schemas.stopping import Search as SearchSpec
@@ -73,7 +73,8 @@ class Runner:
         self.warmup = Collected()
         self.levels = {stage.name: Level(stage) for stage in config.stages} if config.search is None else {}
         self.order = self.kernel_stamps = 0
-        self.found: SearchResult | None = None
+        self.search: Search | None = None
+        self.unjudged = ""  # why a search could not go on
         self.asking = Asking(config.target, self.token)
         self.engine = EngineFacts(name=config.target.engine)
         self.floors: dict[int, dict[str, float] | None] = {}
@@ -89,12 +90,14 @@ class Runner:
                 self._repeat()
         except RunFailed as exc:
             return self._broken_off(exc)
-        if not self.stop.asked:
-            self.engine = self.asking.identity()
-            self.observer.repetition(self.config.repetitions - 1, self.result())
-            if not self._parts(succeeded=True):
-                raise RunFailed(f"no request succeeded: {self._first_message()} (target {self.config.target.url})")
-        return self.result()
+        if self.stop.asked:
+            return self.result()
+        self.engine = self.asking.identity()
+        result = self.result()
+        self.observer.repetition(self.config.repetitions - 1, result)
+        if not self._parts(succeeded=True):
+            raise RunFailed(f"no request succeeded: {self._first_message()} (target {self.config.target.url})")
+        return result
 
     def _repeat(self) -> None:
         for repetition in range(self.config.repetitions):
@@ -115,7 +118,7 @@ class Runner:
     def _search(self, asked: SearchSpec) -> None:
         """One level after the other until the answer stands."""
         template = self.config.stages[0]
-        search = Search(asked.find, start_of(asked.find, template), asked.max_steps)
+        search = self.search = Search(asked.find, start_of(asked.find, template), asked.max_steps)
         while (level := search.next_level()) is not None and not self._must_stop():
             stage = stage_at(asked.find, template, level)
             measured = self.levels.setdefault(stage.name, Level(stage, floor=self._floor(stage)))
@@ -125,11 +128,9 @@ class Runner:
             outcomes = objective_results([self._stage_result(measured)], self.config.objectives)
             saturated = measured.parts[-1].ended_early is not None
             search.note(level, not saturated and all(outcome.met == "true" for outcome in outcomes))
-            self.found = outcome_of(search, [self._stage_result(level) for level in self.levels.values()])
             unknown = next((outcome.reason for outcome in outcomes if outcome.met == "unknown"), None)
             if unknown and not saturated and not any(outcome.met == "false" for outcome in outcomes):
-                why = f"stage {stage.name} cannot be judged: {unknown}; make stages longer"
-                self.found = self.found.model_copy(update={"message": why})
+                self.unjudged = f"stage {stage.name} cannot be judged: {unknown}; make stages longer"
                 return
 
     def _ordered(self, repetition: int) -> list[Stage]:
@@ -186,6 +187,7 @@ class Runner:
         interrupted = self.stop.asked or partial
         measured = [level for level in self.levels.values() if level.parts]
         stages = [self._stage_result(level, None if partial else config.seed) for level in measured]
+        found = outcome_of(self.search, stages, self.unjudged) if self.search and self.search.steps else None
         arrived = any(part.reads for part in self._parts())
         stamps = "kernel" if self.kernel_stamps or not arrived else "user"
         synthetic = config.workload.dataset.synthetic
@@ -205,8 +207,8 @@ class Runner:
             ),
             phases=Phases(warmup=_phase_facts([self.warmup]), measured=_phase_facts(self._parts())),
             stages=stages,
-            objectives=objective_results(judged_stages(stages, self.found), config.objectives),
-            search=self.found,
+            objectives=objective_results(judged_stages(stages, found), config.objectives),
+            search=found,
             provenance=provenance(
                 config, stamps=stamps,
                 engine=self.engine.model_copy(update={"reported_model": models.most_common(1)[0][0] if models else None}),
@@ -295,7 +297,7 @@ class Runner:
         hopeless = label == "warmup" and not out.succeeded and out.failed >= WARMUP_GIVE_UP
         if watch is not None and out.ended_early is None and (why := watch.reason(drive.tick)):
             out.ended_early = why
-            if why.startswith("over-saturated"):
+            if watch.saturated:
                 drive.stop()
             else:
                 self.stop.ask(why)

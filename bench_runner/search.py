@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 from tokenmark_schemas.result import SearchResult, SearchStep, StageResult
 from tokenmark_schemas.workload import Stage
@@ -42,7 +42,7 @@ class Search:
 
     @property
     def confirmed(self) -> bool:
-        return self.passed is not None and sum(level == self.passed for level, _ in self.steps) > 1
+        return self.passed is not None and self._tried(self.passed) > 1
 
     def _judged(self) -> dict[int, bool]:
         """A level has passed when its last measurement, which pools all of its answers, did."""
@@ -114,17 +114,14 @@ def start_of(find: Find, template: Stage) -> int:
 
 def stage_at(find: Find, template: Stage, level: int) -> Stage:
     """The first stage at another level: its length, count and arrivals stay."""
-    said = template.model_dump(
-        include={"duration_seconds", "request_count", "arrival", "burstiness"}, exclude_none=True
-    )
-    if find == "MaxConcurrency":
-        said.pop("arrival", None), said.pop("burstiness", None)
-        return Stage(name=stage_name(find, level), concurrency=level, **said)
-    return Stage(name=stage_name(find, level), request_rate=_rate(level), **said)
+    closed = find == "MaxConcurrency"
+    kept = {"duration_seconds", "request_count"} | (set() if closed else {"arrival", "burstiness"})
+    load: dict[str, Any] = {"concurrency": level} if closed else {"request_rate": _rate(level)}
+    return Stage(name=stage_name(find, level), **load, **template.model_dump(include=kept, exclude_none=True))
 
 
-def outcome_of(search: Search, stages: Sequence[StageResult]) -> SearchResult:
-    """What was found so far, with the interval that the answer lies in."""
+def outcome_of(search: Search, stages: Sequence[StageResult], unjudged: str = "") -> SearchResult:
+    """What was found so far, with the interval that the answer lies in; `unjudged` says why it could not go on."""
     scale = 1 if search.find == "MaxConcurrency" else RATE_STEPS
     names = {level: stage_name(search.find, level) for level, _ in search.steps}
     by_name = {stage.name: stage for stage in stages}
@@ -141,7 +138,7 @@ def outcome_of(search: Search, stages: Sequence[StageResult]) -> SearchResult:
         confirmed=search.confirmed,
         knee=knee(curve),
         steps=[SearchStep(stage=names[level], level=level / scale, met=met) for level, met in search.steps],
-        message=_words(search, scale),
+        message=unjudged or _words(search, scale),
     )
 
 

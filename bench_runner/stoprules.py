@@ -36,10 +36,12 @@ def precise_enough(rule: Precise | None, stages: Sequence[StageResult]) -> bool:
 
 @dataclass
 class Watch:
-    """Give it every tick of one stage; `reason` says why the stage should end, None while it should not."""
+    """Give it every tick of one stage; `reason` says why the stage should end, None while it should not. `saturated`
+    tells that it was for the queue: that ends the stage, anything else the run."""
 
     rules: StopRules
     open_loop: bool
+    saturated: bool = False
     _ticks: deque[Tick] = field(default_factory=deque)
 
     def reason(self, tick: Tick) -> str | None:
@@ -48,7 +50,11 @@ class Watch:
         self._ticks.append(tick)
         while len(self._ticks) > 1 and tick.at_ns - self._ticks[1].at_ns >= WINDOW_NS:
             self._ticks.popleft()
-        return self._failing(tick) or (self._behind(tick) if self.open_loop else None)
+        if failing := self._failing(tick):
+            return failing
+        behind = self._behind(tick) if self.open_loop else None
+        self.saturated = behind is not None
+        return behind
 
     def _failing(self, tick: Tick) -> str | None:
         limit = self.rules.max_errors_per_mille

@@ -178,15 +178,13 @@ class OllamaChat:
         text = WORD * scenario.chunk_tokens
         self.visible, self.reasoning = line(self.event(text)), line(self.event("", thinking=text))
 
+    def said(self, text: str, thought: dict[str, str]) -> dict[str, Any]:
+        return {"message": {"role": "assistant", "content": text, **thought}}
+
     def event(self, text: str, thinking: str = "", **more: Any) -> dict[str, Any]:
-        said = {"role": "assistant", "content": text, **({"thinking": thinking} if thinking else {})}
-        return {
-            "model": self.scenario.model,
-            "created_at": "2030-01-01T00:00:00Z",
-            "message": said,
-            "done": False,
-            **more,
-        }
+        said = self.said(text, {"thinking": thinking} if thinking else {})
+        head = {"model": self.scenario.model, "created_at": "2030-01-01T00:00:00Z"}
+        return {**head, **said, "done": False, **more}
 
     def ask(self, body: dict[str, Any]) -> Ask:
         options = body.get("options") or {}
@@ -223,16 +221,8 @@ class OllamaChat:
 class OllamaGenerate(OllamaChat):
     """/api/generate."""
 
-    def event(self, text: str, thinking: str = "", **more: Any) -> dict[str, Any]:
-        thought = {"thinking": thinking} if thinking else {}
-        return {
-            "model": self.scenario.model,
-            "created_at": "2030-01-01T00:00:00Z",
-            "response": text,
-            **thought,
-            "done": False,
-            **more,
-        }
+    def said(self, text: str, thought: dict[str, str]) -> dict[str, Any]:
+        return {"response": text, **thought}
 
     def prompt_tokens(self, body: dict[str, Any]) -> int:
         return words_in(body["prompt"])

@@ -26,6 +26,7 @@ from bench_runner.load.drive import Drive
 from bench_runner.load.link import Exchange
 from bench_runner.load.phase import NS, Address, Limits, Phase, Reach
 from tests.accuracy.test_truth import CLI
+from tests.support.serving import in_thread
 
 EVENT = b'data: {"model":"m","choices":[{"delta":{"content":"hi"},"finish_reason":null}]}\n\n'
 STOP = b'data: {"model":"m","choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
@@ -158,13 +159,8 @@ def serving(
         server.seen = Seen()
         for name, value in facts.items():
             setattr(server, name, value)
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
+        with in_thread(server):
             yield server.server_address[1], server.seen
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def run(url: str, out: Path, *flags: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:

@@ -14,7 +14,6 @@ import socketserver
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +24,7 @@ from typing import Any
 import pytest
 
 from tests.support.results import a_result
+from tests.support.serving import in_thread
 
 CLI = [sys.executable, "-m", "bench_runner"]
 
@@ -207,13 +207,8 @@ def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
     """A server of the test's own; its address."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
+        with in_thread(server):
             yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def test_a_kept_connection_that_the_server_closed_costs_no_request(tmp_path: Path) -> None:

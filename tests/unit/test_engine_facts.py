@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from bench_runner.engine_facts import FACTS, IDENTITY, Asking, facts_between, facts_over, parse_metrics
+from tests.support.serving import in_thread
 from tokenmark_schemas.run import RunTarget
 
 VLLM = """# HELP vllm:num_requests_running Number of requests in model execution batches.
@@ -87,14 +87,8 @@ class Engine(BaseHTTPRequestHandler):
 
 @contextmanager
 def engine() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Engine) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Engine) as server, in_thread(server):
+        yield f"http://127.0.0.1:{server.server_address[1]}"
 
 
 @pytest.mark.parametrize(
