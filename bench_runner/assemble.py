@@ -145,6 +145,7 @@ def _client(pooled: Collected, parts: list[Collected]) -> Client:
     busy_ns = sum(tick.cpu_ns for tick in ticks)
     wall_ns = sum(end.tick.at_ns - end.start_ns for part in parts for end in part.windows)
     fallbacks = sum(tick.stamp_fallbacks for tick in ticks)
+    workers = max((end.workers for part in parts for end in part.windows), default=1)
     return Client(
         cpu_us_per_token=busy_ns / 1e3 / pooled.chunks if pooled.chunks else None,
         cores=busy_ns / wall_ns if wall_ns else 0.0,
@@ -162,7 +163,10 @@ def _client(pooled: Collected, parts: list[Collected]) -> Client:
         clock_steps=sum(tick.clock_steps for tick in ticks),
         run_delay_s=sum(tick.run_delay_ns for tick in ticks) / NS if any(t.run_delay_ns for t in ticks) else None,
         stale_connections=sum(tick.stale_connections for tick in ticks),
-        workers=max((end.workers for part in parts for end in part.windows), default=1),
+        workers=workers,
+        pods=pooled.pods,
+        clock_uncertainty_s=pooled.clock_uncertainty_ns / NS if pooled.pods > 1 else None,
+        start_skew_s=max(end.skew_ns for part in parts for end in part.windows) / NS if workers > 1 else None,
         backlog_max_bytes=max((tick.backlog_max_bytes for tick in ticks), default=0),
     )
 

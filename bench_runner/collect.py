@@ -9,11 +9,17 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .load.link import End
 from .metrics import METRICS
 from .sample import Sample
 from .values import Values
+
+if TYPE_CHECKING:
+    Stamps = array[int]
+else:
+    Stamps = array  # read at run time, where Python 3.11 cannot subscript it
 
 BIN_NS = 10_000_000
 RECENT = 500  # answers that progress is computed from
@@ -39,8 +45,8 @@ class Collected:
     read_lags_s: Values = field(default_factory=Values)
     client_lags_s: Values = field(default_factory=Values)
     tokens_by_bin: Counter[int] = field(default_factory=Counter)
-    ends: array[int] = field(default_factory=lambda: array("q"))
-    first_tokens: array[int] = field(default_factory=lambda: array("q"))
+    ends: Stamps = field(default_factory=lambda: array("q"))
+    first_tokens: Stamps = field(default_factory=lambda: array("q"))
     recent_ttft_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     recent_send_lag_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     windows: list[End] = field(default_factory=list)
@@ -63,6 +69,8 @@ class Collected:
     uncertain: int = 0
     last_end_ns: int = 0
     ended_early: str | None = None
+    pods: int = 1
+    clock_uncertainty_ns: int = 0  # how well the pods' clocks are known against each other
 
     def add(self, sample: Sample) -> None:
         self.due += 1
@@ -172,6 +180,23 @@ class Collected:
             total.read_lags_s.merge(part.read_lags_s)
             total.client_lags_s.merge(part.client_lags_s)
             total.windows.extend(part.windows)
+            total.pods = max(total.pods, part.pods)
+            total.clock_uncertainty_ns = max(total.clock_uncertainty_ns, part.clock_uncertainty_ns)
+        return total
+
+    @classmethod
+    def together(cls, parts: list[Collected]) -> Collected:
+        """One phase that several machines drove at the same time, stamps on one clock, as one."""
+        total = cls.pooled(parts)
+        total.limits = parts[0].limits
+        for part in parts:
+            total.tokens_by_bin.update(part.tokens_by_bin)
+            total.ends.extend(part.ends)
+            total.first_tokens.extend(part.first_tokens)
+        total.windows = [End.together([end for part in parts for end in part.windows])]
+        total.last_end_ns = max(part.last_end_ns for part in parts)
+        total.ended_early = next((part.ended_early for part in parts if part.ended_early), None)
+        total.pods = len(parts)
         return total
 
 

@@ -44,6 +44,8 @@ class Stop:
 
     asked: bool = False
     why: str = ""
+    lost_pod: int | None = None  # the pod of a team whose loss it was
+    missing_pod: int | None = None  # the first that never came
     hooks: list[Callable[[], None]] = field(default_factory=list)
 
     def ask(self, why: str) -> None:

@@ -67,13 +67,13 @@ class Flags:
     honour_retry_after: bool | None = None
 
 
-def load(manifest: Path | None, flags: Flags) -> RunConfig:
-    """Raises InvalidInput with one sentence a problem."""
+def load(manifest: Path | None, flags: Flags, *, pod: bool = False) -> RunConfig:
+    """Raises InvalidInput with one sentence a problem. In a pod a stored configuration is taken as it is."""
     if manifest is None and not flags.target:
         raise InvalidInput(NO_TARGET)
     document = _read(manifest) if manifest else None
     if isinstance(document, RunConfig):
-        return _rerun(document, flags)
+        return document if pod else _rerun(document, flags)
     spec = document.spec.camel() if document else {"target": {"engine": "openai", "model": ""}, "repetitions": 1}
     _override(spec, flags)
     checked = _checked(spec)
@@ -120,6 +120,8 @@ def _rerun(config: RunConfig, flags: Flags) -> RunConfig:
             f"a stored config.json is an exact rerun; {names} cannot change it (use the manifest instead)"
         )
     updates: dict[str, Any] = {}
+    if config.team is not None:  # the pods of a cluster become processes of this machine
+        updates |= {"team": None, "workers": config.team.pods}
     if flags.target:
         updates["target"] = config.target.model_copy(update={"url": flags.target.rstrip("/")})
     if flags.name:

@@ -1,6 +1,6 @@
-"""One run: the single place where workload, load, engine and sinks are wired together.
+"""One run: the plan, and the single place where what was measured becomes a result.
 
-Order: resolve the address, warm up (its own phase), then every repetition of every stage. Interrupting it at any time
+Order: warm up (its own phase), then every repetition of every stage, or a search's levels. Interrupting it at any time
 yields the result of what was measured so far.
 """
 
@@ -8,35 +8,36 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tokenmark_schemas.errors import RunFailed
 from tokenmark_schemas.result import EngineFacts, Phases, RunFacts, RunResult, StageResult
 from tokenmark_schemas.result import Phase as PhaseFacts
-from tokenmark_schemas.run import DRAIN_LIMIT_S, RunConfig
+from tokenmark_schemas.run import RunConfig
 from tokenmark_schemas.stopping import Search as SearchSpec
 from tokenmark_schemas.workload import Stage
 
-from .assemble import latency_limits, objective_results, stage_result
+from .assemble import objective_results, stage_result
 from .clock import iso_at, iso_now
 from .collect import Collected
 from .control import Observer, Progress, Stop
-from .decode import decode
 from .engine_facts import Asking, facts_between, facts_over
-from .engines import dialect_of
-from .load.drive import Drive
-from .load.link import End, Exchange
-from .load.phase import NS, Limits, Phase, stage_phase, warmup_phase
-from .prompts import RequestFactory, salt_of
+from .instrument import WARMUP, Instrument, Mates, Order
+from .load.phase import NS
+from .prompts import salt_of
 from .provenance import provenance
-from .reach import bearer_token, masked, route_to
 from .search import Search, judged_stages, outcome_of, stage_at, start_of
-from .stats import percentile
 from .stoprules import Watch, precise_enough
 from .verdict import judge
 
-WARMUP_GIVE_UP = 3
-REPORT_NS = 250_000_000
+
+class Bench(Protocol):
+    """What drives a phase: this machine's instrument, or several pods that share it."""
+
+    def measure(self, order: Order, watch: Watch | None = None, mates: Mates | None = None) -> Collected: ...
+    def floor(self, streams: int) -> dict[str, float] | None: ...
 
 
 @dataclass
@@ -53,29 +54,20 @@ class Level:
 class Runner:
     """Runs one RunConfig. `run()` returns the result; raises RunFailed when nothing could be measured at all."""
 
-    def __init__(self, config: RunConfig, observer: Observer, stop: Stop) -> None:
+    def __init__(
+        self, config: RunConfig, observer: Observer, stop: Stop, spread: Callable[[Instrument], Bench] = lambda i: i
+    ) -> None:
+        """`spread` may put several machines in the place of this one's instrument."""
         self.config, self.observer, self.stop = config, observer, stop
-        self.route = route_to(config.target, lambda: stop.asked)
-        self.dialect, base = dialect_of(config.target.engine, self.route.path)
-        self.token = bearer_token(config)
-        self.secrets = [self.token, (self.route.proxy_authorization or "").removeprefix("Basic ")]
-        self.factory = RequestFactory(
-            self.dialect,
-            config.target.model,
-            config.workload,
-            host=self.route.host,
-            path=self.route.origin + base + self.dialect.path_for(config.workload.streaming),
-            token=self.token,
-            proxy_authorization=self.route.proxy_authorization,
-            dataset_file=config.dataset_file,
-        )
         self.started = time.monotonic_ns()
+        instrument = Instrument(config, observer, stop, self._must_stop)
+        self.bench = spread(instrument)
         self.warmup = Collected()
         self.levels = {stage.name: Level(stage) for stage in config.stages} if config.search is None else {}
-        self.order = self.kernel_stamps = 0
+        self.order = 0
         self.search: Search | None = None
         self.unjudged = ""  # why a search could not go on
-        self.asking = Asking(config.target, self.token)
+        self.asking = Asking(config.target, instrument.token)
         self.engine = EngineFacts(name=config.target.engine)
         self.floors: dict[int, dict[str, float] | None] = {}
 
@@ -148,13 +140,13 @@ class Runner:
         """The floor of a level of load, once; a machine that cannot give one is no reason not to measure."""
         if not self.config.calibrate or self._must_stop():
             return None
-        from .calibrate import calibrate, streams_of
+        from .calibrate import streams_of
 
         streams = streams_of(stage)
         if streams not in self.floors:
             self.observer.progress(Progress("calibration", stage.name, 1, 1, 0.0))
             try:
-                self.floors[streams] = calibrate(self.config, streams, lambda: self.stop.asked)
+                self.floors[streams] = self.bench.floor(streams)
             except RunFailed:
                 self.floors[streams] = None
         return self.floors[streams]
@@ -188,8 +180,7 @@ class Runner:
         measured = [level for level in self.levels.values() if level.parts]
         stages = [self._stage_result(level, None if partial else config.seed) for level in measured]
         found = outcome_of(self.search, stages, self.unjudged) if self.search and self.search.steps else None
-        arrived = any(part.reads for part in self._parts())
-        stamps = "kernel" if self.kernel_stamps or not arrived else "user"
+        stamps = "user" if _user_stamps([self.warmup, *self._parts()]) else "kernel"
         synthetic = config.workload.dataset.synthetic
         models = sum((part.reported_models for part in self._parts()), start=Collected().reported_models)
         return RunResult(
@@ -224,8 +215,7 @@ class Runner:
         stage = self.config.stages[0]
         if stage.trace is not None:  # its times are the measurement's; one request at a time warms up
             stage = stage.model_copy(update={"trace": None, "concurrency": 1})
-        phase = warmup_phase(stage, rule.request_count, rule.duration_seconds, **self._common("warmup", 0))
-        self.warmup = self._drive(phase, stage, "warmup", 0)
+        self.warmup = self.bench.measure(self._order_of(stage, WARMUP, 0))
         if not self.warmup.succeeded and not self.stop.asked:
             message = next(iter(self.warmup.messages.values()), "nothing came back")
             raise RunFailed(f"every warm-up request failed: {message} (target {self.config.target.url})")
@@ -233,96 +223,34 @@ class Runner:
     def _measure(self, level: Level, repetition: int) -> None:
         """One stage once, and what the engine says of it. Raises RunFailed when the worker dies."""
         stage = level.stage
-        common = self._common(stage.name, repetition)
-        if stage.trace is not None:
-            common["offsets"] = self.factory.trace_offsets(float(stage.trace.speedup))
         before = self.asking.counters()
-        level.parts.append(self._drive(stage_phase(stage, **common), stage, stage.name, repetition))
+        watch = Watch(self.config.stop_rules, open_loop=stage.concurrency is None)
+        level.parts.append(self.bench.measure(self._order_of(stage, stage.name, repetition), watch))
         level.server.append(facts_between(self.config.target.engine, before, self.asking.counters()))
         level.orders.append(self.order)
         self.order += 1
         self._cool_down()
 
-    def _common(self, name: str, repetition: int) -> dict[str, object]:
-        """What warm-up and stages share."""
-        config, target, streaming = self.config, self.config.target, self.config.workload.streaming
-        salt = salt_of(config.run.name, config.run.uid, config.run.attempt, name, repetition, self.started)
-        return {
-            "reach": self.route.reach,
-            "render": self.factory.renderer(salt, self._id(name, repetition)),
-            "seed": config.seed,
-            "limits": Limits(
-                request_ns=target.request_timeout_s * NS,
-                first_token_ns=(target.first_token_timeout_s if streaming else target.request_timeout_s) * NS,
-                idle_ns=(target.idle_timeout_s if streaming else target.request_timeout_s) * NS,
-                drain_ns=DRAIN_LIMIT_S * NS,
-            ),
-        }
-
-    def _id(self, stage: str, repetition: int) -> str:
-        return f"{self.config.run.name}-a{self.config.run.attempt}-{stage}-r{repetition}"
-
-    def _drive(self, phase: Phase, stage: Stage, label: str, repetition: int) -> Collected:
-        """One phase: fork, decode what comes, watch the time."""
-        out, drive = Collected(limits=latency_limits(self.config.objectives)), Drive(phase, self.config.workers)
-        watch = Watch(self.config.stop_rules, open_loop=phase.concurrency is None)
-        self.stop.hooks = [drive.stop]
-        progress = Progress(label, stage.name, repetition + 1, self.config.repetitions, 0.0)
-        began = reported = time.monotonic_ns()
-        for event in drive.events():
-            if isinstance(event, Exchange):
-                self._take(event, out, label, repetition)
-            elif isinstance(event, End):
-                out.windows.append(event)
-                self.kernel_stamps += event.tick.kernel_stamps
-            self._watch(drive, out, label, watch if label != "warmup" else None)
-            if event is None and time.monotonic_ns() - reported > REPORT_NS:
-                reported = time.monotonic_ns()
-                tick = drive.tick
-                progress.in_flight, progress.away_s = tick.in_flight, tick.loop_lag_max_ns / 1e9
-                self._report(progress, out, began)
-        self.stop.hooks = []
-        return out
-
-    def _take(self, event: Exchange, out: Collected, label: str, repetition: int) -> None:
-        event.data = masked(event.data, self.secrets)
-        sample = decode(
-            event, self.dialect, stage=label, repetition=repetition, stream=self.config.workload.streaming,
-            request_id=f"{self._id(label, repetition)}-{event.seq}",
-        )  # fmt: skip
-        out.add(sample)
-        self.observer.sample(sample)
-
-    def _watch(self, drive: Drive, out: Collected, label: str, watch: Watch | None) -> None:
-        hopeless = label == "warmup" and not out.succeeded and out.failed >= WARMUP_GIVE_UP
-        if watch is not None and out.ended_early is None and (why := watch.reason(drive.tick)):
-            out.ended_early = why
-            if watch.saturated:
-                drive.stop()
-            else:
-                self.stop.ask(why)
-        if hopeless or self._must_stop():
-            drive.stop()
+    def _order_of(self, stage: Stage, label: str, repetition: int) -> Order:
+        """Prompts of no two phases are the same: their salt is made of all that tells phases apart."""
+        run = self.config.run
+        return Order(label, stage, repetition, salt_of(run.name, run.uid, run.attempt, label, repetition, self.started))
 
     def _must_stop(self) -> bool:
         if not self.stop.asked and time.monotonic_ns() - self.started > self.config.deadline_s * NS:
             self.stop.ask(f"the run's own deadline of {self.config.deadline_s} s has passed")
         return self.stop.asked
 
-    def _report(self, progress: Progress, out: Collected, began: int) -> None:
-        progress.elapsed_s = (time.monotonic_ns() - began) / 1e9
-        progress.done, progress.failed = out.succeeded, out.failed
-        ttft, lags = sorted(out.recent_ttft_s), sorted(out.recent_send_lag_s)
-        if ttft:
-            progress.ttft_p50_s, progress.ttft_p99_s = percentile(ttft, 0.5), percentile(ttft, 0.99)
-        progress.send_lag_p99_s = percentile(lags, 0.99) if lags else None
-        progress.tokens_per_s = out.output_tokens / progress.elapsed_s if progress.elapsed_s > 0.5 else None
-        self.observer.progress(progress)
-
     def _cool_down(self) -> None:
         until = time.monotonic() + self.config.cooldown_seconds
         while time.monotonic() < until and not self._must_stop():
             time.sleep(0.1)
+
+
+def _user_stamps(parts: list[Collected]) -> bool:
+    """Whether answers came and the kernel stamped none of their reads."""
+    ticks = [end.tick for part in parts for end in part.windows]
+    return any(part.reads for part in parts) and not any(tick.kernel_stamps for tick in ticks)
 
 
 def _phase_facts(parts: list[Collected]) -> PhaseFacts:

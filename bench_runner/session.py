@@ -12,14 +12,16 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from tokenmark_schemas.errors import InvalidInput, RunFailed, TokenmarkError
 from tokenmark_schemas.result import RunResult, TerminationSummary
-from tokenmark_schemas.run import RunConfig
+from tokenmark_schemas.run import RunConfig, Team
 
 from .control import Progress, Stop
+from .instrument import Instrument
 from .reports.live import LiveLine
-from .run import Runner
+from .run import Bench, Runner
 from .sample import Sample
 from .sinks.files import RequestLog, run_folder, write_config, write_result
 from .sinks.pod import (
@@ -30,6 +32,9 @@ from .sinks.pod import (
     write_requests,
     write_termination,
 )
+
+if TYPE_CHECKING:
+    from .team.leader import Leader
 
 EXIT_BY_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
 POD_PROGRESS_S = 2.0
@@ -48,6 +53,7 @@ class Session:
         self.unsaved = ""  # why result.json is not on disk, if it is not
         self.signalled = 0
         self._last_progress = 0.0
+        self._leader: Leader | None = None
 
     # --- observer ---------------------------------------------------------------------------------------------------
 
@@ -77,26 +83,63 @@ class Session:
 
     def execute(self) -> RunResult:
         """Runs; whatever happens, files hold what was measured. Raises what the run raises."""
-        for number in EXIT_BY_SIGNAL:
-            signal.signal(number, self._on_signal)
+        self._heed_signals()
         write_config(self.folder, self.config)
         if self.pod:
             write_progress({"phase": "starting", "stage": "", "repetition": 0, "repetitions": self.config.repetitions})
         result: RunResult | None = None
         try:
-            runner = Runner(self.config, self, self.stop)
-            result = runner.run()
+            result = Runner(self.config, self, self.stop, self._spread).run()
         except TokenmarkError as exc:
             self._leave(None, exc)
             raise
         finally:
             self.live.clear()
-            self.log.close()
+            self._close_log()
         self._save(result)
         for problem in filter(None, (self.unsaved, self.log.problem)):
             print(f"tokenmark: {problem}", file=sys.stderr)
         self._leave(result, None)
         return result
+
+    def follow(self, team: Team, index: int) -> int:
+        """Drives one pod's share of a run that another one leads; returns the exit code. Raises what ends it early."""
+        from .team.follower import Follower
+
+        self._heed_signals()
+        try:
+            Follower(self.config, team, index, self, self.stop).serve(self._close_log)
+        except TokenmarkError as exc:
+            self._close_log()
+            if not self.signalled:
+                self._leave(None, exc)
+                raise
+        self._leave(None, None)
+        return self.exit_code
+
+    def _spread(self, instrument: Instrument) -> Bench:
+        """The pods of a team in the place of this machine alone."""
+        team = self.config.team
+        if team is None:
+            return instrument
+        from .team.leader import Leader
+
+        self._leader = Leader(instrument, team, self.stop, lambda here: self._gathered(here, team.pods))
+        return self._leader
+
+    def _gathered(self, here: int, wanted: int) -> None:
+        write_progress({"phase": "gathering", "stage": f"{here} of {wanted}", "repetition": 0, "repetitions": 0})
+
+    def _close_log(self) -> Path:
+        """Closes the request log; a leader lets the other pods go and puts their logs behind its own."""
+        self.log.close()
+        if self._leader is not None:
+            self.log.append(self._leader.finish())
+        return self.requests_file
+
+    def _heed_signals(self) -> None:
+        for number in EXIT_BY_SIGNAL:
+            signal.signal(number, self._on_signal)
 
     def _save(self, result: RunResult) -> None:
         """A disk that is full ends neither the run nor what is printed of it."""
@@ -144,6 +187,8 @@ class Session:
             message=str(error) if error else self.stop.why,
             result_sha256=digest,
             verdict=result.verdict.state if result else None,
+            lost_pod=self.stop.lost_pod,
+            missing_pod=self.stop.missing_pod,
             stages=[termination_stage(stage) for stage in result.stages] if result else [],
         )
 

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from typing import Any
 
 EXACT = 131_072
 _DROPPED_BITS = 13  # of a float's 23: a bucket is 1/1024 of its value wide
@@ -102,6 +103,23 @@ class Values:
         self._total += other._total
         self.count += other.count
         self._low, self._high = min(self._low, other._low), max(self._high, other._high)
+
+    def packed(self) -> dict[str, Any]:
+        """Everything, as plain data for another process."""
+        return {
+            "exact": self._exact.tobytes(), "bins": self._bins, "count": self.count,
+            "sums": [self._total, self._squares, self._pivot, self._low, self._high],
+        }  # fmt: skip
+
+    @classmethod
+    def unpacked(cls, plain: dict[str, Any]) -> Values:
+        """The reverse of `packed`. Raises ValueError, TypeError, KeyError on anything else."""
+        values = cls()
+        values._exact, values.count = array("d", plain["exact"]), int(plain["count"])
+        bins = plain["bins"]
+        values._bins = None if bins is None else Counter({int(bucket): int(count) for bucket, count in bins.items()})
+        values._total, values._squares, values._pivot, values._low, values._high = map(float, plain["sums"])
+        return values
 
     @property
     def exact(self) -> bool:

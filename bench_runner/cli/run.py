@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import typer
 from tokenmark_schemas.errors import InvalidInput
 
 from ..manifest import Flags, load
+
+INDEX_ENV = "JOB_COMPLETION_INDEX"  # which of its pods an indexed Job says that this is
 
 
 def _option(default: Any, help: str, name: str, **more: Any) -> Any:
@@ -118,10 +121,13 @@ def run(
 
 
 def _execute(manifest: Path | None, flags: Flags, out: Path, format: str, quiet: bool, pod: bool = False) -> int:
-    config = load(manifest, flags)
+    config = load(manifest, flags, pod=pod)
     from ..session import Session, outcome_code
 
     session = Session(config, out, quiet=quiet, pod=pod)
+    index = int(os.environ.get(INDEX_ENV) or 0)
+    if pod and config.team is not None and index:
+        return session.follow(config.team, index)
     result = session.execute()
     if pod:
         return outcome_code(session, result)

@@ -34,11 +34,13 @@ class Drive:
     """Iterate `events()`; call `stop()` from anywhere (a signal handler too) to end the load at once."""
 
     def __init__(self, phase: Phase, workers: int = 1) -> None:
-        workers = min(workers, phase.concurrency or workers)  # a worker without a slot would wait for ever
+        index, machines = phase.shard
+        if phase.concurrency:  # a worker without a slot has nothing to do
+            workers = max(1, min(workers, phase.share(phase.concurrency)))
         self._processes: list[Process] = []
-        begin = time.monotonic_ns() + TOGETHER_NS if workers > 1 else 0
-        for index in range(workers):
-            shard = replace(phase, shard=(index, workers), begin_ns=begin)
+        begin = phase.begin_ns or (time.monotonic_ns() + TOGETHER_NS if workers > 1 else 0)
+        for number in range(workers):
+            shard = replace(phase, shard=(index * workers + number, machines * workers), begin_ns=begin)
             self._processes.append(Process(shard, self._processes))
 
     def stop(self) -> None:

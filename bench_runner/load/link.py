@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from .board import TICK, Tick
@@ -55,13 +55,24 @@ class End:
     last_due_ns: int
     tick: Tick
     workers: int = 1
+    skew_ns: int = 0  # from the first worker's start to the last one's
+
+    def moved(self, by_ns: int) -> End:
+        """The same on a clock that is so much ahead."""
+        if not by_ns:
+            return self
+        tick = replace(self.tick, at_ns=self.tick.at_ns + by_ns)
+        times = {name: getattr(self, name) + by_ns for name in ("start_ns", "stop_ns", "last_due_ns")}
+        return replace(self, **times, tick=tick)
 
     @classmethod
     def together(cls, ends: list[End]) -> End:
         """Several workers as one: from the first start to the last stop."""
+        starts = [end.start_ns for end in ends]
         return cls(
-            min(end.start_ns for end in ends), max(end.stop_ns for end in ends), max(end.last_due_ns for end in ends),
-            Tick.together([end.tick for end in ends]), len(ends),
+            min(starts), max(end.stop_ns for end in ends), max(end.last_due_ns for end in ends),
+            Tick.together([end.tick for end in ends]), sum(end.workers for end in ends),
+            max(max(starts) - min(starts), *(end.skew_ns for end in ends)),
         )  # fmt: skip
 
 

@@ -38,7 +38,9 @@ class Schedule:
             self._until = start + phase.duration_ns
         if phase.concurrency:
             self._slots = [start + i * SLOT_STEP_NS for i in range(phase.share(phase.concurrency))]
-        self._plan_next()
+            self.ended = not self._slots  # more workers than slots: this one has none
+        if not self.ended:
+            self._plan_next()
 
     def take(self, now: int) -> int | None:
         """The due time of the next request, None when none is due yet or ever."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -49,6 +50,7 @@ class RequestLog:
 
     def __init__(self, path: Path, detail: str) -> None:
         self.problem: str | None = None
+        self._path = path
         self._chunks = detail in ("Chunks", "Text")
         self._file: gzip.GzipFile | None = None
         self._raw: BinaryIO | None = None
@@ -74,6 +76,16 @@ class RequestLog:
         except OSError as exc:
             self._give_up(exc)
         self._file = None
+
+    def append(self, logs: Sequence[bytes]) -> None:
+        """Puts other pods' logs behind this closed one: a gzip file may have several members."""
+        if self.problem is not None or not any(logs):
+            return
+        try:
+            with self._path.open("ab") as file:
+                file.writelines(logs)
+        except OSError as exc:
+            self._give_up(exc)
 
     def _give_up(self, exc: OSError) -> None:
         self.problem = f"the request log could not be written ({exc.strerror}); the summary is complete"

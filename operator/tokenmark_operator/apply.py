@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .facts import Decision, KubeEvent
-from .kube import BY_KIND, EVENTS, JOBS, ApiError, Kube, Resource
+from .kube import BY_KIND, EVENTS, JOBS, SERVICES, ApiError, Kube, Resource
 from .plan import names
 
 
@@ -31,6 +31,8 @@ async def apply(kube: Kube, resource: Resource, cr: dict[str, Any], decision: De
         return False
     for manifest in decision.create_first:
         await create_once(kube, namespace, manifest, cr["metadata"]["uid"])
+    for service in decision.delete_services:
+        await kube.delete(SERVICES, namespace, service)
     changed = await write_status(kube, resource, cr, decision.status)
     for job in decision.delete_jobs:
         await kube.delete(JOBS, namespace, job)

@@ -151,7 +151,7 @@ class Controller:
     async def _probe_facts(self, cr: dict[str, Any], key: Key) -> ProbeFacts:
         meta = cr["metadata"]
         jobs = await self.gatherer.jobs_of(meta["namespace"], meta["uid"])
-        pods = await self.gatherer.pods_of(meta["namespace"], meta["uid"])
+        pods, _ = await self.gatherer.pods_of(meta["namespace"], meta["uid"])
         if is_finished(cr):
             return ProbeFacts(cr=cr, now=datetime.now(UTC), settings=self.settings, jobs=jobs)
         clients = {job: pod for job, pod in pods.items() if job.endswith("-client")}

@@ -21,7 +21,10 @@ class RunFacts:
     now: datetime
     settings: Settings
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)  # by name
-    pods: dict[str, dict[str, Any]] = field(default_factory=dict)  # newest by job name, gone ones marked
+    pods: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # newest by job name, gone ones marked; the leading one
+    mates: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # the others of a Job of several pods
     blocks: dict[str, dict[str, bytes]] = field(default_factory=dict)  # verified frames by pod uid
     progress: dict[str, dict[str, Any]] = field(default_factory=dict)  # by pod uid
     log_read: frozenset[str] = frozenset()  # pods whose log was read to its end, as often as is worth it
@@ -44,12 +47,13 @@ class KubeEvent:
 
 @dataclass
 class Decision:
-    """What to do, in this order: status, then deletions, then creations, then the Job's time to live."""
+    """What to do, in this order: what must be there or gone first, status, deletions, creations, the Job's time to live."""
 
     status: dict[str, Any]
     create: list[dict[str, Any]] = field(default_factory=list)
     delete_jobs: list[str] = field(default_factory=list)
     create_first: list[dict[str, Any]] = field(default_factory=list)
+    delete_services: list[str] = field(default_factory=list)  # before the status says that their attempt is over
     ttl_jobs: list[str] = field(default_factory=list)
     delete_self: bool = False
     events: list[KubeEvent] = field(default_factory=list)

@@ -38,7 +38,7 @@ class Gatherer:
         meta = cr["metadata"]
         namespace, uid = meta["namespace"], meta["uid"]
         jobs = await self.jobs_of(namespace, uid)
-        pods = await self.pods_of(namespace, uid)
+        pods, mates = await self.pods_of(namespace, uid)
         finished = is_finished(cr)
         blocks, progress, read = self.logs(pods, key) if not finished else ({}, {}, frozenset())
         facts: dict[str, Any] = {}
@@ -50,7 +50,7 @@ class Gatherer:
             if not self._is_active(cr) and not run.spec.suspend:
                 facts.update(await self._admission(cr, run))
         return RunFacts(
-            cr=cr, now=datetime.now(UTC), settings=self._settings, jobs=jobs, pods=pods, blocks=blocks,
+            cr=cr, now=datetime.now(UTC), settings=self._settings, jobs=jobs, pods=pods, mates=mates, blocks=blocks,
             progress=progress, log_read=read, **facts,
         )  # fmt: skip
 
@@ -64,20 +64,26 @@ class Gatherer:
         listed = await self._kube.list(JOBS, namespace, names.children_selector(uid))
         return {job["metadata"]["name"]: job for job in listed}
 
-    async def pods_of(self, namespace: str, uid: str) -> dict[str, dict[str, Any]]:
-        """Newest pod by Job name: what the API lists, and what the watch remembers of pods that are gone."""
+    async def pods_of(
+        self, namespace: str, uid: str
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, list[dict[str, Any]]]]:
+        """The newest pod by Job name, and of Jobs of several pods the others: what the API lists, and what the watch
+        remembers of pods that are gone."""
         listed = {p["metadata"]["uid"]: p for p in await self._kube.list(PODS, namespace, names.children_selector(uid))}
         for pod_uid, pod in list(self._memory.pods.items()):
             labels = pod["metadata"].get("labels") or {}
             if labels.get(names.UID_LABEL) == uid and pod_uid not in listed:
                 listed[pod_uid] = {**pod, "gone": True}
-        out: dict[str, dict[str, Any]] = {}
+        newest: dict[tuple[str, int], dict[str, Any]] = {}
         for pod in sorted(
             listed.values(), key=lambda p: (not p.get("gone"), p["metadata"].get("creationTimestamp", ""))
         ):
             labels = pod["metadata"].get("labels") or {}
-            out[labels.get("batch.kubernetes.io/job-name") or labels.get("job-name", "")] = pod
-        return out
+            job = labels.get("batch.kubernetes.io/job-name") or labels.get("job-name", "")
+            newest[job, names.index_of(pod)] = pod
+        lead = {job: pod for (job, index), pod in newest.items() if index == 0}
+        mates = {job: [newest[key] for key in sorted(newest) if key[0] == job and key[1]] for job, _ in newest}
+        return lead, mates
 
     @staticmethod
     def _is_active(cr: dict[str, Any]) -> bool:

@@ -54,7 +54,7 @@ CONFIG_MAPS = Resource("v1", "configmaps")
 SERVICES = Resource("v1", "services")
 NODES = Resource("v1", "nodes")
 EVENTS = Resource("v1", "events")
-BY_KIND = {"Job": JOBS, "ConfigMap": CONFIG_MAPS}
+BY_KIND = {"Job": JOBS, "ConfigMap": CONFIG_MAPS, "Service": SERVICES}
 
 
 class Kube:

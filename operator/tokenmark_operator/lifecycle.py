@@ -142,12 +142,16 @@ class _Life(RunStep):
 
     def _load_is_over(self, current: Attempt) -> bool:
         """No pod of the attempt can be loading the target any more, or its own deadline has passed."""
-        pod = self.facts.pods.get(current.job_name)
-        job = self.facts.jobs.get(current.job_name)
-        if pod is None:
+        pods, job = self._pods(current.job_name), self.facts.jobs.get(current.job_name)
+        if not pods:
             return job is None or is_over(job)
-        until = parse_time(self._load_ends_by(current, pod))
-        return pod_is_gone(pod) or (until is not None and until <= self.facts.now)
+        until = parse_time(self._load_ends_by(current))
+        return all(map(pod_is_gone, pods)) or (until is not None and until <= self.facts.now)
+
+    def _pods(self, job: str) -> list[dict[str, Any]]:
+        """All pods of an attempt that are known, the leading one first."""
+        lead = self.facts.pods.get(job)
+        return [*([lead] if lead else []), *self.facts.mates.get(job, [])]
 
     def _admit(self, run: BenchmarkRun, workload: Workload | WorkloadSpec) -> None:
         place = place_of(self.facts.cr, self.facts.others, self.facts.now)
@@ -216,8 +220,7 @@ class _Life(RunStep):
     def _laid(self, attempt: Attempt) -> bool:
         """Clears a lost attempt once its pod is gone or its deadline has passed."""
         until = parse_time(attempt.load_ends_by)
-        pod = self.facts.pods.get(attempt.job_name)
-        if pod_is_gone(pod) or (until is not None and until <= self.facts.now):
+        if all(map(pod_is_gone, self._pods(attempt.job_name))) or (until is not None and until <= self.facts.now):
             self.replace(attempt, load_ends_by=None)
             return True
         return False
@@ -265,13 +268,16 @@ class _Life(RunStep):
             return
         pod = self.facts.pods.get(current.job_name)
         uid = pod["metadata"]["uid"] if pod else ""
-        view = view_attempt(job, pod, self.facts.blocks.get(uid, {}), self.facts.progress.get(uid), self.facts.now)
+        view = view_attempt(
+            job, pod, self.facts.blocks.get(uid, {}), self.facts.progress.get(uid), self.facts.now,
+            self.facts.mates.get(current.job_name, ()),
+        )  # fmt: skip
         current = self.replace(current, job_uid=job["metadata"]["uid"], pod_uid=view.pod_uid, node=view.node)
         match view.state:
             case "Pending" | "Running":
                 self._goes_on(current, view)
             case "Disrupted":
-                self._disrupted(run, current, view, pod)
+                self._disrupted(run, current, view)
             case _:
                 collect.ended(self, run, current, view)
 
@@ -303,15 +309,16 @@ class _Life(RunStep):
         self.conditions.set("Succeeded", "Unknown", view.reason, f"attempt {current.number}: {view.message}")
         self.decision.requeue_s = WAIT_S
 
-    def _disrupted(self, run: BenchmarkRun, current: Attempt, view: AttemptView, pod: dict[str, Any] | None) -> None:
+    def _disrupted(self, run: BenchmarkRun, current: Attempt, view: AttemptView) -> None:
         final = best_block({k: v for k, v in view.blocks.items() if k == "result"}, run.metadata.uid)
         if final is not None and not final[0].run.interrupted:
             collect.store(self, run, current, *final, view)  # it had finished before it was taken away
             return
-        ghost = view.reason == "NodeLost" and not pod_is_gone(pod)
+        silent = view.reason in ("NodeLost", "PodLost")
+        ghost = silent and not all(map(pod_is_gone, self._pods(current.job_name)))
         self.replace(
             current, state="Disrupted", reason=view.reason, message=view.message[:1024], ended_at=self.now(),
-            load_ends_by=self._load_ends_by(current, pod) if ghost else None,
+            load_ends_by=self._load_ends_by(current) if ghost else None,
         )  # fmt: skip
         self.events.append(KubeEvent("Warning", view.reason, f"attempt {current.number}: {view.message}"))
         tried = sum(attempt.reason != "Suspended" for attempt in self.attempts)
@@ -328,12 +335,13 @@ class _Life(RunStep):
             succeeded=False, reason=view.reason, message=f"attempt {current.number}: {view.message}; no attempts left"
         )
 
-    def _load_ends_by(self, current: Attempt, pod: dict[str, Any] | None) -> str:
+    def _load_ends_by(self, current: Attempt) -> str:
         """The runner stops by itself at its own deadline, counted from its start; the Job's is the outer bound."""
         job = self.facts.jobs.get(current.job_name) or {}
         seconds = job.get("spec", {}).get("activeDeadlineSeconds", 86_400)
-        started = parse_time((pod or {}).get("status", {}).get("startTime")) or self.facts.now
-        return stamp(started + timedelta(seconds=seconds))
+        starts = [parse_time(pod.get("status", {}).get("startTime")) for pod in self._pods(current.job_name)]
+        last = max((start for start in starts if start is not None), default=self.facts.now)
+        return stamp(last + timedelta(seconds=seconds))
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

@@ -70,16 +70,6 @@ class Memory:
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         return [body for key, body in self.objects.items() if key[0] == kind]
 
-    def pods_of(self, uid: str) -> dict[str, dict[str, Any]]:
-        """The newest remembered pod of each Job of one object."""
-        out: dict[str, dict[str, Any]] = {}
-        for pod in self.pods.values():
-            labels = pod["metadata"].get("labels") or {}
-            job = labels.get("batch.kubernetes.io/job-name") or labels.get("job-name")
-            if job and labels.get(names.UID_LABEL) == uid:
-                out[job] = pod
-        return out
-
     def forget_pods(self, uid: str) -> list[str]:
         """Drops the pods of one object; returns their uids."""
         gone = [p for p, pod in self.pods.items() if (pod["metadata"].get("labels") or {}).get(names.UID_LABEL) == uid]

@@ -8,6 +8,9 @@ from tokenmark_schemas.benchmarkrun import Attempt, RunStatus
 
 from .facts import Decision, KubeEvent, RunFacts
 from .observe.conditions import Conditions, stamp
+from .plan import names
+
+ENDED = ("Succeeded", "Failed", "Disrupted")
 
 
 class RunStep:
@@ -20,11 +23,15 @@ class RunStep:
         existing = RunStatus.model_validate(self.status) if self.status else RunStatus()
         self.conditions = Conditions(existing.conditions, self.meta.get("generation", 1), facts.now)
         self.attempts: list[Attempt] = list(existing.attempts or [])
+        self._had_ended = {attempt.number for attempt in self.attempts if attempt.state in ENDED}
         self.events: list[KubeEvent] = []
         self.decision = Decision(status={})
 
     def closed(self) -> Decision:
-        """Puts the status together."""
+        """Puts the status together. What pods of an attempt met at goes when the attempt is over."""
+        ended = [a for a in self.attempts if a.state in ENDED and a.number not in self._had_ended]
+        if (self.facts.cr["spec"].get("execution") or {}).get("workers", 1) > 1:
+            self.decision.delete_services += [names.meeting_name(attempt.job_name) for attempt in ended]
         self.status["observedGeneration"] = self.meta.get("generation", 1)
         self.status["conditions"] = [c.camel() for c in self.conditions.list()]
         if self.attempts:

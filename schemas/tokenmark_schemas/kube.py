@@ -75,7 +75,9 @@ class PullSecret(Contract):
 class Execution(Contract):
     """Where and with what a runner pod runs: a small override set, never a whole pod template."""
 
-    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1, description="Pods, or on a laptop processes, that share the load."
+    )
     image: Annotated[str, Field(max_length=512)] | None = Field(
         default=None, description="Only images the operator's allow-list names."
     )

@@ -159,6 +159,11 @@ class Client(Contract):
         default=0, description="Kept connections that the server had closed without saying so; sent again on new ones."
     )
     workers: int
+    pods: int = 1
+    clock_uncertainty_s: float | None = Field(
+        default=None, description="How well the pods' clocks are known against each other, the worst of them."
+    )
+    start_skew_s: float | None = Field(default=None, description="From the first worker's beginning to the last one's.")
     backlog_max_bytes: int
     calibration: dict[str, float] | None = None
 
@@ -302,4 +307,6 @@ class TerminationSummary(Contract):
     message: str = ""
     result_sha256: str | None = None
     verdict: str | None = None
+    lost_pod: int | None = Field(default=None, description="The index of the runner pod whose loss ended the run.")
+    missing_pod: int | None = Field(default=None, description="The index of a runner pod that never came.")
     stages: list[TerminationStage] = []

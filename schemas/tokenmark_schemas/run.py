@@ -20,6 +20,7 @@ from .workload import Stage, Warmup, Workload, WorkloadSpec, canonical_json
 DRAIN_LIMIT_S = 30
 STAGE_OVERHEAD_S = 3
 START_MARGIN_S = 120
+GATHER_S = 300  # how long the pods of a team wait for each other
 
 
 class RunIdentity(Contract):
@@ -53,6 +54,15 @@ class WorkloadIdentity(Contract):
     hash: str
 
 
+class Team(Contract):
+    """Pods that share one load. Index 0 leads: it listens at `address`, gives the common start and puts results together."""
+
+    pods: Annotated[int, Field(ge=2, le=64)]
+    address: Annotated[str, Field(pattern=r"^[^:]+:\d{1,5}$")] = Field(
+        description="host:port, as the other pods reach it."
+    )
+
+
 class RunConfig(Contract):
     """Input of a run; stored as `config.json` beside its result, where it serves as an exact rerun."""
 
@@ -69,6 +79,7 @@ class RunConfig(Contract):
     search: Search | None = None
     calibrate: bool = False
     workers: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="Load processes on this machine.")
+    team: Team | None = Field(default=None, description="Set where several pods share the load.")
     cooldown_seconds: int = 0
     seed: int = 1
     objectives: list[Objective] = []
@@ -143,10 +154,11 @@ def resolve(
         base = base.model_copy(update={"max_output_tokens": spec.max_output_tokens})
     warmup = spec.warmup or (workload.warmup if workload else Warmup())
     target = spec.target
+    in_cluster = extra.get("vantage") == "in_cluster"
     deadline_s = spec.execution.active_deadline_seconds or plan_seconds(
         stages[:1] if spec.search else stages, warmup, spec.search.max_steps if spec.search else spec.repetitions,
         spec.cooldown_seconds, target.request_timeout_seconds,
-    )  # fmt: skip
+    ) + (GATHER_S if in_cluster and spec.execution.workers > 1 else 0)  # fmt: skip
     return RunConfig(
         run=run,
         target=RunTarget(
@@ -172,8 +184,8 @@ def resolve(
         cooldown_seconds=spec.cooldown_seconds,
         stop_rules=spec.stop_rules,
         search=spec.search,
-        workers=1 if extra.get("vantage") == "in_cluster" else spec.execution.workers,
-        calibrate=spec.calibration == "Always" or (spec.calibration == "Auto" and extra.get("vantage") == "in_cluster"),
+        workers=1 if in_cluster else spec.execution.workers,
+        calibrate=spec.calibration == "Always" or (spec.calibration == "Auto" and in_cluster),
         seed=spec.seed,
         objectives=spec.objectives or [],
         detail=spec.results.detail,

@@ -32,7 +32,6 @@ def unsupported_run(
             spec.search is not None and bool(stages) and stages[0].trace is not None,
             "spec.search: over a trace; give the first stage a concurrency or a requestRate",
         ),
-        (in_cluster and spec.execution.workers > 1, f"spec.execution.workers: {spec.execution.workers}; only 1"),
         (spec.results.detail == "Text", "spec.results.detail: Text; use Summary, Requests or Chunks"),
         (
             workload.min_output_tokens is not None and target.engine not in SETS_MIN_TOKENS,

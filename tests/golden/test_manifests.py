@@ -56,13 +56,17 @@ def job_of(**spec: Any) -> str:
     assert isinstance(run, BenchmarkRun), run
     workload = read_workload("smoke")
     config = plan_config(run, 1, SETTINGS, workload=workload, dataset=None, detected={"provider": "azure"})
-    config_map, job = plan_attempt(run, config, SETTINGS)
+    config_map, *others = plan_attempt(run, config, SETTINGS)
     config_map["data"] = {"config.json": "…"}  # has its own schema and tests
-    return dumped(config_map, job)
+    return dumped(config_map, *others)
 
 
 def test_the_job_of_a_plain_run() -> None:
     matches("job-plain", job_of())
+
+
+def test_the_job_of_a_run_of_several_pods() -> None:
+    matches("job-team", job_of(execution={"workers": 3}))
 
 
 def test_the_job_of_a_run_with_every_execution_field() -> None:

@@ -80,6 +80,46 @@ def test_progress_is_shown_in_words() -> None:
     assert view_attempt(job(), pod(), {}, {"phase": "warmup"}, NOW).reason == "WarmingUp"
 
 
+def mate(
+    index: int, phase: str = "Running", exit_code: int | None = None, message: str = "", **changes: Any
+) -> dict[str, Any]:
+    label = {"batch.kubernetes.io/job-completion-index": str(index)}
+    meta = {"name": f"p-{index}", "uid": f"p-{index}", "labels": label, **changes.pop("metadata", {})}
+    return {**pod(phase, exit_code, message, metadata=meta, **changes), "spec": {"nodeName": "node2"}}
+
+
+LOST = '{"outcome": "interrupted", "exit_code": 5, "message": "runner pod 1 of 2 was lost: closed", "lost_pod": 1}'
+ABSENT = '{"outcome": "failed", "exit_code": 5, "message": "1 of 2 runner pods came within 300 s", "missing_pod": 1}'
+MATES: list[tuple[str, dict[str, Any], dict[str, Any], str, str, str]] = [
+    ("one evicted", pod("Failed", 5, LOST), mate(1, "Failed", 143, status={"conditions": TARGET}), "Disrupted", "Evicted", "drained"),
+    ("one deleted", pod("Failed", 5, LOST), mate(1, "Failed", 143, metadata=DELETED), "Disrupted", "PodDeleted", "deleted by somebody"),
+    ("one out of memory", pod("Failed", 5, LOST), mate(1, "Failed", 137, why="OOMKilled"), "Failed", "RunnerError", "limits.memory"),
+    ("one silent", pod("Failed", 5, LOST), mate(1), "Disrupted", "PodLost", "runner pod 1 of 2 was lost"),
+    ("a broken line", pod("Failed", 5, LOST), mate(1, "Failed", 5, SUMMARY), "Disrupted", "PodLost", "runner pod 1 of 2 was lost"),
+    ("one's node gone", pod(), mate(1, metadata=LONG_DELETED), "Disrupted", "NodeLost", "node node2 does not answer"),
+    ("one never came", pod("Failed", 5, ABSENT), mate(1, "Pending", status={"containerStatuses": [], "conditions": UNSCHEDULABLE}), "Failed", "PodsMissing", "0/2 nodes"),
+    ("the target failed all", pod("Failed", 5, SUMMARY), mate(1, "Failed", 143, metadata=DELETED), "Failed", "TargetFailed", "connection refused"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lead", "other", "state", "reason", "said"), [c[1:] for c in MATES], ids=[c[0] for c in MATES]
+)
+def test_what_became_of_an_attempt_of_several_pods(
+    lead: dict[str, Any], other: dict[str, Any], state: str, reason: str, said: str
+) -> None:
+    view = view_attempt(job(), lead, {}, None, NOW, [other])
+    assert (view.state, view.reason) == (state, reason)
+    assert said in view.message
+
+
+def test_a_leader_that_waits_says_for_whom_and_why() -> None:
+    absent = mate(1, "Pending", status={"containerStatuses": [], "conditions": UNSCHEDULABLE})
+    view = view_attempt(job(), pod(), {}, {"phase": "gathering", "stage": "1 of 2"}, NOW, [absent])
+    assert (view.state, view.reason) == ("Running", "Gathering")
+    assert view.message == "waiting for the other runner pods: 1 of 2 are there; pod 1: Unschedulable: 0/2 nodes"
+
+
 def test_a_termination_message_that_is_not_ours_is_no_summary() -> None:
     view = view_attempt(job(), pod("Failed", 1, '{"outcome": "completed", "surprise": 1}'), {}, None, NOW)
     assert view.summary is None

@@ -100,7 +100,6 @@ def test_a_job_that_was_seen_and_is_gone_was_deleted_by_somebody() -> None:
     [
         pytest.param({"cost": {"configMap": {"name": "p"}}}, "spec.cost", id="cost"),
         pytest.param({"baselineRef": {"name": "b"}}, "spec.baselineRef", id="baseline"),
-        pytest.param({"execution": {"workers": 4}}, "spec.execution.workers", id="workers"),
         pytest.param({"results": {"sinks": [{"name": "s3", "objectStore": {"uri": "s3://b"}}]}}, "objectStore", id="object store"),
     ],
 )  # fmt: skip
@@ -179,6 +178,39 @@ def test_a_lost_node_blocks_the_target_until_the_old_load_is_known_gone() -> Non
     assert kinds(back) == ["ConfigMap", "Job"]
     timed_out = decide(lost_facts(cr, 900))
     assert kinds(timed_out) == ["ConfigMap", "Job"]
+
+
+def test_pods_of_a_team_get_a_place_to_meet_which_goes_with_the_attempt() -> None:
+    cr, decision = started(execution={"workers": 2})
+    assert kinds(decision) == ["ConfigMap", "Service", "Job"]
+    running = decide(facts(cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": a_pod()}))
+    assert running.delete_services == []
+    over = decide(facts(cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": evicted()}))
+    assert over.delete_services == ["team-demo-a1"]
+    again = decide(facts(with_status(cr, over), pods={"demo-a1": {**evicted(), "gone": True}}))
+    assert again.delete_services == []
+    assert [m["metadata"]["name"] for m in again.create if m["kind"] == "Service"] == ["team-demo-a2"]
+
+
+def test_a_run_of_one_pod_needs_no_place_to_meet() -> None:
+    cr, decision = started()
+    assert "Service" not in kinds(decision)
+    over = decide(facts(cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": evicted()}))
+    assert over.delete_services == []
+
+
+def test_a_mate_that_may_still_load_the_target_is_waited_for() -> None:
+    cr, _ = started(execution={"workers": 2})
+    said = '{"outcome": "interrupted", "exit_code": 5, "message": "lost", "lost_pod": 1}'
+    label = {"batch.kubernetes.io/job-completion-index": "1"}
+    at = facts(
+        cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": a_pod("Failed", exit_code=5, message=said)},
+        mates={"demo-a1": [a_pod(labels=label)]},
+    )  # fmt: skip
+    lost = decide(at)
+    attempt = lost.status["attempts"][0]
+    assert (attempt["reason"], attempt["loadEndsBy"]) == ("PodLost", "2030-01-01T00:10:00Z")
+    assert conditions(decide(replace(at, cr=with_status(cr, lost))))["Admitted"] == ("False", "WaitingForLostNode")
 
 
 def ended_facts(cr: dict[str, Any], **changes: Any) -> RunFacts:

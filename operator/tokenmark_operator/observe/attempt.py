@@ -6,6 +6,7 @@ result frame and how the pod ended.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from tokenmark_schemas.result import TerminationSummary
 
+from ..plan.names import index_of
 from .conditions import parse_time
 
 State = Literal["Pending", "Running", "Finished", "Failed", "Disrupted"]
@@ -41,15 +43,17 @@ def view_attempt(
     blocks: dict[str, bytes],
     progress: dict[str, Any] | None,
     now: datetime,
+    mates: Sequence[dict[str, Any]] = (),
 ) -> AttemptView:
-    """`pod` is the newest one seen, even if it is gone by now."""
+    """`pod` is the newest one seen, even if it is gone by now: of several the leading one, which has the result."""
     facts: dict[str, Any] = {"blocks": blocks}
     if pod is not None:
         facts.update(node=pod["spec"].get("nodeName"), pod_uid=pod["metadata"]["uid"])
     ended = job_condition(job, "Failed") or job_condition(job, "Complete")
-    lost = _node_lost(job, pod, now)
-    if lost:
-        return AttemptView("Disrupted", "NodeLost", lost, **facts)
+    for one in (pod, *mates):
+        lost = _node_lost(job, one, now)
+        if one and lost:
+            return AttemptView("Disrupted", "NodeLost", lost, **{**facts, "node": one["spec"].get("nodeName")})
     if pod is None or (pod.get("gone") and not _terminated(pod)):
         return _without_pod(job, pod, facts)
     terminated = _terminated(pod)
@@ -57,13 +61,42 @@ def view_attempt(
         if ended and (ended.get("reason") == "DeadlineExceeded"):
             return AttemptView("Failed", "DeadlineExceeded", ended.get("message", ""), **facts)
         state, reason, message = _alive(pod, progress)
+        if progress and progress.get("phase") == "gathering":
+            message += "".join(f"; {said}" for said in map(_absence, mates) if said)
         return AttemptView(state, reason, message, **facts)
     summary = _summary(terminated.get("message", ""))
     facts.update(exit_code=terminated.get("exitCode"), summary=summary)
     disruption = _disruption(job, pod)
     if disruption:
         return AttemptView("Disrupted", *disruption, **facts)
+    if summary is not None and (summary.lost_pod or summary.missing_pod):
+        return _without_mate(job, summary, mates, facts)
     return _ended(job, terminated, summary, facts)
+
+
+def _absence(mate: dict[str, Any]) -> str:
+    """Why a pod of a team does not run yet; empty where it does."""
+    state, _, message = _alive(mate, None)
+    return f"pod {index_of(mate)}: {message}" if state == "Pending" else ""
+
+
+def _without_mate(
+    job: dict[str, Any], summary: TerminationSummary, mates: Sequence[dict[str, Any]], facts: dict[str, Any]
+) -> AttemptView:
+    """The leading pod says that another one did not come or was lost: what became of that one decides."""
+    index = summary.lost_pod or summary.missing_pod
+    mate = next((mate for mate in mates if index_of(mate) == index), None)
+    if summary.missing_pod:
+        why = _absence(mate) if mate is not None else ""
+        return AttemptView("Failed", "PodsMissing", "; ".join(filter(None, (summary.message, why))), **facts)
+    terminated = _terminated(mate) if mate is not None else None
+    if disruption := _disruption(job, mate):
+        return AttemptView("Disrupted", *disruption, **facts)
+    if terminated is not None and terminated.get("exitCode") not in (None, 5):  # 5: it lost the leading one too
+        return _ended(job, terminated, _summary(terminated.get("message", "")), facts)
+    if mate is not None:
+        facts["node"] = mate["spec"].get("nodeName")
+    return AttemptView("Disrupted", "PodLost", summary.message, **facts)
 
 
 def job_condition(job: dict[str, Any], kind: str) -> dict[str, Any] | None:
@@ -161,6 +194,8 @@ def _doing(progress: dict[str, Any] | None) -> tuple[str, str]:
     """Progress frame -> reason and message."""
     if not progress or progress.get("phase") == "starting":
         return "Running", "the runner has started"
+    if progress["phase"] == "gathering":
+        return "Gathering", f"waiting for the other runner pods: {progress.get('stage')} are there"
     if progress["phase"] == "warmup":
         return "WarmingUp", "warming up"
     return (

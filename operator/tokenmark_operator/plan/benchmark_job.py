@@ -7,17 +7,19 @@ import json
 from typing import Any
 
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
-from tokenmark_schemas.run import RunConfig, RunIdentity, resolve, service_url
+from tokenmark_schemas.run import RunConfig, RunIdentity, Team, resolve, service_url
 from tokenmark_schemas.workload import Workload
 
 from ..settings import Settings
 from . import names
-from .pod import CONFIG_PATH, job, pod_template
+from .pod import CONFIG_PATH, job, pod_template, spread
 
 TOKEN_ENV = "TOKENMARK_API_TOKEN"  # noqa: S105 - the name of a variable
 DATASET_PATH = "/etc/tokenmark-dataset"
+SELECTED = (names.UID_LABEL, names.ATTEMPT_LABEL, names.ROLE_LABEL)  # the pods of one attempt
 CA_PATH = "/etc/tokenmark-ca"
 JOB_MARGIN_S = 90
+TEAM_PORT = 7474
 
 
 def plan_config(
@@ -41,11 +43,12 @@ def plan_config(
         vantage="in_cluster",
         detected=detected,
         images={"runner": run.spec.execution.image or settings.runner_image},
+        team=_team(run, attempt),
     )
 
 
 def plan_attempt(run: BenchmarkRun, config: RunConfig, settings: Settings) -> list[dict[str, Any]]:
-    """ConfigMap first, Job second: a Job never waits for its configuration."""
+    """ConfigMap first, Job last: a Job never waits for its configuration, nor its pods for a name to meet at."""
     meta, attempt = run.metadata, config.run.attempt
     labels = names.labels("BenchmarkRun", meta, **{names.ATTEMPT_LABEL: str(attempt), names.ROLE_LABEL: "runner"})
     owner = names.owner("BenchmarkRun", meta)
@@ -72,12 +75,36 @@ def plan_attempt(run: BenchmarkRun, config: RunConfig, settings: Settings) -> li
             {"name": volume["name"], "mountPath": path, "readOnly": True} for path, volume in _volumes(run, config)
         ],
         volumes=[volume for _, volume in _volumes(run, config)],
+        topology=spread({key: labels[key] for key in SELECTED}) if config.team else None,
     )
     child = job(
         job_name, template, labels={**labels, **queue}, owner=owner,
-        deadline_s=config.deadline_s + JOB_MARGIN_S,
+        deadline_s=config.deadline_s + JOB_MARGIN_S, pods=execution.workers,
     )  # fmt: skip
-    return [config_map, child]
+    meeting = [_meeting_point(names.meeting_name(job_name), labels, owner)] if config.team else []
+    return [config_map, *meeting, child]
+
+
+def _team(run: BenchmarkRun, attempt: int) -> Team | None:
+    pods, meta = run.spec.execution.workers, run.metadata
+    if pods == 1:
+        return None
+    service = names.meeting_name(names.job_name(meta.name, attempt))
+    return Team(pods=pods, address=f"{service}.{meta.namespace}.svc:{TEAM_PORT}")
+
+
+def _meeting_point(name: str, labels: dict[str, str], owner: dict[str, Any]) -> dict[str, Any]:
+    """A Service with an address of its own before its pod: a name that resolves too late is remembered as missing."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "labels": labels, "ownerReferences": [owner]},
+        "spec": {
+            "selector": {**{key: labels[key] for key in SELECTED}, names.INDEX_LABEL: "0"},
+            "publishNotReadyAddresses": True,
+            "ports": [{"name": "team", "port": TEAM_PORT, "targetPort": TEAM_PORT}],
+        },
+    }
 
 
 def _token(run: BenchmarkRun) -> list[dict[str, Any]]:

@@ -10,11 +10,24 @@ MANAGED = {"app.kubernetes.io/managed-by": "tokenmark"}
 MANAGED_SELECTOR = "app.kubernetes.io/managed-by=tokenmark"
 RUN_LABEL, PROBE_LABEL = "tokenmark.dev/run", "tokenmark.dev/probe"
 UID_LABEL, ATTEMPT_LABEL, ROLE_LABEL = "tokenmark.dev/uid", "tokenmark.dev/attempt", "tokenmark.dev/role"
+INDEX_LABEL = "batch.kubernetes.io/job-completion-index"  # Kubernetes' own
 OWNER_LABEL = {"BenchmarkRun": RUN_LABEL, "NetProbe": PROBE_LABEL}
 
 
 def job_name(run: str, attempt: int) -> str:
     return f"{run}-a{attempt}"
+
+
+def meeting_name(job: str) -> str:
+    """The Service at which a Job's pods meet; its name has to begin with a letter, a run's need not."""
+    return f"team-{job}"
+
+
+def index_of(pod: dict[str, Any]) -> int:
+    """Which pod of its Job it is; 0 where the Job has one."""
+    meta = pod["metadata"]
+    said = (meta.get("labels") or {}).get(INDEX_LABEL) or (meta.get("annotations") or {}).get(INDEX_LABEL) or "0"
+    return int(said) if said.isdigit() else 0
 
 
 def config_name(job: str, uid: str) -> str:

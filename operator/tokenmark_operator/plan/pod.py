@@ -20,6 +20,7 @@ def pod_template(
     execution: Execution, *, image: str, pull_policy: str, args: list[str], labels: dict[str, str],
     config_map: str | None = None, env: list[dict[str, Any]] | None = None, mounts: list[dict[str, Any]] | None = None,
     volumes: list[dict[str, Any]] | None = None, affinity: dict[str, Any] | None = None,
+    topology: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """A pod under the restricted Pod Security profile."""
     config = [{"name": "config", "configMap": {"name": config_map}}] if config_map else []
@@ -55,7 +56,7 @@ def pod_template(
         ],
         "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}, *config, *(volumes or [])],
     }  # fmt: skip
-    _place(spec, execution, affinity)
+    _place(spec, execution, affinity, topology)
     annotations = {
         "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
         "karpenter.sh/do-not-disrupt": "true",
@@ -86,12 +87,14 @@ def _tolerations(execution: Execution) -> list[dict[str, Any]]:
     return lost + [t.camel() for t in execution.tolerations or []]
 
 
-def _place(spec: dict[str, Any], execution: Execution, affinity: dict[str, Any] | None) -> None:
+def _place(
+    spec: dict[str, Any], execution: Execution, affinity: dict[str, Any] | None, topology: list[dict[str, Any]] | None
+) -> None:
     """The override set, where it is set."""
     for key, value in (
         ("nodeSelector", execution.node_selector),
         ("affinity", affinity or execution.affinity),
-        ("topologySpreadConstraints", execution.topology_spread_constraints),
+        ("topologySpreadConstraints", execution.topology_spread_constraints or topology),
         ("priorityClassName", execution.priority_class_name),
         ("runtimeClassName", execution.runtime_class_name),
         ("serviceAccountName", execution.service_account_name),
@@ -102,17 +105,27 @@ def _place(spec: dict[str, Any], execution: Execution, affinity: dict[str, Any] 
 
 
 def job(
-    name: str, template: dict[str, Any], *, labels: dict[str, str], owner: dict[str, Any], deadline_s: int
+    name: str,
+    template: dict[str, Any],
+    *,
+    labels: dict[str, str],
+    owner: dict[str, Any],
+    deadline_s: int,
+    pods: int = 1,
 ) -> dict[str, Any]:
-    """A Job of one pod that is never retried by Kubernetes: a silent retry would measure a warmed-up target."""
+    """A Job that is never retried by Kubernetes: a silent retry would measure a warmed-up target.
+
+    Several pods are indexed, and the loss of one is the loss of all.
+    """
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {"name": name, "labels": labels, "ownerReferences": [owner]},
         "spec": {
             "backoffLimit": 0,
-            "completions": 1,
-            "parallelism": 1,
+            **({"completionMode": "Indexed"} if pods > 1 else {}),
+            "completions": pods,
+            "parallelism": pods,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {
                 "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
@@ -121,6 +134,16 @@ def job(
             "template": template,
         },
     }
+
+
+def spread(labels: dict[str, str]) -> list[dict[str, Any]]:
+    """Pods with these labels on different nodes, as far as there are any."""
+    return [
+        {
+            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": labels},
+        }
+    ]  # fmt: skip
 
 
 def on_node(node: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ app.kubernetes.io/component: operator
   verbs: [get, create]
 - apiGroups: [""]
   resources: [services]
-  verbs: [get]
+  verbs: [get, create, delete]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]

@@ -1,0 +1,182 @@
+"""The instrument: one phase of load driven on this machine, from an order to what was measured.
+
+It knows nothing of plans. A run tells it what to drive, one phase after the other; where several pods share a load, each
+has an instrument and gets the same order with another shard.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from tokenmark_schemas.run import DRAIN_LIMIT_S, RunConfig
+from tokenmark_schemas.workload import Stage
+
+from .assemble import latency_limits
+from .collect import Collected
+from .control import Observer, Progress, Stop
+from .decode import decode
+from .engines import dialect_of
+from .load.board import Tick
+from .load.drive import Drive
+from .load.link import End, Exchange
+from .load.phase import NS, Limits, Phase, stage_phase, warmup_phase
+from .prompts import RequestFactory
+from .reach import bearer_token, masked, route_to
+from .stats import percentile
+from .stoprules import Watch
+
+WARMUP, WARMUP_GIVE_UP = "warmup", 3
+REPORT_NS = 250_000_000
+
+
+@dataclass(frozen=True)
+class Order:
+    """One phase. All workers of a shard begin at `begin_ns`, at once if that has passed; stamps are `ahead_ns` ahead of
+    those of whoever puts the result together, and are given back on that clock."""
+
+    label: str  # the stage's name, or WARMUP
+    stage: Stage
+    repetition: int
+    salt: str
+    shard: tuple[int, int] = (0, 1)
+    begin_ns: int = 0
+    ahead_ns: int = 0
+
+
+class Mates(Protocol):
+    """The others who drive the same phase at the same time."""
+
+    def pulse(self, tick: Tick) -> Sequence[Tick]:
+        """Called four times a second with this machine's state; returns the others'."""
+
+    def stop(self) -> None:
+        """Tells them to end the phase now."""
+
+
+class Nobody:
+    """No mates: one machine drives everything."""
+
+    def pulse(self, tick: Tick) -> Sequence[Tick]:
+        return ()
+
+    def stop(self) -> None:
+        """Nobody to tell."""
+
+
+class Instrument:
+    """Drives phases. `must_stop` is asked all the time and ends whatever runs."""
+
+    def __init__(self, config: RunConfig, observer: Observer, stop: Stop, must_stop: Callable[[], bool]) -> None:
+        self.config, self.observer, self.stop, self.must_stop = config, observer, stop, must_stop
+        self.route = route_to(config.target, lambda: stop.asked)
+        self.dialect, base = dialect_of(config.target.engine, self.route.path)
+        self.token = bearer_token(config)
+        self._secrets = [self.token, (self.route.proxy_authorization or "").removeprefix("Basic ")]
+        self.factory = RequestFactory(
+            self.dialect,
+            config.target.model,
+            config.workload,
+            host=self.route.host,
+            path=self.route.origin + base + self.dialect.path_for(config.workload.streaming),
+            token=self.token,
+            proxy_authorization=self.route.proxy_authorization,
+            dataset_file=config.dataset_file,
+        )
+
+    def measure(self, order: Order, watch: Watch | None = None, mates: Mates | None = None) -> Collected:
+        """One phase: fork, decode what comes, watch the time. Raises RunFailed when a worker dies."""
+        mates = mates or Nobody()
+        out, drive = (
+            Collected(limits=latency_limits(self.config.objectives)),
+            Drive(self._phase(order), self.config.workers),
+        )
+        self.stop.hooks = [drive.stop]
+        progress = Progress(order.label, order.stage.name, order.repetition + 1, self.config.repetitions, 0.0)
+        began = reported = time.monotonic_ns()
+        for event in drive.events():
+            if isinstance(event, Exchange):
+                self._take(event, out, order)
+            elif isinstance(event, End):
+                out.windows.append(event.moved(-order.ahead_ns))
+            if event is None:
+                ticks = [drive.tick, *mates.pulse(drive.tick)]
+                if time.monotonic_ns() - reported > REPORT_NS:
+                    reported = time.monotonic_ns()
+                    self._report(progress, out, ticks, began)
+                if watch is not None:
+                    self._judge(watch, Tick.together(ticks), out)
+            if out.ended_early or self.must_stop() or _hopeless(order, out):
+                drive.stop()
+                mates.stop()
+        self.stop.hooks = []
+        return out
+
+    def floor(self, streams: int) -> dict[str, float] | None:
+        """What this machine adds to a number that is known, at so many streams."""
+        from .calibrate import calibrate
+
+        return calibrate(self.config, streams, lambda: self.stop.asked)
+
+    def request_id(self, label: str, repetition: int) -> str:
+        return f"{self.config.run.name}-a{self.config.run.attempt}-{label}-r{repetition}"
+
+    def _phase(self, order: Order) -> Phase:
+        config, target, streaming = self.config, self.config.target, self.config.workload.streaming
+        name, stage = order.label, order.stage
+        common: dict[str, object] = {
+            "reach": self.route.reach,
+            "render": self.factory.renderer(order.salt, self.request_id(name, order.repetition)),
+            "seed": config.seed,
+            "limits": Limits(
+                request_ns=target.request_timeout_s * NS,
+                first_token_ns=(target.first_token_timeout_s if streaming else target.request_timeout_s) * NS,
+                idle_ns=(target.idle_timeout_s if streaming else target.request_timeout_s) * NS,
+                drain_ns=DRAIN_LIMIT_S * NS,
+            ),
+        }
+        if name == WARMUP:
+            phase = warmup_phase(stage, config.warmup.request_count, config.warmup.duration_seconds, **common)
+        else:
+            if stage.trace is not None:
+                common["offsets"] = self.factory.trace_offsets(float(stage.trace.speedup))
+            phase = stage_phase(stage, **common)
+        return replace(phase, shard=order.shard, begin_ns=order.begin_ns)
+
+    def _take(self, event: Exchange, out: Collected, order: Order) -> None:
+        event.data = masked(event.data, self._secrets)
+        sample = decode(
+            event, self.dialect, stage=order.label, repetition=order.repetition, stream=self.config.workload.streaming,
+            request_id=f"{self.request_id(order.label, order.repetition)}-{event.seq}",
+        )  # fmt: skip
+        if order.ahead_ns:
+            sample.move(-order.ahead_ns)
+        out.add(sample)
+        self.observer.sample(sample)
+
+    def _judge(self, watch: Watch, tick: Tick, out: Collected) -> None:
+        """A stop rule ends the stage, or the run."""
+        if out.ended_early is None and (why := watch.reason(tick)):
+            out.ended_early = why
+            if not watch.saturated:
+                self.stop.ask(why)
+
+    def _report(self, progress: Progress, out: Collected, ticks: Sequence[Tick], began: int) -> None:
+        together, others = Tick.together(list(ticks)), ticks[1:]
+        progress.elapsed_s = (time.monotonic_ns() - began) / 1e9
+        progress.in_flight, progress.away_s = together.in_flight, together.loop_lag_max_ns / 1e9
+        progress.done = out.succeeded + sum(tick.finished - tick.refused for tick in others)
+        progress.failed = out.failed + sum(tick.refused for tick in others)
+        ttft, lags = sorted(out.recent_ttft_s), sorted(out.recent_send_lag_s)
+        if ttft:
+            progress.ttft_p50_s, progress.ttft_p99_s = percentile(ttft, 0.5), percentile(ttft, 0.99)
+        progress.send_lag_p99_s = percentile(lags, 0.99) if lags else None
+        progress.tokens_per_s = out.output_tokens / progress.elapsed_s if progress.elapsed_s > 0.5 else None
+        self.observer.progress(progress)
+
+
+def _hopeless(order: Order, out: Collected) -> bool:
+    """A warm-up in which nothing works need not go on."""
+    return order.label == WARMUP and not out.succeeded and out.failed >= WARMUP_GIVE_UP

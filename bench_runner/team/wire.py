@@ -1,0 +1,189 @@
+"""What the pods of a team say to each other: length-prefixed msgpack over TCP, every message of a declared type.
+
+Nothing travels while load runs but a state of some hundred bytes four times a second; values go over once a phase has
+ended. A peer whose machine is gone is noticed by keep-alive probes within a quarter of a minute.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+from array import array
+from collections import Counter, deque
+from typing import Any, get_origin
+
+import msgspec
+
+from tokenmark_schemas.errors import RunFailed
+
+from ..collect import Collected
+from ..load.board import Tick
+from ..values import Values
+
+PREFIX = struct.Struct("!I")
+MOST_BYTES = 128 * 2**20
+PIECE_BYTES = 2**18
+SEND_LIMIT_S = 30.0
+KEEP_ALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3}
+
+
+class PeerLost(RunFailed):
+    """The other side of a line is gone."""
+
+
+class Message(msgspec.Struct, tag=True):
+    """Anything that is said."""
+
+
+class Hello(Message):
+    """A follower's first word: which run it is of, and which of its pods it is."""
+
+    run: str
+    index: int
+
+
+class Ping(Message):
+    """Asks for the time."""
+
+
+class Pong(Message):
+    at_ns: int
+
+
+class Go(Message):
+    """Drive a phase; `begin_ns` and `ahead_ns` as in an Order, on the follower's clock."""
+
+    label: str
+    stage: dict[str, Any]
+    repetition: int
+    salt: str
+    begin_ns: int
+    ahead_ns: int
+
+
+class State(Message):
+    """How the follower's load is doing."""
+
+    tick: Tick
+
+
+class Halt(Message):
+    """End the phase now."""
+
+
+class Measured(Message):
+    """What a phase came to."""
+
+    collected: Collected
+
+
+class Calibrate(Message):
+    streams: int
+
+
+class Floor(Message):
+    values: dict[str, float] | None
+
+
+class Finish(Message):
+    """The run is over: hand over the request log and go."""
+
+
+class Log(Message):
+    """A follower's `requests.jsonl.gz`."""
+
+    data: bytes
+
+
+class Failed(Message):
+    """A follower cannot go on, in its own words."""
+
+    why: str
+
+
+Order = Ping | Go | Halt | Calibrate | Finish
+Report = Hello | Pong | State | Measured | Floor | Log | Failed
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Values):
+        return value.packed()
+    if isinstance(value, array):
+        return value.tobytes()
+    if isinstance(value, deque):
+        return []
+    raise NotImplementedError(type(value))
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    kind = get_origin(kind) or kind
+    if kind is Values:
+        return Values.unpacked(value)
+    if kind is array:
+        return array("q", value)
+    if kind is Counter:
+        return Counter(value)
+    if kind is deque:
+        return deque()
+    raise NotImplementedError(kind)
+
+
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)
+
+
+class Line:
+    """One end of a connection. Raises PeerLost when the other end is gone, or says what is no message."""
+
+    def __init__(self, sock: socket.socket, hears: Any) -> None:
+        self.sock = sock
+        self._decoder = msgspec.msgpack.Decoder(hears, dec_hook=_typed)
+        self._buffer = bytearray()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEP_ALIVE.items():
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        sock.settimeout(SEND_LIMIT_S)
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    def say(self, message: Message) -> None:
+        payload = _ENCODER.encode(message)
+        try:
+            self.sock.sendall(PREFIX.pack(len(payload)) + payload)
+        except OSError as exc:
+            raise PeerLost(f"the line broke: {exc.strerror or exc}") from exc
+
+    def heard(self, wait_s: float = 0.0) -> Any | None:
+        """The next message; None when there is none within that time."""
+        while (message := self._next()) is None:
+            if not select.select([self.sock], [], [], wait_s)[0]:
+                return None
+            try:
+                data = self.sock.recv(PIECE_BYTES)
+            except OSError as exc:
+                raise PeerLost(f"the line broke: {exc.strerror or exc}") from exc
+            if not data:
+                raise PeerLost("the other side closed the line")
+            self._buffer += data
+        return message
+
+    def _next(self) -> Any | None:
+        if len(self._buffer) < PREFIX.size:
+            return None
+        (size,) = PREFIX.unpack_from(self._buffer)
+        if size > MOST_BYTES:
+            raise PeerLost(f"a message of {size} bytes, above {MOST_BYTES}")
+        if len(self._buffer) < PREFIX.size + size:
+            return None
+        payload = bytes(self._buffer[PREFIX.size : PREFIX.size + size])
+        del self._buffer[: PREFIX.size + size]
+        try:
+            return self._decoder.decode(payload)
+        except (msgspec.DecodeError, ValueError, TypeError) as exc:
+            raise PeerLost(f"what was said is no message: {str(exc)[:200]}") from exc
+
+    def close(self) -> None:
+        self.sock.close()
