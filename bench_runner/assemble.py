@@ -17,6 +17,7 @@ from tokenmark_schemas.result import (
     StageThroughput,
     Stat,
     TokenCounts,
+    TurnResult,
     Window,
 )
 from tokenmark_schemas.workload import Stage
@@ -70,6 +71,7 @@ def stage_result(
         goodput=pooled.good / pooled.due if latency_limits(objectives) and pooled.due else None,
         client=_client(pooled, parts).model_copy(update={"calibration": calibration}),
         server=server,
+        turns=_turns(pooled),
         repetitions=[_repetition(i, order[i], part, stage) for i, part in enumerate(parts)],
     )  # fmt: skip
 
@@ -82,6 +84,22 @@ def _metrics(pooled: Collected, parts: list[Collected], seed: int | None) -> dic
         for name in BOUNDED:
             found[name] = bounded(found[name], pooled.lowest[name], pooled.highest[name])
     return found
+
+
+def _turns(pooled: Collected) -> list[TurnResult] | None:
+    if not pooled.turns:
+        return None
+    return [
+        TurnResult(
+            turn=number + 1,
+            count=turn.ttft.count,
+            ttft=stat(turn.ttft, "s"),
+            e2e=stat(turn.e2e, "s"),
+            prompt_tokens=turn.prompt_tokens / turn.ttft.count if pooled.prompt_known and turn.ttft.count else None,
+            cached_tokens=turn.cached_tokens / turn.ttft.count if turn.cached_known and turn.ttft.count else None,
+        )
+        for number, turn in sorted(pooled.turns.items())
+    ]
 
 
 def latency_limits(objectives: Sequence[Objective]) -> list[tuple[str, float]]:

@@ -23,11 +23,30 @@ else:
 
 BIN_NS = 10_000_000
 RECENT = 500  # answers that progress is computed from
+MOST_TURNS = 64  # later ones are counted as the last of these
 BOUNDED = ("ttft", "tpot", "e2e")  # metrics whose stamps may be uncertain
 
 
 def _per_metric() -> dict[str, Values]:
     return {metric.id: Values() for metric in METRICS}
+
+
+@dataclass
+class Turn:
+    """What the answers to one turn of conversations came to."""
+
+    ttft: Values = field(default_factory=Values)
+    e2e: Values = field(default_factory=Values)
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    cached_known: bool = False
+
+    def merge(self, other: Turn) -> None:
+        self.ttft.merge(other.ttft)
+        self.e2e.merge(other.e2e)
+        self.prompt_tokens += other.prompt_tokens
+        self.cached_tokens += other.cached_tokens
+        self.cached_known = self.cached_known or other.cached_known
 
 
 @dataclass
@@ -44,6 +63,7 @@ class Collected:
     reported_models: Counter[str] = field(default_factory=Counter)
     read_lags_s: Values = field(default_factory=Values)
     client_lags_s: Values = field(default_factory=Values)
+    turns: dict[int, Turn] = field(default_factory=dict)
     tokens_by_bin: Counter[int] = field(default_factory=Counter)
     ends: Stamps = field(default_factory=lambda: array("q"))
     first_tokens: Stamps = field(default_factory=lambda: array("q"))
@@ -111,6 +131,8 @@ class Collected:
         self.good += all(_within(firsts, name, limit) for name, limit in self.limits)
         self._bounds(sample, firsts)
         self._count_tokens(sample)
+        if sample.turn is not None:
+            self._turn(sample, sample.turn, firsts)
         self.ends.append(sample.end_ns)
         if sample.reported_model:
             self.reported_models[sample.reported_model] += 1
@@ -129,6 +151,15 @@ class Collected:
             if name in values:
                 self.lowest[name].extend((max(0.0, values[name] - early),))
                 self.highest[name].extend((values[name] + late,))
+
+    def _turn(self, sample: Sample, number: int, values: dict[str, float]) -> None:
+        turn = self.turns.setdefault(min(number, MOST_TURNS - 1), Turn())
+        for name in ("ttft", "e2e"):
+            if name in values:
+                getattr(turn, name).extend((values[name],))
+        turn.prompt_tokens += sample.prompt_tokens or 0
+        turn.cached_tokens += sample.cached_tokens or 0
+        turn.cached_known = turn.cached_known or sample.cached_tokens is not None
 
     def _count_tokens(self, sample: Sample) -> None:
         self.output_tokens += sample.output_tokens or 0
@@ -173,6 +204,8 @@ class Collected:
                 getattr(total, name).update(getattr(part, name))
             for name in _SUMS:
                 setattr(total, name, getattr(total, name) + getattr(part, name))
+            for number, turn in part.turns.items():
+                total.turns.setdefault(number, Turn()).merge(turn)
             total.messages = {**part.messages, **total.messages}
             total.prompt_known = total.prompt_known or part.prompt_known
             total.cached_known = total.cached_known or part.cached_known

@@ -55,6 +55,8 @@ def decode(
         end_ns=exchange.end_ns,
         read_lags_s=[(user - stamp) / 1e9 for user, stamp in zip(exchange.reads_ns, stamps, strict=True)],
         reads=len(stamps),
+        conversation=exchange.conversation if exchange.conversation >= 0 else None,
+        turn=exchange.turn if exchange.turn >= 0 else None,
     )
     if exchange.outcome != "ok":
         sample.failure = Failure(*TRANSPORT_FAILURES[exchange.outcome])

@@ -128,7 +128,7 @@ class Instrument:
         name, stage = order.label, order.stage
         common: dict[str, object] = {
             "reach": self.route.reach,
-            "render": self.factory.renderer(order.salt, self.request_id(name, order.repetition)),
+            **self._said(order),
             "seed": config.seed,
             "limits": Limits(
                 request_ns=target.request_timeout_s * NS,
@@ -144,6 +144,16 @@ class Instrument:
                 common["offsets"] = self.factory.trace_offsets(float(stage.trace.speedup))
             phase = stage_phase(stage, **common)
         return replace(phase, shard=order.shard, begin_ns=order.begin_ns)
+
+    def _said(self, order: Order) -> dict[str, object]:
+        """What is sent: requests by themselves, or turns of conversations."""
+        prefix, spec = self.request_id(order.label, order.repetition), self.config.workload.conversation
+        if spec is None:
+            return {"render": self.factory.renderer(order.salt, prefix)}
+        from .dialogue import Conversations
+
+        dialogue = Conversations(self.factory, spec, self.config.seed, order.salt, prefix)
+        return {"render": dialogue.render, "dialogue": dialogue}
 
     def _take(self, event: Exchange, out: Collected, order: Order) -> None:
         event.data = masked(event.data, self._secrets)

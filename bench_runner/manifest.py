@@ -59,6 +59,8 @@ class Flags:
     label: list[str] | None = None
     name: str | None = None
     token_env: str | None = None
+    turns: int | None = None
+    think_ms: int | None = None
     ca_file: Path | None = None
     insecure: bool | None = None
     proxy: str | None = None
@@ -157,6 +159,7 @@ def _override(spec: dict[str, Any], flags: Flags) -> None:
         spec["workloadRef"] = {"name": "file"} if _is_path(flags.workload) else {"name": flags.workload}
     _override_load(spec, flags)
     _override_data(spec, flags)
+    _override_conversation(spec, flags)
     _override_environment(spec, flags)
     _override_rest(spec, flags)
 
@@ -235,6 +238,18 @@ def _override_data(spec: dict[str, Any], flags: Flags) -> None:
         spec["stages"] = [{"name": "c1", "concurrency": 1, "durationSeconds": 30}]
     spec.pop("workloadRef", None)
     spec["workload"] = {**base, "dataset": dataset}
+
+
+def _override_conversation(spec: dict[str, Any], flags: Flags) -> None:
+    if flags.turns is None and flags.think_ms is None:
+        return
+    if "workload" not in spec:
+        raise InvalidInput("--turns and --think-ms need --input-tokens or --prompts: say what is talked about")
+    talk = spec["workload"].setdefault("conversation", {})
+    if flags.turns:
+        talk["turns"] = {"mean": flags.turns}
+    if flags.think_ms:
+        talk["thinkMilliseconds"] = {"mean": flags.think_ms}
 
 
 def _override_environment(spec: dict[str, Any], flags: Flags) -> None:

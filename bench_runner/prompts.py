@@ -13,13 +13,14 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
 from tokenmark_schemas.errors import InvalidInput
-from tokenmark_schemas.workload import Dataset, Synthetic, TokenLengths, WorkloadSpec
+from tokenmark_schemas.workload import Dataset, Spread, Synthetic, WorkloadSpec
 
 from .engines.base import Dialect, Prompt
 from .words import WORDS
@@ -30,9 +31,9 @@ _MARK = "\u241etokenmark\u241e"
 
 
 class Lengths:
-    """Seeded lengths in tokens, the same sequence for the same seed; repeats after 4096."""
+    """Seeded whole numbers such as lengths in tokens, the same sequence for the same seed; repeats after 4096."""
 
-    def __init__(self, lengths: TokenLengths, seed: int) -> None:
+    def __init__(self, lengths: Spread, seed: int) -> None:
         rng = random.Random(f"lengths:{seed}")
         low, high = lengths.min or 1, lengths.max or 10**7
         spread = lengths.stddev or 0
@@ -60,18 +61,28 @@ class SyntheticText:
 
     def prompt(self, seq: int, tokens: int, salt: str) -> str:
         """The text of the seq-th prompt: shared prefix, salt, words."""
-        count = max(1, tokens - self._prefix_tokens - SALT_TOKENS)
-        first = (seq * 7919) % (2 * CYCLE)
-        words = self._text[self._starts[first] : self._starts[first + count] - 1]
+        words = self.words(seq, tokens - self._prefix_tokens - SALT_TOKENS)
         return f"{self._prefix} {salt} {words}" if self._prefix else f"{salt} {words}"
+
+    def words(self, seq: int, tokens: int) -> str:
+        """Words alone, for what follows a first turn."""
+        first = (seq * 7919) % (2 * CYCLE)
+        return self._text[self._starts[first] : self._starts[first + max(1, tokens)] - 1]
 
 
 Tokens = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
+class _Said(msgspec.Struct):
+    """One utterance, in the shape of the ShareGPT data sets."""
+
+    value: str
+    speaker: str = msgspec.field(name="from")
+
+
 class _Line(msgspec.Struct):
     """One line of a data set. `timestamp` in milliseconds, `input_length` and `output_length` in tokens: the fields of
-    published request traces."""
+    published request traces. `turns` is what a user says one after the other, `conversations` the same with answers."""
 
     prompt: str | None = None
     messages: list[dict[str, Any]] | None = None
@@ -79,6 +90,16 @@ class _Line(msgspec.Struct):
     timestamp: Annotated[float, msgspec.Meta(ge=0)] | None = None
     input_length: Tokens | None = None
     output_length: Tokens | None = None
+    turns: list[str] | None = None
+    conversations: list[_Said] | None = None
+
+    def said(self) -> tuple[list[str], list[str]]:
+        """What the user said, and what was said back."""
+        if self.turns is not None:
+            return self.turns, []
+        spoken = self.conversations or []
+        users = [one.value for one in spoken if one.speaker in ("human", "user")]
+        return users, [one.value for one in spoken if one.speaker in ("gpt", "assistant")]
 
 
 _LINE = msgspec.json.Decoder(_Line)
@@ -99,12 +120,13 @@ def read_json_lines(text: str, source: str) -> list[Prompt]:
             row = _LINE.decode(line)
         except msgspec.DecodeError as exc:
             raise InvalidInput(f"{source}:{number}: {str(exc)[:200].replace(' | null', '')}") from exc
-        if not row.prompt and not row.messages and row.input_length is None:
-            raise InvalidInput(f"{source}:{number}: neither prompt nor messages nor input_length is set")
+        turns, answers = row.said()
+        if not row.prompt and not row.messages and row.input_length is None and not turns:
+            raise InvalidInput(f"{source}:{number}: neither prompt, messages, turns nor input_length is set")
         prompts.append(
             Prompt(
                 row.prompt or "", tuple(row.messages) if row.messages else None,
-                row.max_output_tokens or row.output_length, row.input_length, row.timestamp,
+                row.max_output_tokens or row.output_length, row.input_length, row.timestamp, tuple(turns), tuple(answers),
             )
         )  # fmt: skip
     if not prompts:
@@ -138,9 +160,12 @@ class RequestFactory:
         self, dialect: Dialect, model: str, workload: WorkloadSpec, *, host: str, path: str, token: str | None,
         proxy_authorization: str | None = None, dataset_file: str | None = None,
     ) -> None:  # fmt: skip
-        self._dialect, self._model, self._workload = dialect, model, workload
+        self.dialect, self._model, self._workload = dialect, model, workload
+        self.streaming = workload.streaming
         synthetic = workload.dataset.synthetic
         self._literal = literal_prompts(workload.dataset, dataset_file)
+        if workload.conversation is None and any(prompt.turns for prompt in self._literal or ()):
+            raise InvalidInput("the data set holds conversations: the workload needs a `conversation` (--turns)")
         self._inputs = Lengths(synthetic.input_tokens, synthetic.seed) if synthetic else None
         self._text = self._words(synthetic)
         outputs = synthetic.output_tokens if synthetic else None
@@ -178,13 +203,56 @@ class RequestFactory:
 
     def renderer(self, salt: str, id_prefix: str) -> Callable[[int], bytes]:
         """A function from sequence number to the bytes of that request."""
-        head = self._head
 
         def render(seq: int) -> bytes:
             body = self._literal_body(seq, salt) if self._literal else self._synthetic_body(seq, salt)
-            return b"%b%b-%d\r\nContent-Length: %d\r\n\r\n%b" % (head, id_prefix.encode(), seq, len(body), body)
+            return self._whole(f"{id_prefix}-{seq}", body)
 
         return render
+
+    def _whole(self, request_id: str, body: bytes) -> bytes:
+        return b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (self._head, request_id.encode(), len(body), body)
+
+    # --- conversations ----------------------------------------------------------------------------------------------
+
+    def turns_of(self, conversation: int) -> int | None:
+        """How many turns the data set gives a conversation; None for synthetic text."""
+        return max(1, len(self._prompt(conversation).turns)) if self._literal else None
+
+    def said_by_user(self, conversation: int, turn: int, salt: str, step: int) -> list[dict[str, Any]]:
+        """The messages of a turn. Only the first one carries the salt: what follows is under its prefix."""
+        if self._literal:
+            prompt = self._prompt(conversation)
+            if prompt.turns:
+                return [{"role": "user", "content": prompt.turns[turn]}]
+            return self._filled(prompt, conversation, salt).as_messages
+        assert self._text is not None
+        assert self._inputs is not None
+        first = turn == 0
+        words = self._made_up(conversation, None, salt) if first else self._text.words(step, self._inputs[step])
+        return [{"role": "user", "content": words}]
+
+    def scripted_answer(self, conversation: int, turn: int, step: int) -> str:
+        """What stands for an engine's answer where every request has to have the same bytes everywhere."""
+        recorded = self._prompt(conversation).answers if self._literal else ()
+        return recorded[turn] if turn < len(recorded) else self._script.words(step, self.output_tokens(step))
+
+    def request(self, request_id: str, messages: Sequence[dict[str, Any]], step: int) -> bytes:
+        """The bytes of one turn's request."""
+        payload = self._payload(self.output_tokens(step))
+        return self._whole(
+            request_id, msgspec.json.encode(self.dialect.with_prompt(payload, Prompt("", tuple(messages))))
+        )
+
+    @cached_property
+    def _script(self) -> SyntheticText:
+        return SyntheticText(2, self._workload.max_output_tokens)
+
+    def _prompt(self, number: int) -> Prompt:
+        assert self._literal is not None
+        return self._literal[number % len(self._literal)]
+
+    # --- bodies -----------------------------------------------------------------------------------------------------
 
     def _synthetic_body(self, seq: int, salt: str) -> bytes:
         before, after = self._template(self.output_tokens(seq))
@@ -197,18 +265,21 @@ class RequestFactory:
 
     def _template(self, output_tokens: int) -> tuple[bytes, bytes]:
         if output_tokens not in self._templates:
-            body = self._dialect.with_prompt(self._payload(output_tokens), Prompt(_MARK))
+            body = self.dialect.with_prompt(self._payload(output_tokens), Prompt(_MARK))
             before, _, after = msgspec.json.encode(body).partition(json.dumps(_MARK, ensure_ascii=False)[1:-1].encode())
             self._templates[output_tokens] = before, after
         return self._templates[output_tokens]
 
     def _literal_body(self, seq: int, salt: str) -> bytes:
-        assert self._literal is not None
-        prompt = self._literal[seq % len(self._literal)]
-        if prompt.input_tokens is not None and not prompt.text and not prompt.messages:
-            prompt = replace(prompt, text=self._made_up(seq, prompt.input_tokens, salt))
-        body = self._dialect.with_prompt(self._payload(prompt.max_output_tokens or self.output_tokens(seq)), prompt)
+        prompt = self._filled(self._prompt(seq), seq, salt)
+        body = self.dialect.with_prompt(self._payload(prompt.max_output_tokens or self.output_tokens(seq)), prompt)
         return msgspec.json.encode(body)
 
+    def _filled(self, prompt: Prompt, number: int, salt: str) -> Prompt:
+        """With made-up text where a trace tells only its length."""
+        if prompt.input_tokens is None or prompt.text or prompt.messages:
+            return prompt
+        return replace(prompt, text=self._made_up(number, prompt.input_tokens, salt))
+
     def _payload(self, output_tokens: int) -> dict[str, Any]:
-        return self._dialect.payload(self._model, self._workload, output_tokens)
+        return self.dialect.payload(self._model, self._workload, output_tokens)

@@ -194,7 +194,7 @@ class Runner:
             ),
             verdict=judge(
                 stages, warmup_requests=self.warmup.due, attempt=config.run.attempt, interrupted=interrupted,
-                stamps=stamps, shares_prefix=bool(synthetic and synthetic.shared_prefix_tokens),
+                stamps=stamps, shares_prefix=bool((synthetic and synthetic.shared_prefix_tokens) or config.workload.conversation),
             ),
             phases=Phases(warmup=_phase_facts([self.warmup]), measured=_phase_facts(self._parts())),
             stages=stages,

@@ -52,6 +52,8 @@ class Sample:
     reads: int = 0
     coalesced_reads: int = 0
     coalesced_interval_ns: int = 0
+    conversation: int | None = None
+    turn: int | None = None  # from 0
 
     @cached_property
     def gaps_s(self) -> list[float]:

@@ -82,6 +82,12 @@ def run(
         None, "JSON lines with timestamp (ms) and prompt, messages or input_length: replayed as recorded.", "TRACE"
     ),
     trace_speedup: str | None = _option(None, "2 replays a trace in half its time.", "TRACE_SPEEDUP"),
+    turns: int | None = _option(
+        None, "Conversations of so many turns, each with all that was said before.", "TURNS", min=1, max=64
+    ),
+    think_ms: int | None = _option(
+        None, "Milliseconds from an answer to the conversation's next turn.", "THINK_MS", min=1
+    ),
     timeout: int | None = _option(None, "Seconds a request may take; 600 if unsaid.", "TIMEOUT", min=1),
     name: str | None = _option(None, "Name of the run; its results lie in OUT/NAME. MODEL-ENGINE if unsaid.", "NAME"),
     token_env: str | None = _option(None, "Environment variable that holds the API token.", "TOKEN_ENV"),
@@ -110,7 +116,7 @@ def run(
         warmup_requests=warmup_requests, input_tokens=input_tokens, max_output_tokens=max_output_tokens,
         repetitions=repetitions, workers=workers, detail=detail, seed=seed, objective=objective, find=find, max_steps=max_steps, timeout=timeout,
         prompts=prompts, trace=trace, trace_speedup=trace_speedup, provider=provider, region=region, cluster_label=cluster_label, label=label, name=name,
-        token_env=token_env,
+        token_env=token_env, turns=turns, think_ms=think_ms,
     )  # fmt: skip
     code = (
         _with_simulator(manifest, flags, out, format, quiet)

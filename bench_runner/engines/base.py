@@ -43,13 +43,16 @@ class Answer:
 @dataclass(frozen=True)
 class Prompt:
     """One question. `messages` wins over `text` where a data set gives whole conversations; `input_tokens` asks for
-    made-up text of that length; `at_ms` is when a trace saw it."""
+    made-up text of that length; `at_ms` is when a trace saw it; `turns` are what a user says one after the other, and
+    `answers` what was said back where that was recorded."""
 
     text: str
     messages: tuple[dict[str, Any], ...] | None = None
     max_output_tokens: int | None = None
     input_tokens: int | None = None
     at_ms: float | None = None
+    turns: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
 
     @property
     def as_messages(self) -> list[dict[str, Any]]:
@@ -78,6 +81,7 @@ class Dialect:
     with_prompt: Callable[[dict[str, Any], Prompt], dict[str, Any]]
     events: msgspec.json.Decoder[Any]
     read: Callable[[list[Any]], Answer]
+    text: Callable[[list[Any]], str]  # the visible text of the events
     whole_path: str | None = None  # where answers that are not streamed come from, if elsewhere
 
     def path_for(self, streaming: bool) -> str:

@@ -62,6 +62,10 @@ def read(events: list[_Event]) -> Answer:
     return out
 
 
+def text(events: list[_Event]) -> str:
+    return "".join((e.message.content if e.message is not None else e.response) or "" for e in events)
+
+
 def _kind(event: _Event) -> int:
     said = event.message
     if said is None:
@@ -84,5 +88,6 @@ OLLAMA = Dialect(
     with_prompt=with_messages,
     events=EVENTS,
     read=read,
+    text=text,
 )
 OLLAMA_GENERATE = dataclasses.replace(OLLAMA, path="/api/generate", with_prompt=with_text)

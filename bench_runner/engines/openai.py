@@ -97,6 +97,12 @@ def read(events: list[_Event]) -> Answer:
     return out
 
 
+def text(events: list[_Event]) -> str:
+    choices = [e.choices[0] for e in events if e.choices]
+    said = [(choice.delta or choice.message, choice.text) for choice in choices]
+    return "".join((message.content if message is not None else plain) or "" for message, plain in said)
+
+
 def _take_usage(out: Answer, usage: _Usage | None) -> None:
     if usage is None:
         return
@@ -147,5 +153,6 @@ OPENAI = Dialect(
     with_prompt=with_messages,
     events=EVENTS,
     read=read,
+    text=text,
 )
 COMPLETION = dataclasses.replace(OPENAI, name="openai-completions", path=COMPLETIONS, with_prompt=with_text)

@@ -45,6 +45,11 @@ def read(events: list[_Event]) -> Answer:
     return out
 
 
+def text(events: list[_Event]) -> str:
+    """The last event of a stream repeats the whole text."""
+    return next((e.generated_text for e in reversed(events) if e.generated_text is not None), "")
+
+
 def _kind(event: _Event) -> int:
     token = event.token
     if token is None:
@@ -78,5 +83,6 @@ TGI = Dialect(
     with_prompt=with_inputs,
     events=EVENTS,
     read=read,
+    text=text,
 )
 TGI_OPENAI = dataclasses.replace(openai.OPENAI, name="tgi")

@@ -6,12 +6,14 @@ import socket
 from typing import TYPE_CHECKING
 
 from .framing import Framing
-from .phase import Limits
+from .phase import NS, Limits
 
 if TYPE_CHECKING:
     from .tls import Session
 
 TAIL_BYTES = 8
+PAUSE_AFTER_FAILURE_NS = 100_000_000
+MOST_RETRY_AFTER_S = 60
 CONNECTING, TUNNELING, HANDSHAKING, IDLE, BUSY = range(5)
 
 
@@ -22,7 +24,7 @@ class Connection:
     """
 
     __slots__ = (
-        "attempt", "carries", "due", "fd", "first", "framing", "log", "out", "reads", "ready", "recvmsg", "sent", "seq", "served",
+        "attempt", "carries", "due", "fd", "first", "framing", "kept", "log", "out", "reads", "ready", "recvmsg", "sent", "seq", "served",
         "size_bytes", "sock", "state", "tail", "tls", "touched",
     )  # fmt: skip
 
@@ -33,6 +35,7 @@ class Connection:
         self.state = CONNECTING
         self.framing = Framing()
         self.log: list[int | bytes] = []
+        self.kept: list[bytes] = []  # of a conversation's answer, what was already handed over
         self.out: memoryview | None = None
         self.tls: Session | None = None
         self.carries: tuple[int, int] | None = None  # (seq, due) that this connection was opened for
@@ -46,7 +49,7 @@ class Connection:
 
     def begin(self, request: bytes) -> None:
         """A new request; forgets the one before."""
-        self.state, self.log, self.framing = BUSY, [], Framing()
+        self.state, self.log, self.kept, self.framing = BUSY, [], [], Framing()
         self.sent, self.reads, self.size_bytes, self.tail, self.touched = 0, 0, 0, b"", self.ready
         self.out = memoryview(self.tls.encrypt(request) if self.tls else request)
 
@@ -55,9 +58,11 @@ class Connection:
         """When anything was last read for this request; when it began, if nothing was."""
         return self.log[-2] if self.log else self.touched  # type: ignore[return-value]
 
-    def take_log(self) -> list[int | bytes]:
-        """The reads so far; they are forgotten here."""
+    def take_log(self, *, keep: bool) -> list[int | bytes]:
+        """The reads so far; they are forgotten here, but for their bytes where the answer is to be read once more."""
         log = self.log
+        if keep:
+            self.kept += log[2::3]  # type: ignore[arg-type]
         self.reads += len(log) // 3
         self.size_bytes += sum(map(len, log[2::3]))  # type: ignore[arg-type]
         self.touched, self.tail, self.log = self.last_read, self.tail_with_last()[-TAIL_BYTES:], []
@@ -66,6 +71,12 @@ class Connection:
     def tail_with_last(self) -> bytes:
         """The newest bytes: the last reads, and what went before them if they are few."""
         return self.tail + b"".join(self.log[2::3][-TAIL_BYTES:])  # type: ignore[arg-type]
+
+    def rest_ns(self, honour_retry_after: bool) -> int:
+        """How long a slot rests after a failure: a moment, or what the server asked for where that is to be honoured."""
+        head = self.framing.head
+        asked = head.headers.get(b"retry-after", b"") if head and honour_retry_after else b""
+        return min(int(asked[:4]), MOST_RETRY_AFTER_S) * NS if asked.isdigit() else PAUSE_AFTER_FAILURE_NS
 
     def overdue(self, now: int, limits: Limits) -> str | None:
         """The limit that passed, as an outcome; None while none has."""

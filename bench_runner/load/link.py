@@ -26,13 +26,14 @@ OUTCOMES = (
 OUTCOME_CODE = {name: code for code, name in enumerate(OUTCOMES)}
 
 _HEADER = struct.Struct("=BI")
-_EXCHANGE = struct.Struct("=qqqqqH")
+_EXCHANGE = struct.Struct("=qqqqqHqi")
 _WINDOW = struct.Struct("=qqq")
 
 
 @dataclass(slots=True)
 class Exchange:
-    """One request as the worker saw it. `sent_ns` is 0 when it never was sent."""
+    """One request as the worker saw it. `sent_ns` is 0 when it never was sent; `conversation` and `turn` are -1 where
+    there is none."""
 
     seq: int
     due_ns: int
@@ -44,6 +45,8 @@ class Exchange:
     reads_ns: array[int]
     sizes: array[int]
     data: bytes
+    conversation: int = -1
+    turn: int = -1
 
 
 @dataclass(slots=True)
@@ -89,9 +92,12 @@ def pack_part(seq: int, log: list[Any]) -> bytes:
     return b"".join((_HEADER.pack(PART, size), _PART.pack(seq, len(data)), stamps, times, sizes, raw))
 
 
-def pack_exchange(seq: int, due: int, ready: int, sent: int, end: int, outcome: int) -> bytes:
+def pack_exchange(
+    seq: int, due: int, ready: int, sent: int, end: int, outcome: int, conversation: int = -1, turn: int = -1
+) -> bytes:
     """Ends an exchange: its reads went before, in parts."""
-    return _HEADER.pack(EXCHANGE, _EXCHANGE.size) + _EXCHANGE.pack(seq, due, ready, sent, end, outcome)
+    fields = (seq, due, ready, sent, end, outcome, conversation, turn)
+    return _HEADER.pack(EXCHANGE, _EXCHANGE.size) + _EXCHANGE.pack(*fields)
 
 
 def pack_end(end: End) -> bytes:
@@ -154,8 +160,19 @@ class Unpacker:
             return End(start, stop, last_due, Tick(*TICK.unpack_from(payload, _WINDOW.size)))
 
     def _exchange(self, payload: memoryview) -> Exchange:
-        seq, due, ready, sent, end, outcome = _EXCHANGE.unpack(payload)
+        seq, due, ready, sent, end, outcome, conversation, turn = _EXCHANGE.unpack(payload)
         reads = self._open.pop(seq, None) or _Reads()
         return Exchange(
-            seq, due, ready, sent, end, OUTCOMES[outcome], reads.stamps, reads.times, reads.sizes, b"".join(reads.data)
+            seq,
+            due,
+            ready,
+            sent,
+            end,
+            OUTCOMES[outcome],
+            reads.stamps,
+            reads.times,
+            reads.sizes,
+            b"".join(reads.data),
+            conversation,
+            turn,
         )

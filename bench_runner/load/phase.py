@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tokenmark_schemas.workload import Stage
 
 if TYPE_CHECKING:
+    from .talk import Dialogue
     from .tls import Tls
 
 NS = 1_000_000_000
@@ -69,6 +70,7 @@ class Phase:
     duration_ns: int | None = None
     minimum: int = 0
     minimum_ns: int = 0
+    dialogue: Dialogue | None = None  # where requests are turns of conversations; `render` is its own then
     shard: tuple[int, int] = (0, 1)  # this worker, of how many
     begin_ns: int = 0  # when all workers begin; at once if it has passed
 

@@ -10,7 +10,7 @@ from collections import deque
 from . import stamps
 from .connection import HANDSHAKING, IDLE, TUNNELING, Connection
 from .framing import BLANK
-from .phase import Reach
+from .phase import Limits, Reach
 from .poll import READ, WRITE, Poller
 
 mono = time.monotonic_ns
@@ -92,10 +92,17 @@ class Pool:
             self._poller.remove(conn.fd)
             conn.sock.close()
 
+    def overdue(self, now: int, limits: Limits) -> list[tuple[Connection, str]]:
+        """Connections over a time limit, with its name."""
+        found = [(conn, conn.overdue(now, limits)) for conn in self.all.values()]
+        return [(conn, outcome) for conn, outcome in found if outcome is not None]
+
     # --- the way there ----------------------------------------------------------------------------------------------
 
     def connected(self, conn: Connection) -> bool:
         """TCP stands: begins what comes before the first request; True when that is nothing. Raises Refused."""
+        if conn.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise Refused("connect")
         self._poller.modify(conn.fd, READ)
         if self.reach.connect_request is not None:
             conn.state = TUNNELING

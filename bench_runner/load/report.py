@@ -41,10 +41,12 @@ class Report:
         """The beginning or middle of a long answer."""
         self._unpacked.append((seq, reads, b""))
 
-    def ended(self, seq: int, due: int, ready: int, sent: int, end: int, outcome: str, reads: Reads) -> None:
+    def ended(
+        self, seq: int, due: int, ready: int, sent: int, end: int, outcome: str, reads: Reads, place: tuple[int, int]
+    ) -> None:
         """The end of an exchange, and what was read since its last part."""
         self.finished += 1
-        self._unpacked.append((seq, reads, pack_exchange(seq, due, ready, sent, end, OUTCOME_CODE[outcome])))
+        self._unpacked.append((seq, reads, pack_exchange(seq, due, ready, sent, end, OUTCOME_CODE[outcome], *place)))
 
     @property
     def waits(self) -> bool:

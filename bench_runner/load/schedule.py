@@ -1,7 +1,8 @@
 """When requests are due, and when no more are: closed loop, open loop, and the rules that end either.
 
 An open loop goes by its own times alone: it never waits for an answer and never leaves one out, however late the worker
-is. A closed loop's request is due when a slot becomes free.
+is. A closed loop's request is due when a slot becomes free. A conversation's next turn is due when its speaker has
+thought; in a closed loop the conversation keeps its slot until then.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ class Schedule:
 
     def __init__(self, phase: Phase) -> None:
         self.phase = phase
-        self.start = self.last_due = self.issued = 0
+        self.start = self.last_due = self.issued = self.begun = 0
         self.next_due = FAR
         self.ended = False
-        self._until = FAR
+        self.continues: int | None = None  # the turn before the one that was taken last, where there was one
+        self._until = self._arrival = FAR
         self._slots: list[int] = []
+        self._turns: list[tuple[int, int]] = []  # (due, the turn before) of conversations that go on
+        self._talking = 0  # conversations that may still go on
         self._offsets: Iterator[int] | None = None if phase.concurrency else _sharded(phase)
         self._count = None if phase.count is None else phase.share(phase.count)
         self._minimum = phase.share(phase.minimum)
@@ -50,35 +54,73 @@ class Schedule:
         if due >= self._until or self._enough(due if self._offsets else now):
             self.ended, self.next_due = True, FAR
             return None
-        if self._offsets is None:
-            heapq.heappop(self._slots)
         self.issued += 1
         self.last_due = due
-        self._plan_next()
+        if self._turns and self._turns[0][0] == due:
+            self.continues = heapq.heappop(self._turns)[1]
+            self._plan_next(arrival=False)
+        else:
+            self.continues = None
+            self.begun += 1
+            self._talking += self.phase.dialogue is not None
+            if self._offsets is None:
+                heapq.heappop(self._slots)
+            self._plan_next()
         return due
 
     @property
     def seq(self) -> int:
         """The number of the request taken last, over all workers."""
+        return self._numbered(self.issued)
+
+    @property
+    def conversation(self) -> int:
+        """The number of the conversation begun last, over all workers."""
+        return self._numbered(self.begun)
+
+    def _numbered(self, mine: int) -> int:
         index, workers = self.phase.shard
-        return (self.issued - 1) * workers + index
+        return (mine - 1) * workers + index
 
     def freed(self, at: int) -> None:
         """A slot of the closed loop may send again from then on."""
         if self._offsets is None:
             heapq.heappush(self._slots, at)
             if not self.ended:
-                self.next_due = min(self._slots[0], self._until)
+                self._arrival = self._slots[0]
+                self._next()
 
-    def _plan_next(self) -> None:
+    def follow(self, at: int, seq: int) -> bool:
+        """Another turn after that request, due then; False where it would come too late."""
+        if self.ended or at >= self._until:
+            return False
+        heapq.heappush(self._turns, (at, seq))
+        self._next()
+        return True
+
+    def fell_silent(self) -> None:
+        """A conversation is over."""
+        self._talking -= 1
+        if not self.ended:
+            self._next()
+
+    def _plan_next(self, *, arrival: bool = True) -> None:
+        """What is due next; the arrivals' turn moves on where one of them was taken."""
         if self._enough(self.start):
             self.ended, self.next_due = True, FAR
-        elif self._offsets is None:
-            self.next_due = min(self._slots[0] if self._slots else FAR, self._until)
-        elif (offset := next(self._offsets, None)) is not None:
-            self.next_due = min(self.start + offset, self._until)
-        else:  # a trace is over with its last line, a ramp down to nothing with its time
-            self.ended, self.next_due = self._until == FAR or self.phase.offsets is not None, self._until
+            return
+        if self._offsets is None:
+            self._arrival = self._slots[0] if self._slots else FAR
+        elif arrival:
+            offset = next(self._offsets, None)
+            self._arrival = FAR if offset is None else self.start + offset
+        self._next()
+
+    def _next(self) -> None:
+        self.next_due = min(self._arrival, self._turns[0][0] if self._turns else FAR, self._until)
+        if self._arrival == FAR and self._offsets is not None and not self._talking:
+            # a trace is over with its last line, a ramp down to nothing with its time
+            self.ended = self._until == FAR or self.phase.offsets is not None
             if self.ended:
                 self.next_due = FAR
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from . import stamps
 from .alarm import Alarm
 from .board import Board
-from .connection import BUSY, CONNECTING, IDLE, TAIL_BYTES, Connection
+from .connection import BUSY, CONNECTING, IDLE, PAUSE_AFTER_FAILURE_NS, TAIL_BYTES, Connection
 from .framing import BLANK, BROKEN, CHUNKED, DONE, UNTIL_CLOSE, ends_chunked
 from .link import PART_READS
 from .phase import NS, Phase
@@ -25,13 +25,12 @@ from .pool import Pool, Refused
 from .report import Report
 from .schedule import FAR, Schedule
 from .stamps import ANCILLARY_BYTES
+from .talk import NOWHERE, Talk
 
 TICK_NS = 250_000_000
 CHORE_NS = 10_000_000  # the longest sleep: an absence that is longer shows
 TIMER_GRAIN_NS = 2_000_000  # epoll rounds its timeouts up to milliseconds
 CLOCK_NS = 1_000_000  # an offset drifts by half a microsecond in that time at most
-PAUSE_AFTER_FAILURE_NS = 100_000_000
-MOST_RETRY_AFTER_S = 60
 READ_BYTES = 16_384
 PART_LOG = 3 * PART_READS
 MAX_ANSWER_BYTES = 64 * 2**20
@@ -47,6 +46,7 @@ class Worker:
         self.clock = stamps.ClockOffset()
         self.pool = Pool(phase.reach, phase.max_connections, self.poller)
         self.schedule = Schedule(phase)
+        self.talk = Talk(phase.dialogue, self.schedule) if phase.dialogue is not None else None
         self.waiting: deque[tuple[int, int]] = deque()  # (seq, due) that no connection carries yet
         self.stop = self.cut_at = 0  # when issuing ended; when the drain ends
         self.next_tick = self.next_chore = self.next_clock = 0
@@ -62,8 +62,7 @@ class Worker:
         start = max(mono(), self.phase.begin_ns)
         self.next_tick, self.next_chore = start + TICK_NS, start + CHORE_NS
         self.schedule.begin(start)
-        poll, schedule, report = self.poller.poll, self.schedule, self.report
-        now = mono()
+        poll, schedule, report, now = self.poller.poll, self.schedule, self.report, mono()
         while not schedule.ended or report.in_flight or self.waiting:
             asked = 0.0 if report.waits else self._sleep_s(now)
             slept, events = now, poll(asked)
@@ -80,6 +79,8 @@ class Worker:
                 self._issue(now)
             if report.waits and (not events or report.presses):
                 report.pack()
+            elif self.talk is not None and not events and self.talk.dialogue.unread:
+                self.talk.dialogue.read_one()
             if now >= self.next_chore:
                 self._chores(now)
             if now - woke > report.loop_lag_max:
@@ -201,6 +202,8 @@ class Worker:
             return
         self._issuing, schedule = True, self.schedule
         while (due := schedule.take(now)) is not None:
+            if self.talk is not None:
+                self.talk.took(schedule.seq)
             self.waiting.append((schedule.seq, due))
             self.report.in_flight += 1
             self.report.issued = schedule.issued
@@ -252,43 +255,44 @@ class Worker:
 
     def _finish(self, conn: Connection, outcome: str, end: int) -> None:
         """The exchange is over: note it for the parent, keep or drop the connection, let the freed slot send."""
-        self.report.ended(conn.seq, conn.due, conn.ready, conn.sent, end, outcome, conn.log)
-        conn.log = []
         framing, head = conn.framing, conn.framing.head
+        failed = outcome != "ok" or head is None or head.status >= 400
+        place, goes_on = self.talk.ended(conn, end, failed) if self.talk is not None else (NOWHERE, False)
+        self.report.ended(conn.seq, conn.due, conn.ready, conn.sent, end, outcome, conn.log, place)
+        conn.log = []
         whole = outcome == "ok" and conn.out is None and head is not None and head.keep_alive and not framing.extra
         if whole and framing.mode != UNTIL_CLOSE and self.phase.reach.reuse:
             conn.served += 1
             self.pool.keep(conn)
         else:
             self.pool.drop(conn)
-        failed = outcome != "ok" or head is None or head.status >= 400
         self.report.refused += failed and outcome != "cancelled"
-        self._over(mono() + self._pause_ns(conn) if failed else end)
+        free_at = mono() + conn.rest_ns(self.phase.reach.honour_retry_after) if failed else end
+        self._over(conn.seq, None if goes_on else free_at)
 
-    def _pause_ns(self, conn: Connection) -> int:
-        """How long a slot rests after a failure: a moment, or what the server asked for where that is to be honoured."""
-        head = conn.framing.head
-        asked = head.headers.get(b"retry-after", b"") if head and self.phase.reach.honour_retry_after else b""
-        return min(int(asked[:4]), MOST_RETRY_AFTER_S) * NS if asked.isdigit() else PAUSE_AFTER_FAILURE_NS
-
-    def _over(self, free_at: int) -> None:
+    def _over(self, seq: int, free_at: int | None) -> None:
+        """The request's slot is free from then on; None while its conversation keeps it."""
         self.report.in_flight -= 1
-        self.schedule.freed(free_at)
-        if self.schedule.next_due <= free_at:
-            self._issue(mono())
+        if free_at is not None:
+            if self.talk is not None:
+                self.talk.over(seq)
+            self.schedule.freed(free_at)
+            if self.schedule.next_due <= free_at:
+                self._issue(mono())
         if self.waiting:
             self._assign()
 
     def _hand_over(self, conn: Connection, stamp: int) -> None:
-        self.report.part(conn.seq, conn.take_log())
+        self.report.part(conn.seq, conn.take_log(keep=self.talk is not None))
         if conn.size_bytes > MAX_ANSWER_BYTES:
             self._finish(conn, "too_large", stamp)
 
     def _never_sent(self, seq: int, due: int, outcome: str) -> None:
         now = mono()
         self.report.refused += outcome != "cancelled"
-        self.report.ended(seq, due, now, 0, now, outcome, [])
-        self._over(now + PAUSE_AFTER_FAILURE_NS)
+        place = self.talk.dialogue.place(seq) if self.talk is not None else NOWHERE
+        self.report.ended(seq, due, now, 0, now, outcome, [], place)
+        self._over(seq, now + PAUSE_AFTER_FAILURE_NS)
 
     def _cancel_all(self) -> None:
         now = mono()
@@ -306,10 +310,7 @@ class Worker:
 
     def _writable(self, conn: Connection) -> None:
         if conn.state == CONNECTING:
-            if conn.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                self._broken(conn)
-            else:
-                self._on_the_way(conn, lambda: self.pool.connected(conn))
+            self._on_the_way(conn, lambda: self.pool.connected(conn))
         elif conn.state == BUSY:
             self.poller.modify(conn.fd, READ)
             self._write(conn)
@@ -344,8 +345,7 @@ class Worker:
 
     def _tried_elsewhere(self, conn: Connection) -> bool:
         """A name with several addresses has not failed before each of them has."""
-        wanted = (conn.carries or self.waiting) and conn.attempt + 1 < len(self.phase.reach.addresses)
-        return bool(wanted) and self.pool.open(conn.carries, after=conn)
+        return bool(conn.carries or self.waiting) and self.pool.open(conn.carries, after=conn)
 
     def _closed(self, conn: Connection, stamp: int) -> None:
         """The server closed its side."""
@@ -384,11 +384,10 @@ class Worker:
 
     def _sweep(self, now: int) -> None:
         """Time limits, looked at every quarter of a second: a limit is met late by at most that."""
-        for conn in list(self.pool.all.values()):
-            outcome = conn.overdue(now, self.phase.limits)
+        for conn, outcome in self.pool.overdue(now, self.phase.limits):
             if outcome == "connect":
                 self._broken(conn)
-            elif outcome:
+            else:
                 self._finish(conn, outcome, now)
 
     def _close(self) -> None:

@@ -185,6 +185,17 @@ class Repetition(Contract):
     metrics: dict[str, RepetitionMetric]
 
 
+class TurnResult(Contract):
+    """The answers to one turn of conversations, counted from 1; token counts are means a request."""
+
+    turn: int
+    count: int
+    ttft: Stat
+    e2e: Stat
+    prompt_tokens: float | None
+    cached_tokens: float | None
+
+
 class StageResult(Contract):
     name: str
     load: Stage
@@ -199,6 +210,7 @@ class StageResult(Contract):
     client: Client
     server: dict[str, float] | None = None
     repetitions: list[Repetition] = []
+    turns: list[TurnResult] | None = None
 
 
 class ObjectiveResult(Contract):

@@ -110,21 +110,30 @@ class RunConfig(Contract):
         ).hexdigest()
 
 
-def plan_seconds(stages: list[Stage], warmup: Warmup, repetitions: int, cooldown_s: int, request_timeout_s: int) -> int:
+def plan_seconds(
+    stages: list[Stage], warmup: Warmup, repetitions: int, cooldown_s: int, request_timeout_s: int, think_s: int = 0
+) -> int:
     """How long the load can take, in seconds: an upper estimate that a deadline is set from."""
-    per_stage = sum(_stage_seconds(stage, request_timeout_s) + STAGE_OVERHEAD_S + cooldown_s for stage in stages)
-    warm = max(warmup.duration_seconds, 5 * warmup.request_count) + DRAIN_LIMIT_S
+    a_request_s = min(request_timeout_s, 60) + think_s
+    per_stage = sum(_stage_seconds(stage, a_request_s) + STAGE_OVERHEAD_S + cooldown_s for stage in stages)
+    warm = max(warmup.duration_seconds, (5 + think_s) * warmup.request_count) + DRAIN_LIMIT_S
     return warm + repetitions * per_stage + START_MARGIN_S
 
 
-def _stage_seconds(stage: Stage, request_timeout_s: int) -> int:
+def _think_s(workload: WorkloadSpec) -> int:
+    """The longest pause between two turns, nearly."""
+    think = workload.conversation.think_milliseconds if workload.conversation else None
+    return -(-(think.max or think.mean + 3 * (think.stddev or 0)) // 1000) if think else 0
+
+
+def _stage_seconds(stage: Stage, a_request_s: int) -> int:
     if stage.duration_seconds is not None:
         return stage.duration_seconds + DRAIN_LIMIT_S
     count = stage.request_count or 0
     if stage.trace is not None:
         return (stage.duration_seconds or stage.trace.span_seconds) + DRAIN_LIMIT_S
     lanes = stage.concurrency or max(1, int(stage.rate_per_s or 1))
-    return int(min(86_400, count / lanes * min(request_timeout_s, 60))) + DRAIN_LIMIT_S
+    return int(min(86_400, count / lanes * a_request_s)) + DRAIN_LIMIT_S
 
 
 def resolve(
@@ -157,7 +166,7 @@ def resolve(
     in_cluster = extra.get("vantage") == "in_cluster"
     deadline_s = spec.execution.active_deadline_seconds or plan_seconds(
         stages[:1] if spec.search else stages, warmup, spec.search.max_steps if spec.search else spec.repetitions,
-        spec.cooldown_seconds, target.request_timeout_seconds,
+        spec.cooldown_seconds, target.request_timeout_seconds, _think_s(base),
     ) + (GATHER_S if in_cluster and spec.execution.workers > 1 else 0)  # fmt: skip
     return RunConfig(
         run=run,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -135,8 +135,8 @@ class Warmup(Contract):
     duration_seconds: Annotated[int, Field(ge=0, le=86_400)] = 5
 
 
-class TokenLengths(Contract):
-    """A length in tokens: normal around `mean`, cut to [min, max]; without stddev, exactly `mean`."""
+class Spread(Contract):
+    """Whole numbers, normal around `mean`, cut to [min, max]; without stddev, exactly `mean`."""
 
     mean: Tokens
     stddev: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
@@ -144,12 +144,16 @@ class TokenLengths(Contract):
     max: Tokens | None = None
 
     @model_validator(mode="after")
-    def _ordered(self) -> TokenLengths:
+    def _ordered(self) -> Self:
         if self.min is not None and self.min > self.mean:
             raise ValueError("min must not be above mean")
         if self.max is not None and self.max < self.mean:
             raise ValueError("max must not be below mean")
         return self
+
+
+class TokenLengths(Spread):
+    """A length in tokens: normal around `mean`, cut to [min, max]; without stddev, exactly `mean`."""
 
 
 class Synthetic(Contract):
@@ -163,13 +167,35 @@ class Synthetic(Contract):
     )
 
 
+class Conversation(Contract):
+    """Requests are turns of conversations, each with all that was said before. A failed turn ends its conversation."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(cel("!has(self.turns) || self.turns.mean <= 64", "turns.mean: 64 at most"))
+    )
+    turns: Spread = Field(default=Spread(mean=4), description="Turns of each; data sets with turns bring their own.")
+    think_milliseconds: Spread | None = Field(
+        default=None, description="From the end of an answer to the next turn; unset: none."
+    )
+    history: Literal["Answers", "Scripted"] = Field(
+        default="Answers",
+        description="What earlier answers are repeated as: the engine's own, or a text that is the same everywhere.",
+    )
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.turns.mean > 64:
+            raise ValueError("turns.mean: 64 at most")
+        return self
+
+
 class ConfigMapKey(Contract):
     name: ObjectName
     key: KeyName
 
 
 class JsonLines(Contract):
-    """A file of one JSON object a line: `prompt` or `messages`, optionally `max_output_tokens`."""
+    """A file of one JSON object a line: `prompt`, `messages` or `turns`, optionally `max_output_tokens`."""
 
     uri: Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^(https?|file|s3|gs|az)://")]
     sha256: Sha256
@@ -214,10 +240,11 @@ class WorkloadSpec(Contract):
     )
     streaming: bool = True
     sampling: Sampling = Sampling()
+    conversation: Conversation | None = None
 
     def content_hash(self, dataset_sha256: str | None = None) -> str:
         """sha256 over what changes the server's work; `dataset_sha256` stands for data kept outside the document."""
-        fields = self.model_dump(mode="json", include=set(WorkloadSpec.model_fields))
+        fields = self.model_dump(mode="json", include=set(WorkloadSpec.model_fields), exclude_none=True)
         document = {**fields, "dataset_sha256": dataset_sha256}
         return hashlib.sha256(canonical_json(document)).hexdigest()
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench_runner.decode import decode
+from bench_runner.dialogue import spoken
 from bench_runner.engines import ENGINES, dialect_of
 from bench_runner.engines.base import Dialect
 from bench_runner.events import carefully, quickly
@@ -341,3 +342,15 @@ def test_a_count_beyond_all_answers_is_not_spread_over_chunks() -> None:
     vllm = ENGINES["vllm"][0]
     events = [_chat({"content": "a"}, usage={"completion_tokens": n}) for n in (1, 2_000_000_000)]
     assert read(vllm, *reads_of(vllm, *events, _chat({}, "stop"))).chunk_tokens is None
+
+
+@every_route
+def test_what_an_engine_said_can_be_said_again_in_the_next_turn(dialect: Dialect) -> None:
+    said = voice_of(dialect)
+    opening = [part for part in (said.opening, said.reasoning) if part]
+    stream = b"".join(reads_of(dialect, *opening, said.visible, *said.stop))
+    assert spoken(stream, dialect, streaming=True) == "é a", "reasoning is not part of what was said"
+    halves = head(dialect) + chunked(said.visible[:9], said.visible[9:], *said.stop)
+    assert spoken(halves, dialect, streaming=True) == "é a", "however it was cut"
+    assert spoken(whole("200 OK", said.whole), dialect, streaming=False) == "hi"
+    assert spoken(b"\x00garbage", dialect, streaming=True) == ""

@@ -44,6 +44,16 @@ BAD_RUNS: list[tuple[str, Any, str]] = [
     ("target.requestTimeoutSeconds", 0, "spec.target.requestTimeoutSeconds"),
     ("target.firstTokenTimeoutSeconds", 5000, "spec.target.firstTokenTimeoutSeconds"),
     ("workload", {"dataset": DATASET, "maxOutputTokens": 4}, "set workload or workloadRef, not both"),
+    (
+        "workload",
+        {"dataset": DATASET, "maxOutputTokens": 4, "conversation": {"turns": {"mean": 65}}},
+        "turns.mean: 64 at most",
+    ),
+    (
+        "workload",
+        {"dataset": DATASET, "maxOutputTokens": 4, "conversation": {"history": "Mine"}},
+        "spec.workload.conversation.history",
+    ),
     ("workloadRef", {}, "set exactly one of name, configMap"),
     ("workloadRef", {"name": "smoke", "configMap": {"name": "a", "key": "b"}}, "set exactly one of name, configMap"),
     ("maxOutputTokens", 0, "spec.maxOutputTokens"),

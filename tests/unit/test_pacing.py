@@ -148,3 +148,48 @@ def test_a_trace_is_replayed_to_the_nanosecond_and_ends_with_its_last_line() -> 
     schedule = begun(7, offsets=offsets)
     assert all_due(schedule, 20 * S) == [7 + at for at in offsets]
     assert (schedule.ended, schedule.next_due) == (True, FAR)
+
+
+class Mute:
+    """A dialogue that nobody reads."""
+
+
+@given(
+    think=st.integers(0, 400),
+    turns=st.integers(1, 5),
+    count=st.integers(1, 40),
+    workers=st.integers(1, 3),
+    closed=st.booleans(),
+)
+def test_turns_fit_between_arrivals_and_nothing_is_due_twice_or_after_the_end(
+    think: int, turns: int, count: int, workers: int, closed: bool
+) -> None:
+    load = {"concurrency": 3} if closed else {"rate_per_s": 10.0}
+    issued: list[int] = []
+    for index in range(workers):
+        planned = Schedule(phase(**load, count=count, duration_ns=2 * S, dialogue=Mute(), shard=(index, workers)))
+        planned.begin(0)
+        turn_of: dict[int, int] = {}
+        now = 0
+        while not planned.ended:
+            now = max(now, planned.next_due)
+            if now == FAR:
+                break
+            due = planned.take(now)
+            if due is None:
+                continue
+            seq, before = planned.seq, planned.continues
+            issued.append(seq)
+            assert due < 2 * S
+            turn_of[seq] = 0 if before is None else turn_of.pop(before) + 1
+            if before is None and not closed:
+                assert due * 10 % S == 0, "arrivals stay where they are"
+            end = due + 100 * MILLI
+            if turn_of[seq] + 1 >= turns or not planned.follow(end + think * MILLI, seq):
+                planned.fell_silent()
+                planned.freed(end)
+        assert planned.next_due == FAR
+    assert len(set(issued)) == len(issued) <= count
+
+
+MILLI = 1_000_000

@@ -1,0 +1,66 @@
+"""Conversations inside the worker: an answer that came whole may be followed by a next turn.
+
+What is said, and how long its speaker thinks first, is the dialogue's business; the loop only keeps the bytes of an
+answer until then. Reading them waits for a pass without events, like everything that may wait.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .connection import Connection
+from .schedule import Schedule
+
+Place = tuple[int, int]  # the number of a conversation, and of the turn in it
+NOWHERE: Place = (-1, -1)
+
+
+class Dialogue(Protocol):
+    """What is said in the conversations of one worker; requests are known by their sequence number."""
+
+    unread: bool  # whether `read_one` has something to do
+
+    def begin(self, seq: int, conversation: int) -> None:
+        """That request opens that conversation."""
+
+    def goes_on(self, before: int, seq: int) -> None:
+        """That request is the turn after that other one."""
+
+    def place(self, seq: int) -> Place:
+        """Which conversation and turn a request is."""
+
+    def answered(self, seq: int, answer: bytes) -> int | None:
+        """Takes an answer; returns the pause before the next turn in nanoseconds, None after the last."""
+
+    def over(self, seq: int) -> None:
+        """The conversation ends with that request."""
+
+    def read_one(self) -> None:
+        """Reads one answer that was taken, so that the next turn is ready when it is due."""
+
+
+class Talk:
+    """Between the loop and a dialogue."""
+
+    def __init__(self, dialogue: Dialogue, schedule: Schedule) -> None:
+        self.dialogue, self._schedule = dialogue, schedule
+
+    def took(self, seq: int) -> None:
+        """The request that the schedule just gave belongs to a conversation."""
+        before = self._schedule.continues
+        if before is None:
+            self.dialogue.begin(seq, self._schedule.conversation)
+        else:
+            self.dialogue.goes_on(before, seq)
+
+    def ended(self, conn: Connection, end: int, failed: bool) -> tuple[Place, bool]:
+        """Where in which conversation an exchange was, and whether a turn follows: its time is in the schedule then."""
+        place = self.dialogue.place(conn.seq)
+        if failed:
+            return place, False
+        pause = self.dialogue.answered(conn.seq, b"".join([*conn.kept, *conn.log[2::3]]))  # type: ignore[list-item]
+        return place, pause is not None and self._schedule.follow(end + pause, conn.seq)
+
+    def over(self, seq: int) -> None:
+        self.dialogue.over(seq)
+        self._schedule.fell_silent()
