@@ -70,7 +70,7 @@ def test_every_request_carries_its_id_and_the_token() -> None:
     ("text", "says"),
     [
         pytest.param("{broken", "data.jsonl:1: JSON is malformed", id="not JSON"),
-        pytest.param('{"prompt": "a"}\n{"other": 1}', "data.jsonl:2: neither prompt nor messages", id="no prompt"),
+        pytest.param('{"prompt": "a"}\n{"other": 1}', "data.jsonl:2: neither prompt, messages, turns", id="no prompt"),
         pytest.param(
             '{"input_length": 0}', "data.jsonl:1: Expected `int` >= 1 - at `\\$.input_length`", id="wrong length"
         ),
