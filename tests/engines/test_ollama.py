@@ -1,0 +1,113 @@
+"""A real Ollama with a real model: our times against the counters that it sends with every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from tests.accuracy.test_truth import rows, run
+from tests.cluster import ollama
+
+SHAPE = (
+    "--engine",
+    "ollama",
+    "--model",
+    ollama.MODEL,
+    "--concurrency",
+    "1",
+    "--requests",
+    "24",
+    "--input-tokens",
+    "24",
+)
+MS = 1e6
+SLACK_MS = 15.0  # of one answer, between the engine's clock and ours: HTTP, JSON and two cores for three programs
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with ollama.serving(tmp_path_factory.mktemp("ollama")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=["", "/api/generate"], ids=["chat", "generate"])
+def measured(
+    server: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Result and requests of one run over one of its routes."""
+    out = tmp_path_factory.mktemp("run")
+    result = run(server + request.param, out, *SHAPE, "--max-output-tokens", "16")
+    return result, rows(out)
+
+
+def test_every_answer_is_whole_and_counted_by_the_engine(measured: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
+    result, found = measured
+    stage = result["stages"][0]
+    assert stage["requests"]["errors"] == {}
+    assert stage["requests"]["succeeded"] == len(found) == 24
+    assert stage["tokens"]["output_source"] == "usage"
+    assert stage["tokens"]["mismatches"] == 0
+    assert stage["tokens"]["prompt"] > 24 * 20
+    engine = result["provenance"]["engine"]
+    assert (engine["version"], engine["served_model"]) == (ollama.VERSION, f"{ollama.MODEL}:latest")
+
+
+def test_our_times_are_the_engines_own(measured: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
+    _, found = measured
+    ends, firsts, paces = [], [], []
+    for row in found:
+        engine, content = row["engine_timings"], row["content_ns"]
+        ends.append((row["end_ns"] - row["sent_ns"] - engine["total_duration_ns"]) / MS)
+        before_first = engine["load_duration_ns"] + engine["prompt_eval_duration_ns"]
+        firsts.append((content[0] - row["sent_ns"] - before_first) / MS)
+        if row["output_tokens"] > 4:
+            ours = (content[-1] - content[0]) / (row["output_tokens"] - 1)
+            paces.append(ours / (engine["eval_duration_ns"] / row["output_tokens"]))
+    assert min(ends) > -0.5, "nothing ends before the engine says that it did"
+    assert median(ends) < SLACK_MS
+    assert min(firsts) > -1.0, "no token comes before its prompt was read"
+    a_token_ms = median(row["engine_timings"]["eval_duration_ns"] / row["output_tokens"] for row in found) / MS
+    assert median(firsts) < a_token_ms + SLACK_MS
+    assert median(paces) == pytest.approx(1.0, abs=0.25)
+
+
+def test_a_conversation_finds_its_history_in_the_prefix_cache(server: str, tmp_path: Path) -> None:
+    """Ollama counts the whole prompt each time and spends less on it."""
+    flags = ("--engine", "ollama", "--model", ollama.MODEL, "--concurrency", "1", "--requests", "21", "--turns", "3",
+             "--input-tokens", "60", "--max-output-tokens", "8")  # fmt: skip
+    result = run(server, tmp_path, *flags)
+    turns = result["stages"][0]["turns"]
+    prompts = [turn["prompt_tokens"] for turn in turns]
+    assert prompts == sorted(prompts)
+    assert prompts[2] > prompts[0] + 100, "two questions and two answers more"
+    spent: dict[int, list[float]] = {0: [], 1: [], 2: []}
+    for row in rows(tmp_path):
+        spent[row["turn"]].append(row["engine_timings"]["prompt_eval_duration_ns"] / row["prompt_tokens"])
+    assert median(spent[2]) < median(spent[0]), "a token of a known prefix costs less"
+
+
+def test_a_model_that_is_not_there_fails_with_the_servers_own_words(server: str, tmp_path: Path) -> None:
+    import subprocess
+
+    from tests.accuracy.test_truth import CLI
+
+    words = [
+        *CLI,
+        "run",
+        "--target",
+        server,
+        "--engine",
+        "ollama",
+        "--model",
+        "nope",
+        "--out",
+        str(tmp_path),
+        "--quiet",
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 5
+    assert "model 'nope' not found" in done.stderr
