@@ -13,6 +13,7 @@ from tokenmark_schemas.result import (
     Repetition,
     RepetitionMetric,
     Requests,
+    StageResources,
     StageResult,
     StageThroughput,
     Stat,
@@ -42,6 +43,7 @@ def stage_result(
     seed: int | None = None,
     calibration: dict[str, float] | None = None,
     server: dict[str, float] | None = None,
+    resources: StageResources | None = None,
 ) -> StageResult:
     """One stage over all its repetitions: samples pooled, each repetition's figures beside them.
 
@@ -71,6 +73,7 @@ def stage_result(
         goodput=pooled.good / pooled.due if latency_limits(objectives) and pooled.due else None,
         client=_client(pooled, parts).model_copy(update={"calibration": calibration}),
         server=server,
+        resources=resources,
         turns=_turns(pooled),
         repetitions=[_repetition(i, order[i], part, stage) for i, part in enumerate(parts)],
     )  # fmt: skip

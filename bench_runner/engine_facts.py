@@ -1,6 +1,6 @@
-"""What the engine says of itself: its counters before and after a stage, its version, its model.
+"""What the engine says of itself: its counters before and after a stage, its queues while it runs, its version, its model.
 
-Best effort, between stages only, two seconds at most a question: an engine that keeps quiet is no failure. Names differ
+Best effort, two seconds at most a question: an engine that keeps quiet is no failure. Names differ
 by engine and by release, so each fact lists the names it has had; the first one present counts. Read from the engines'
 own documentation: vLLM 0.6 to 0.33 (`vllm:`), SGLang 0.4 and later (`sglang:`), TGI 2 and 3 (`tgi_`), llama.cpp's server
 started with --metrics (`llamacpp:`). Ollama has no such page.
@@ -20,10 +20,11 @@ import msgspec
 from tokenmark_schemas.result import EngineFacts
 from tokenmark_schemas.run import RunTarget
 
+from .fetch import fetch
+from .gauges import Gauges, pooled
 from .reach import masked
 
-TIMEOUT_S = 2.0
-MOST_BYTES = 8 * 2**20
+STATES_EVERY_S = 5.0  # an engine makes its page in the process that also sends its tokens
 _SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{[^}]*\})?\s+(\S+)", re.MULTILINE)
 
 
@@ -93,31 +94,36 @@ def parse_metrics(text: str) -> Counters:
     return {name: value / series[name] if name in RATIOS else value for name, value in found.items()}
 
 
-def facts_between(engine: str, before: Counters | None, after: Counters | None) -> dict[str, float] | None:
-    """Growth of counters and the later value of the rest; None where the engine told nothing both times.
-
-    A counter that shrank was reset in between: its growth is unknown and stays out.
-    """
-    if before is None or after is None:
-        return None
+def growth(engine: str, before: Counters | None, after: Counters | None) -> Counters:
+    """How far each counter went; one that shrank was reset in between, so its growth is unknown and stays out."""
     found = {}
     for fact in FACTS.get(engine, ()):
-        name = next((name for name in fact.names if name in after), None)
-        if name is None:
-            continue
-        value = after[name] - before.get(name, 0.0) if fact.counter else after[name]
-        if value >= 0:
-            found[fact.id] = value
-    return found or None
+        name = next((name for name in fact.names if name in (after or {})), None)
+        if fact.counter and name is not None and before is not None and after is not None:
+            value = after[name] - before.get(name, 0.0)
+            if value >= 0:
+                found[fact.id] = value
+    return found
 
 
-def facts_over(engine: str, parts: list[dict[str, float] | None]) -> dict[str, float] | None:
-    """Repetitions of a stage as one: counters add up, of the rest the last stands."""
-    counters = {fact.id for fact in FACTS.get(engine, ()) if fact.counter}
+def states(engine: str, page: Counters | None) -> Counters:
+    """What is no counter, as it is now."""
+    found = {}
+    for fact in FACTS.get(engine, ()):
+        name = next((name for name in fact.names if name in (page or {})), None)
+        if not fact.counter and page is not None and name is not None:
+            found[fact.id] = page[name]
+    return found
+
+
+def facts_over(counters: list[Counters], gauges: list[Gauges]) -> dict[str, float] | None:
+    """Repetitions of a stage as one: counters add up; the rest is a mean and a peak over all readings."""
     total: dict[str, float] = {}
-    for part in filter(None, parts):
+    for part in counters:
         for name, value in part.items():
-            total[name] = total.get(name, 0.0) + value if name in counters else value
+            total[name] = total.get(name, 0.0) + value
+    for name, gauge in pooled(gauges).items():
+        total |= {name: gauge.mean, f"{name}_peak": gauge.peak}
     return total or None
 
 
@@ -134,6 +140,10 @@ class Asking:
         text = self._get("/metrics")
         return parse_metrics(text.decode("utf-8", "replace")) if text else None
 
+    def states(self) -> Counters:
+        """What is no counter, as it is now."""
+        return states(self._target.engine, self.counters())
+
     def identity(self) -> EngineFacts:
         """Version, context length and quantisation, as far as the engine tells."""
         told: dict[str, Any] = {}
@@ -146,32 +156,16 @@ class Asking:
         return EngineFacts(name=self._target.engine, **told)
 
     def _get(self, path: str) -> bytes | None:
-        """A body of at most 8 MiB; None where there is none to have."""
-        import http.client  # here, because it takes a tenth of the time to the first request
-
-        if self._target.proxy_url:
+        """A page of the target's own address; none is asked for through a proxy."""
+        target = self._target
+        if target.proxy_url:
             return None
-        url = urlsplit(self._target.url)
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        try:
-            if url.scheme == "https":
-                from .load.tls import context_for
-
-                context = context_for(self._target.ca_file, verify=not self._target.insecure_skip_tls_verify)
-                link: http.client.HTTPConnection = http.client.HTTPSConnection(
-                    url.hostname or "", url.port, timeout=TIMEOUT_S, context=context
-                )
-            else:
-                link = http.client.HTTPConnection(url.hostname or "", url.port, timeout=TIMEOUT_S)
-            try:
-                link.request("GET", path, headers=headers)
-                answer = link.getresponse()
-                body = answer.read(MOST_BYTES) if answer.status == 200 else None
-                return body and masked(body, [self._token])
-            finally:
-                link.close()
-        except (OSError, http.client.HTTPException, ValueError):
-            return None
+        url = urlsplit(target.url)
+        body = fetch(
+            f"{url.scheme}://{url.netloc}{path}", token=self._token, ca_file=target.ca_file,
+            verify=not target.insecure_skip_tls_verify,
+        )  # fmt: skip
+        return body and masked(body, [self._token])
 
 
 def _text(value: Any) -> str | None:

@@ -26,7 +26,6 @@ from .load.phase import NS, Limits, Phase, stage_phase, warmup_phase
 from .prompts import RequestFactory
 from .reach import bearer_token, masked, route_to
 from .stats import percentile
-from .stoprules import Watch
 
 WARMUP, WARMUP_GIVE_UP = "warmup", 3
 REPORT_NS = 250_000_000
@@ -44,6 +43,17 @@ class Order:
     shard: tuple[int, int] = (0, 1)
     begin_ns: int = 0
     ahead_ns: int = 0
+
+
+class Overseer(Protocol):
+    """Who looks at a phase while it runs, and may end it."""
+
+    def reason(self, tick: Tick) -> str | None:
+        """Why it should end now; None while it should not."""
+
+    @property
+    def ends_stage_only(self) -> bool:
+        """Whether that reason ends the stage, not the run."""
 
 
 class Mates(Protocol):
@@ -86,7 +96,7 @@ class Instrument:
             dataset_file=config.dataset_file,
         )
 
-    def measure(self, order: Order, watch: Watch | None = None, mates: Mates | None = None) -> Collected:
+    def measure(self, order: Order, overseer: Overseer | None = None, mates: Mates | None = None) -> Collected:
         """One phase: fork, decode what comes, watch the time. Raises RunFailed when a worker dies."""
         mates = mates or Nobody()
         out, drive = (
@@ -106,8 +116,8 @@ class Instrument:
                 if time.monotonic_ns() - reported > REPORT_NS:
                     reported = time.monotonic_ns()
                     self._report(progress, out, ticks, began)
-                if watch is not None:
-                    self._judge(watch, Tick.together(ticks), out)
+                if overseer is not None:
+                    self._judge(overseer, Tick.together(ticks), out)
             if out.ended_early or self.must_stop() or _hopeless(order, out):
                 drive.stop()
                 mates.stop()
@@ -166,11 +176,11 @@ class Instrument:
         out.add(sample)
         self.observer.sample(sample)
 
-    def _judge(self, watch: Watch, tick: Tick, out: Collected) -> None:
+    def _judge(self, overseer: Overseer, tick: Tick, out: Collected) -> None:
         """A stop rule ends the stage, or the run."""
-        if out.ended_early is None and (why := watch.reason(tick)):
+        if out.ended_early is None and (why := overseer.reason(tick)):
             out.ended_early = why
-            if not watch.saturated:
+            if not overseer.ends_stage_only:
                 self.stop.ask(why)
 
     def _report(self, progress: Progress, out: Collected, ticks: Sequence[Tick], began: int) -> None:

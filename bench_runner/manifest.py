@@ -64,6 +64,7 @@ class Flags:
     ca_file: Path | None = None
     insecure: bool | None = None
     proxy: str | None = None
+    gpu_metrics: str | None = None
     new_connections: bool | None = None
     max_connections: int | None = None
     honour_retry_after: bool | None = None
@@ -138,7 +139,7 @@ def _override(spec: dict[str, Any], flags: Flags) -> None:
         target["endpoint"] = {"url": flags.target if "://" in flags.target else f"http://{flags.target}"}
     for key, value in (
         ("engine", flags.engine), ("model", flags.model), ("requestTimeoutSeconds", flags.timeout),
-        ("insecureSkipTLSVerify", flags.insecure or None), ("proxyUrl", flags.proxy),
+        ("insecureSkipTLSVerify", flags.insecure or None), ("proxyUrl", flags.proxy), ("gpuMetricsUrl", flags.gpu_metrics),
         ("retryAfter", "Honour" if flags.honour_retry_after else None),
     ):  # fmt: skip
         if value is not None:

@@ -8,11 +8,13 @@ import platform
 from tokenmark_schemas.result import EngineFacts, Provenance, ToolFacts, WorkloadFacts
 from tokenmark_schemas.run import RunConfig
 
+from .gpu import Gpus
+
 VERSION = "0.1.0"
 
 
-def provenance(config: RunConfig, *, engine: EngineFacts, stamps: str) -> Provenance:
-    """RunConfig + what the engine said -> provenance."""
+def provenance(config: RunConfig, *, engine: EngineFacts, stamps: str, gpus: Gpus | None) -> Provenance:
+    """RunConfig + what the engine and the GPUs said -> provenance."""
     said = config.environment.model_dump(exclude_none=True, exclude={"labels"})
     return Provenance(
         vantage=config.vantage,
@@ -24,7 +26,7 @@ def provenance(config: RunConfig, *, engine: EngineFacts, stamps: str) -> Proven
             kernel=platform.release(),
         ),
         engine=engine,
-        environment={**_machine(), **config.detected, **said, **(config.environment.labels or {})},
+        environment={**_machine(), **_named(gpus), **config.detected, **said, **(config.environment.labels or {})},
         workload=WorkloadFacts(**config.workload_identity.model_dump()),
         spec_hash=config.spec_hash,
         fingerprint=config.fingerprint,
@@ -32,6 +34,11 @@ def provenance(config: RunConfig, *, engine: EngineFacts, stamps: str) -> Proven
         images=config.images,
         stamps=stamps,
     )
+
+
+def _named(gpus: Gpus | None) -> dict[str, str]:
+    model = gpus.model() if gpus else None
+    return {"gpu_model": model} if model else {}
 
 
 def _machine() -> dict[str, str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tokenmark_schemas.errors import RunFailed
-from tokenmark_schemas.result import EngineFacts, Phases, RunFacts, RunResult, StageResult
+from tokenmark_schemas.result import EngineFacts, Phases, RunFacts, RunResult, StageResources, StageResult
 from tokenmark_schemas.result import Phase as PhaseFacts
 from tokenmark_schemas.run import RunConfig
 from tokenmark_schemas.stopping import Search as SearchSpec
@@ -23,8 +23,10 @@ from .assemble import objective_results, stage_result
 from .clock import iso_at, iso_now
 from .collect import Collected
 from .control import Observer, Progress, Stop
-from .engine_facts import Asking, facts_between, facts_over
-from .instrument import WARMUP, Instrument, Mates, Order
+from .engine_facts import STATES_EVERY_S, Asking, facts_over, growth
+from .gauges import Gauges, Lookout, Reading, pooled
+from .gpu import EVERY_S, gpus_of, use_of
+from .instrument import WARMUP, Instrument, Mates, Order, Overseer
 from .load.phase import NS
 from .prompts import salt_of
 from .provenance import provenance
@@ -36,7 +38,7 @@ from .verdict import judge
 class Bench(Protocol):
     """What drives a phase: this machine's instrument, or several pods that share it."""
 
-    def measure(self, order: Order, watch: Watch | None = None, mates: Mates | None = None) -> Collected: ...
+    def measure(self, order: Order, overseer: Overseer | None = None, mates: Mates | None = None) -> Collected: ...
     def floor(self, streams: int) -> dict[str, float] | None: ...
 
 
@@ -47,7 +49,9 @@ class Level:
     stage: Stage
     parts: list[Collected] = field(default_factory=list)
     orders: list[int] = field(default_factory=list)
-    server: list[dict[str, float] | None] = field(default_factory=list)
+    counters: list[dict[str, float]] = field(default_factory=list)  # of the engine: how far each went
+    states: list[Gauges] = field(default_factory=list)  # of the engine, while the load ran
+    gpus: list[Gauges] = field(default_factory=list)
     floor: dict[str, float] | None = None
 
 
@@ -69,6 +73,7 @@ class Runner:
         self.unjudged = ""  # why a search could not go on
         self.asking = Asking(config.target, instrument.token)
         self.engine = EngineFacts(name=config.target.engine)
+        self.gpus = gpus_of(config.target)
         self.floors: dict[int, dict[str, float] | None] = {}
 
     def run(self) -> RunResult:
@@ -170,8 +175,13 @@ class Runner:
         return stage_result(
             level.stage, level.parts, max_output=config.workload.max_output_tokens, objectives=config.objectives,
             order=level.orders, seed=seed, calibration=level.floor,
-            server=facts_over(config.target.engine, level.server),
+            server=facts_over(level.counters, level.states),
+            resources=self._resources(level),
         )  # fmt: skip
+
+    def _resources(self, level: Level) -> StageResources | None:
+        gpu = use_of(pooled(level.gpus), self.gpus.source) if self.gpus else None
+        return StageResources(gpu=gpu) if gpu else None
 
     def result(self, *, partial: bool = False) -> RunResult:
         """Everything measured so far as a result; `partial` says that more is to come."""
@@ -201,7 +211,7 @@ class Runner:
             objectives=objective_results(judged_stages(stages, found), config.objectives),
             search=found,
             provenance=provenance(
-                config, stamps=stamps,
+                config, stamps=stamps, gpus=self.gpus,
                 engine=self.engine.model_copy(update={"reported_model": models.most_common(1)[0][0] if models else None}),
             ),
         )  # fmt: skip
@@ -225,8 +235,13 @@ class Runner:
         stage = level.stage
         before = self.asking.counters()
         watch = Watch(self.config.stop_rules, open_loop=stage.concurrency is None)
-        level.parts.append(self.bench.measure(self._order_of(stage, stage.name, repetition), watch))
-        level.server.append(facts_between(self.config.target.engine, before, self.asking.counters()))
+        states = Reading(self.asking.states, STATES_EVERY_S)
+        gpus = Reading(self.gpus.read if self.gpus else dict, EVERY_S)
+        overseer = Lookout(watch, [states, gpus])
+        level.parts.append(self.bench.measure(self._order_of(stage, stage.name, repetition), overseer))
+        level.counters.append(growth(self.config.target.engine, before, self.asking.counters()))
+        level.states.append(states.gauges)
+        level.gpus.append(gpus.gauges)
         level.orders.append(self.order)
         self.order += 1
         self._cool_down()

@@ -94,6 +94,9 @@ def run(
     ca_file: Path | None = _option(None, "PEM file of certificate authorities, for https.", "CA_FILE"),
     insecure: bool = _option(False, "Take any certificate.", "INSECURE"),
     proxy: str | None = _option(None, "HTTP proxy, such as http://host:3128.", "PROXY"),
+    gpu_metrics: str | None = _option(
+        None, "Page of a DCGM exporter that sees the target's GPUs, http://host:9400/metrics.", "GPU_METRICS"
+    ),
     new_connections: bool = _option(False, "A new connection for every request.", "NEW_CONNECTIONS"),
     max_connections: int | None = _option(None, "The most connections at a time.", "MAX_CONNECTIONS", min=1),
     honour_retry_after: bool = _option(
@@ -110,7 +113,7 @@ def run(
     flags = Flags(
         engine=engine, target=None if target == "sim" else target, model=model, workload=workload,
         concurrency=concurrency, rate=rate, arrival=arrival, burstiness=burstiness, ramp_to=ramp_to,
-        requests=requests, duration=duration, ca_file=ca_file, insecure=insecure or None, proxy=proxy,
+        requests=requests, duration=duration, ca_file=ca_file, insecure=insecure or None, proxy=proxy, gpu_metrics=gpu_metrics,
         new_connections=new_connections or None, max_connections=max_connections,
         honour_retry_after=honour_retry_after or None,
         warmup_requests=warmup_requests, input_tokens=input_tokens, max_output_tokens=max_output_tokens,

@@ -86,7 +86,7 @@ class Simulator:
         self.asked = self.served = self.pushed = self.late_max_ns = self.late_sum_ns = self.sent_chunks = 0
         self.running = True
         self.voices = voices(scenario)
-        self.busy = 0
+        self.busy = self.tokens_in = self.tokens_out = 0
         self.queue: deque[tuple[Client, Answer]] = deque()
         self.started = time.monotonic()
 
@@ -179,6 +179,9 @@ class Simulator:
             self.queue.remove((client, answer))
         else:
             self.busy -= 1
+        if how == "ok":
+            self.tokens_in += answer.ask.prompt_tokens
+            self.tokens_out += answer.script.tokens
         while self.queue and self.scenario.slots is not None and self.busy < self.scenario.slots:
             self._start(*self.queue.popleft())
         if self.truth is not None:
@@ -240,12 +243,25 @@ class Simulator:
         model = self.scenario.model
         if path in FACTS:
             self._write(client, _response(200, FACTS[path](model)))
+        elif path == b"/metrics":
+            self._write(client, _text(self._metrics()))
         elif path not in self.voices:
             self._write(client, _problem(404, f"no such path: {path.decode('latin-1')}"))
         elif self.scenario.api_token and headers.get(b"authorization") != f"Bearer {self.scenario.api_token}".encode():
             self._write(client, _problem(401, "invalid or missing API key"))
         else:
             self._generate(client, self.voices[path], headers, body)
+
+    def _metrics(self) -> str:
+        """Counters and queues by the names that vLLM has for them."""
+        facts = {
+            "vllm:num_requests_running": ("gauge", self.busy),
+            "vllm:num_requests_waiting": ("gauge", len(self.queue)),
+            "vllm:prompt_tokens_total": ("counter", self.tokens_in),
+            "vllm:generation_tokens_total": ("counter", self.tokens_out),
+        }
+        label = f'{{model_name="{self.scenario.model}"}}'
+        return "".join(f"# TYPE {name} {kind}\n{name}{label} {value}\n" for name, (kind, value) in facts.items())
 
     def _generate(self, client: Client, voice: Voice, headers: dict[bytes, bytes], body: bytes) -> None:
         try:
@@ -340,6 +356,11 @@ def _response(status: int, body: dict[str, Any], *headers: str) -> bytes:
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Error')}", "Content-Type: application/json", *headers,
              f"Content-Length: {len(data)}"]  # fmt: skip
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + data
+
+
+def _text(body: str) -> bytes:
+    data = body.encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data)
 
 
 def _problem(status: int, message: str, retry_after_s: int | None = None) -> bytes:

@@ -18,10 +18,9 @@ from tokenmark_schemas.run import GATHER_S, Team
 
 from ..collect import Collected
 from ..control import Stop
-from ..instrument import Instrument, Mates
+from ..instrument import Instrument, Mates, Overseer
 from ..instrument import Order as Phase
 from ..load.board import Tick
-from ..stoprules import Watch
 from . import wire
 from .clocks import Offset, offset_of
 
@@ -87,7 +86,7 @@ class Leader:
 
     # --- a phase ----------------------------------------------------------------------------------------------------
 
-    def measure(self, order: Phase, watch: Watch | None = None, mates: Mates | None = None) -> Collected:
+    def measure(self, order: Phase, overseer: Overseer | None = None, mates: Mates | None = None) -> Collected:
         """The phase, shared by all pods from one start on."""
         before = [self._offset(follower) for follower in self.followers]
         begin = time.monotonic_ns() + LEAD_NS
@@ -99,7 +98,7 @@ class Leader:
             ))  # fmt: skip
         company = Company(self)
         mine = self.instrument.measure(
-            Phase(order.label, order.stage, order.repetition, order.salt, (0, self.team.pods), begin), watch, company
+            Phase(order.label, order.stage, order.repetition, order.salt, (0, self.team.pods), begin), overseer, company
         )
         self._wait_for_all(company, mine)
         after = [self._offset(follower) for follower in self.followers]

@@ -112,6 +112,9 @@ class Target(Contract):
     proxy_url: Annotated[str, Field(max_length=2048, pattern=r"^http://[^/@]+/?$")] | None = Field(
         default=None, description="An HTTP proxy, http://host:port; https goes through it by CONNECT."
     )
+    gpu_metrics_url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^@?#]+$")] | None = Field(
+        default=None, description="The page of a DCGM exporter that sees the target's GPUs, http://host:9400/metrics."
+    )
     connections: Connections = Connections()
     retry_after: Literal["Ignore", "Honour"] = Field(
         default="Ignore", description="Honour: a closed loop's slot rests as long as a 429 or 503 asks, at most 60 s."

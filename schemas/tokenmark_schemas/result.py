@@ -185,6 +185,24 @@ class Repetition(Contract):
     metrics: dict[str, RepetitionMetric]
 
 
+class GpuUse(Contract):
+    """Of the GPUs behind the target while the stage ran: utilisation is their mean, memory and power are their sums."""
+
+    source: Literal["nvml", "dcgm"]
+    count: int | None = None
+    utilization_avg: float | None = None
+    utilization_peak: float | None = None
+    memory_avg_bytes: float | None = None
+    memory_peak_bytes: float | None = None
+    power_w: float | None = None
+    samples: int
+    interval_s: float
+
+
+class StageResources(Contract):
+    gpu: GpuUse | None = None
+
+
 class TurnResult(Contract):
     """The answers to one turn of conversations, counted from 1; token counts are means a request."""
 
@@ -204,11 +222,13 @@ class StageResult(Contract):
     tokens: TokenCounts
     metrics: dict[str, Stat]
     steps: dict[str, Stat] | None = None
-    resources: dict[str, Any] | None = None
+    resources: StageResources | None = None
     throughput: StageThroughput
     goodput: float | None = Field(default=None, description="Requests that met every objective / requests due.")
     client: Client
-    server: dict[str, float] | None = None
+    server: dict[str, float] | None = Field(
+        default=None, description="The engine's own: counters as growth, the rest as mean and `*_peak` while load ran."
+    )
     repetitions: list[Repetition] = []
     turns: list[TurnResult] | None = None
 

@@ -40,6 +40,7 @@ class RunTarget(Contract):
     ca_file: str | None = None
     insecure_skip_tls_verify: bool = False
     proxy_url: str | None = None
+    gpu_metrics_url: str | None = None
     reuse_connections: bool = True
     max_connections: int = 16_384
     honour_retry_after: bool = False
@@ -181,6 +182,7 @@ def resolve(
             ca_file=extra.pop("ca_file", None),
             insecure_skip_tls_verify=target.insecure_skip_tls_verify,
             proxy_url=target.proxy_url,
+            gpu_metrics_url=target.gpu_metrics_url,
             reuse_connections=target.connections.policy == "Reuse",
             max_connections=target.connections.max_open,
             honour_retry_after=target.retry_after == "Honour",

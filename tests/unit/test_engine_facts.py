@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from bench_runner.engine_facts import FACTS, IDENTITY, Asking, facts_between, facts_over, parse_metrics
+from bench_runner.engine_facts import FACTS, IDENTITY, Asking, facts_over, growth, parse_metrics, states
+from bench_runner.gauges import Gauge, Reading
 from tests.support.serving import in_thread
 from tokenmark_schemas.run import RunTarget
 
@@ -34,29 +35,41 @@ def test_a_page_is_summed_over_its_labels() -> None:
     assert "broken" not in found
 
 
-def test_counters_give_their_growth_and_gauges_their_value() -> None:
+def test_counters_give_their_growth_and_the_rest_its_value() -> None:
     before = parse_metrics(VLLM)
     after = {**before, "vllm:prefix_cache_queries_total": 1500.0, "vllm:prefix_cache_hits_total": 45.0,
              "vllm:num_preemptions_total": 2.0}  # fmt: skip
-    found = facts_between("vllm", before, after)
-    assert found is not None
-    assert (found["prefix_cache_queries"], found["prefix_cache_hits"], found["requests_running"]) == (500, 5, 5)
+    found = growth("vllm", before, after)
+    assert (found["prefix_cache_queries"], found["prefix_cache_hits"]) == (500, 5)
     assert "preemptions" not in found, "it shrank: the engine was restarted, and nobody knows its growth"
+    assert "requests_running" not in found
+    assert states("vllm", after) == {"requests_running": 5.0, "kv_cache_usage_ratio": 0.25}
 
 
 def test_an_older_name_counts_where_the_newer_is_missing() -> None:
-    page = {"vllm:gpu_cache_usage_perc": 0.5}
-    assert facts_between("vllm", page, page) == {"kv_cache_usage_ratio": 0.5}
+    assert states("vllm", {"vllm:gpu_cache_usage_perc": 0.5}) == {"kv_cache_usage_ratio": 0.5}
 
 
-def test_repetitions_add_their_counters_and_keep_the_last_gauge() -> None:
-    parts = [{"preemptions": 2.0, "requests_running": 5.0}, None, {"preemptions": 1.0, "requests_running": 3.0}]
-    assert facts_over("vllm", parts) == {"preemptions": 3.0, "requests_running": 3.0}
+def test_repetitions_add_their_counters_and_pool_their_readings() -> None:
+    readings = [{"requests_running": Gauge(10.0, 2, 8.0)}, {}, {"requests_running": Gauge(2.0, 1, 2.0)}]
+    counters = [{"preemptions": 2.0}, {}, {"preemptions": 1.0}]
+    assert facts_over(counters, readings) == {
+        "preemptions": 3.0, "requests_running": 4.0, "requests_running_peak": 8.0,
+    }  # fmt: skip
+
+
+def test_a_reading_is_taken_soon_and_then_every_so_often() -> None:
+    values = iter([{"queue": 4.0}, None, {"queue": 2.0}])
+    reading = Reading(lambda: next(values), every_s=5.0)
+    for now in (100.0, 100.4, 100.6, 103.0, 105.7, 105.9, 110.8):
+        reading.look(now)
+    assert reading.gauges["queue"] == Gauge(6.0, 2, 4.0)
 
 
 def test_silence_is_no_fact() -> None:
-    assert facts_between("vllm", None, {}) is None
-    assert facts_between("openai", {}, {"a": 1.0}) is None
+    assert growth("vllm", None, {}) == states("vllm", None) == {}
+    assert growth("openai", {}, {"a": 1.0}) == {}
+    assert facts_over([{}], [{}]) is None
 
 
 ANSWERS = {

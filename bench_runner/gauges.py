@@ -1,0 +1,80 @@
+"""What only means something while load runs (queues, cache use, GPUs): looked at every few seconds, kept as mean and peak."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .load.board import Tick
+from .stoprules import Watch
+
+FIRST_S = 0.5
+
+
+@dataclass
+class Gauge:
+    """Readings of one quantity."""
+
+    total: float = 0.0
+    count: int = 0
+    peak: float = 0.0
+
+    def add(self, value: float) -> None:
+        self.peak = max(self.peak, value) if self.count else value
+        self.total += value
+        self.count += 1
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.count
+
+    @classmethod
+    def pooled(cls, parts: list[Gauge]) -> Gauge:
+        """Several repetitions as one."""
+        return cls(sum(p.total for p in parts), sum(p.count for p in parts), max(p.peak for p in parts))
+
+
+Gauges = dict[str, Gauge]
+
+
+def pooled(parts: list[Gauges]) -> Gauges:
+    names = {name: None for part in parts for name in part}
+    return {name: Gauge.pooled([part[name] for part in parts if name in part]) for name in names}
+
+
+@dataclass
+class Reading:
+    """Something to read every so often; `gauges` is what came of it. What does not answer is asked again the next time."""
+
+    read: Callable[[], dict[str, float] | None]
+    every_s: float
+    gauges: Gauges = field(default_factory=dict)
+    _next: float = 0.0
+
+    def look(self, now: float) -> None:
+        if not self._next:
+            self._next = now + FIRST_S
+        if now < self._next:
+            return
+        for name, value in (self.read() or {}).items():
+            self.gauges.setdefault(name, Gauge()).add(value)
+        self._next = max(now, self._next) + self.every_s
+
+
+class Lookout:
+    """Looks at a phase four times a second: the stop rules, and what is to be read."""
+
+    def __init__(self, watch: Watch, readings: list[Reading]) -> None:
+        self._watch, self._readings = watch, readings
+
+    def reason(self, tick: Tick) -> str | None:
+        """Why the phase should end now; None while it should not."""
+        for reading in self._readings:
+            reading.look(time.monotonic())
+        return self._watch.reason(tick)
+
+    @property
+    def ends_stage_only(self) -> bool:
+        """Whether the reason given ends the stage, not the run."""
+        return self._watch.saturated

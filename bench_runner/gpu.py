@@ -1,0 +1,155 @@
+"""GPUs while load runs: through the driver's library (NVML) where server and client share a machine, from a DCGM exporter's
+page where one is named. Utilisation is the mean of all GPUs seen, memory and power are their sums.
+
+NVML: nvmlDeviceGetUtilizationRates, -MemoryInfo, -PowerUsage. DCGM exporter: DCGM_FI_DEV_GPU_UTIL (percent),
+DCGM_FI_DEV_FB_USED (MiB), DCGM_FI_DEV_POWER_USAGE (W).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
+
+from tokenmark_schemas.result import GpuUse
+from tokenmark_schemas.run import RunTarget
+
+from .fetch import fetch
+from .gauges import Gauges
+
+EVERY_S = 1.0
+Values = dict[str, float]
+_SERIES = re.compile(r"^(DCGM_FI_DEV_\w+)(?:\{([^}]*)\})?\s+(\S+)", re.MULTILINE)
+_MODEL = re.compile(r'modelName="([^"]*)"')
+
+
+class Gpus(Protocol):
+    """Somebody who can tell of GPUs."""
+
+    source: Literal["nvml", "dcgm"]
+
+    def read(self) -> Values | None:
+        """utilization (0 to 1), memory_bytes, power_w, count, as far as they are told."""
+
+    def model(self) -> str | None:
+        """What they call themselves."""
+
+
+def gpus_of(target: RunTarget) -> Gpus | None:
+    """Whom to ask about the target's GPUs; None where nobody can tell."""
+    if target.gpu_metrics_url:
+        return Dcgm(target.gpu_metrics_url)
+    return _driver() if _is_here(target.url) else None
+
+
+def use_of(gauges: Gauges, source: Literal["nvml", "dcgm"]) -> GpuUse | None:
+    """Readings of a stage as they stand in its result."""
+    if not gauges:
+        return None
+
+    def part(name: str, which: str) -> float | None:
+        return getattr(gauges[name], which) if name in gauges else None
+
+    count = part("count", "peak")
+    return GpuUse(
+        source=source,
+        count=None if count is None else round(count),
+        utilization_avg=part("utilization", "mean"),
+        utilization_peak=part("utilization", "peak"),
+        memory_avg_bytes=part("memory_bytes", "mean"),
+        memory_peak_bytes=part("memory_bytes", "peak"),
+        power_w=part("power_w", "mean"),
+        samples=max(gauge.count for gauge in gauges.values()),
+        interval_s=EVERY_S,
+    )
+
+
+class Dcgm:
+    """A DCGM exporter's page."""
+
+    source: Literal["nvml", "dcgm"] = "dcgm"
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._model: str | None = None
+
+    def read(self) -> Values | None:
+        page = (fetch(self._url) or b"").decode("utf-8", "replace")
+        if named := _MODEL.search(page):
+            self._model = named[1][:200]
+        return dcgm_values(page)
+
+    def model(self) -> str | None:
+        return self._model
+
+
+def dcgm_values(page: str) -> Values | None:
+    """Prometheus text of the exporter -> values over all GPUs on it; None where it tells of none."""
+    series: dict[str, list[float]] = {}
+    for name, _, text in _SERIES.findall(page):
+        try:
+            value = float(text)
+        except ValueError:
+            continue
+        if value == value:
+            series.setdefault(name, []).append(value)
+    found: Values = {}
+    if used := series.get("DCGM_FI_DEV_GPU_UTIL"):
+        found |= {"utilization": sum(used) / len(used) / 100, "count": float(len(used))}
+    if memory := series.get("DCGM_FI_DEV_FB_USED"):
+        found["memory_bytes"] = sum(memory) * 2**20
+    if power := series.get("DCGM_FI_DEV_POWER_USAGE"):
+        found["power_w"] = sum(power)
+    return found or None
+
+
+class Nvml:
+    """The driver of this machine. Raises ImportError or the library's own error where there is none."""
+
+    source: Literal["nvml", "dcgm"] = "nvml"
+
+    def __init__(self) -> None:
+        import pynvml
+
+        pynvml.nvmlInit()
+        self._nvml: Any = pynvml
+        self._devices = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+
+    def read(self) -> Values | None:
+        if not self._devices:
+            return None
+        found = {"count": float(len(self._devices))}
+        readings = {
+            "utilization": lambda d: self._nvml.nvmlDeviceGetUtilizationRates(d).gpu / 100 / len(self._devices),
+            "memory_bytes": lambda d: self._nvml.nvmlDeviceGetMemoryInfo(d).used,
+            "power_w": lambda d: self._nvml.nvmlDeviceGetPowerUsage(d) / 1000,
+        }
+        for name, read in readings.items():
+            try:
+                found[name] = float(sum(map(read, self._devices)))
+            except self._nvml.NVMLError:  # not every device tells everything
+                continue
+        return found
+
+    def model(self) -> str | None:
+        names = [self._nvml.nvmlDeviceGetName(device) for device in self._devices]
+        return ", ".join(sorted({name.decode() if isinstance(name, bytes) else name for name in names})) or None
+
+
+def _driver() -> Gpus | None:
+    """NVML, where the driver and its Python binding (the `gpu` extra) are installed."""
+    try:
+        return Nvml()
+    except Exception:  # whatever a missing or broken driver raises: then nothing is told
+        return None
+
+
+def _is_here(url: str) -> bool:
+    """Whether an address is this very machine."""
+    import ipaddress  # here, because few milliseconds are all that a start may take
+
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
