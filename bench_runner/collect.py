@@ -68,6 +68,8 @@ class Collected:
     ends: Stamps = field(default_factory=lambda: array("q"))
     first_tokens: Stamps = field(default_factory=lambda: array("q"))
     recent_ttft_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    recent_tpot_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    recent_read_lag_s: deque[float] = field(default_factory=lambda: deque(maxlen=10 * RECENT))
     recent_send_lag_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     windows: list[End] = field(default_factory=list)
     due: int = 0
@@ -98,6 +100,7 @@ class Collected:
         self.coalesced_reads += sample.coalesced_reads
         self.coalesced_interval_ns = max(self.coalesced_interval_ns, sample.coalesced_interval_ns)
         self.read_lags_s.extend(sample.read_lags_s)
+        self.recent_read_lag_s.extend(sample.read_lags_s)
         if sample.sent_ns is not None:
             self.sent += 1
             lag = (sample.sent_ns - sample.due_ns) / 1e9
@@ -126,8 +129,9 @@ class Collected:
             self.values[metric.id].extend(found)
             if isinstance(found, tuple) and found:
                 firsts[metric.id] = found[0]
-        if "ttft" in firsts:
-            self.recent_ttft_s.append(firsts["ttft"])
+        for name, recent in (("ttft", self.recent_ttft_s), ("tpot", self.recent_tpot_s)):
+            if name in firsts:
+                recent.append(firsts[name])
         self.good += all(_within(firsts, name, limit) for name, limit in self.limits)
         self._bounds(sample, firsts)
         self._count_tokens(sample)

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from tokenmark_schemas.result import RunResult
 
 from .sample import Sample
+from .stats import percentile
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """Seconds, of the newest answers."""
+
+    p50: float | None = None
+    p90: float | None = None
+    p99: float | None = None
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Quantiles:
+        ordered = sorted(values)
+        return cls(*(percentile(ordered, q) for q in (0.5, 0.9, 0.99))) if ordered else cls()
 
 
 @dataclass
@@ -19,15 +34,25 @@ class Progress:
     stage: str
     repetition: int
     repetitions: int
-    elapsed_s: float
+    elapsed_s: float = 0.0
+    duration_s: float | None = None  # when the phase ends by itself
+    count: int | None = None  # after how many requests it does
     in_flight: int = 0
     done: int = 0
     failed: int = 0
-    ttft_p50_s: float | None = None
-    ttft_p99_s: float | None = None
+    ttft: Quantiles = Quantiles()
+    tpot: Quantiles = Quantiles()
     send_lag_p99_s: float | None = None
+    read_lag_p99_s: float | None = None
     away_s: float = 0.0  # the longest that the client was away, see the verdict's loop_lag
+    cores: float = 0.0
+    workers: int = 1
     tokens_per_s: float | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Which phase it is."""
+        return self.phase, self.repetition
 
 
 class Observer(Protocol):

@@ -16,7 +16,7 @@ from tokenmark_schemas.workload import Stage
 
 from .assemble import latency_limits
 from .collect import Collected
-from .control import Observer, Progress, Stop
+from .control import Observer, Progress, Quantiles, Stop
 from .decode import decode
 from .engines import dialect_of
 from .load.board import Tick
@@ -25,7 +25,6 @@ from .load.link import End, Exchange
 from .load.phase import NS, Limits, Phase, stage_phase, warmup_phase
 from .prompts import RequestFactory
 from .reach import bearer_token, masked, route_to
-from .stats import percentile
 
 WARMUP, WARMUP_GIVE_UP = "warmup", 3
 REPORT_NS = 250_000_000
@@ -104,7 +103,6 @@ class Instrument:
             Drive(self._phase(order), self.config.workers),
         )
         self.stop.hooks = [drive.stop]
-        progress = Progress(order.label, order.stage.name, order.repetition + 1, self.config.repetitions, 0.0)
         began = reported = time.monotonic_ns()
         for event in drive.events():
             if isinstance(event, Exchange):
@@ -115,7 +113,7 @@ class Instrument:
                 ticks = [drive.tick, *mates.pulse(drive.tick)]
                 if time.monotonic_ns() - reported > REPORT_NS:
                     reported = time.monotonic_ns()
-                    self._report(progress, out, ticks, began)
+                    self._report(order, out, ticks, began)
                 if overseer is not None:
                     self._judge(overseer, Tick.together(ticks), out)
             if out.ended_early or self.must_stop() or _hopeless(order, out):
@@ -183,18 +181,27 @@ class Instrument:
             if not overseer.ends_stage_only:
                 self.stop.ask(why)
 
-    def _report(self, progress: Progress, out: Collected, ticks: Sequence[Tick], began: int) -> None:
-        together, others = Tick.together(list(ticks)), ticks[1:]
-        progress.elapsed_s = (time.monotonic_ns() - began) / 1e9
-        progress.in_flight, progress.away_s = together.in_flight, together.loop_lag_max_ns / 1e9
-        progress.done = out.succeeded + sum(tick.finished - tick.refused for tick in others)
-        progress.failed = out.failed + sum(tick.refused for tick in others)
-        ttft, lags = sorted(out.recent_ttft_s), sorted(out.recent_send_lag_s)
-        if ttft:
-            progress.ttft_p50_s, progress.ttft_p99_s = percentile(ttft, 0.5), percentile(ttft, 0.99)
-        progress.send_lag_p99_s = percentile(lags, 0.99) if lags else None
-        progress.tokens_per_s = out.output_tokens / progress.elapsed_s if progress.elapsed_s > 0.5 else None
-        self.observer.progress(progress)
+    def _report(self, order: Order, out: Collected, ticks: Sequence[Tick], began: int) -> None:
+        now, together, others = time.monotonic_ns(), Tick.together(list(ticks)), ticks[1:]
+        elapsed_s, warms_up = (now - began) / NS, order.label == WARMUP
+        self.observer.progress(
+            Progress(
+                order.label, order.stage.name, order.repetition + 1, self.config.repetitions, elapsed_s,
+                duration_s=None if warms_up else order.stage.duration_seconds,
+                count=None if warms_up else order.stage.request_count,
+                in_flight=together.in_flight,
+                done=out.succeeded + sum(tick.finished - tick.refused for tick in others),
+                failed=out.failed + sum(tick.refused for tick in others),
+                ttft=Quantiles.of(out.recent_ttft_s),
+                tpot=Quantiles.of(out.recent_tpot_s),
+                send_lag_p99_s=Quantiles.of(out.recent_send_lag_s).p99,
+                read_lag_p99_s=Quantiles.of(out.recent_read_lag_s).p99,
+                away_s=together.loop_lag_max_ns / NS,
+                cores=together.cpu_ns / (now - began),
+                workers=len(ticks) * self.config.workers,
+                tokens_per_s=out.output_tokens / elapsed_s if elapsed_s > 0.5 else None,
+            )
+        )  # fmt: skip
 
 
 def _hopeless(order: Order, out: Collected) -> bool:

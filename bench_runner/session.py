@@ -20,7 +20,7 @@ from tokenmark_schemas.run import RunConfig, Team
 
 from .control import Progress, Stop
 from .instrument import Instrument
-from .reports.live import LiveLine
+from .reports.live import LiveView
 from .run import Bench, Runner
 from .sample import Sample
 from .sinks.files import RequestLog, run_folder, write_config, write_result
@@ -48,7 +48,7 @@ class Session:
         self.folder = run_folder(out, config.run.name)
         self.requests_file = self.folder / "requests.jsonl.gz"
         self.log = RequestLog(self.requests_file, config.detail)
-        self.live = LiveLine(quiet=quiet or pod)
+        self.live = LiveView(quiet=quiet or pod)
         self.stop = Stop()
         self.unsaved = ""  # why result.json is not on disk, if it is not
         self.signalled = 0

@@ -6,7 +6,7 @@ judges the target: a slow server gives a valid result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tokenmark_schemas.result import Reason, StageResult, Verdict
@@ -108,6 +108,20 @@ RULES: tuple[Rule, ...] = (
 
 
 BY_CODE = {rule.code: rule for rule in RULES}
+
+
+def so_far(values: Mapping[str, float | None]) -> tuple[str, str]:
+    """What the rules named would say of these values by now: state, and the worst reason in words."""
+    worst, said = "valid", ""
+    for code, value in values.items():
+        rule = BY_CODE[code]
+        if value is None or value <= rule.degraded:
+            continue
+        state = "invalid" if value > rule.invalid else "degraded"
+        if worst == "valid" or state == "invalid" != worst:
+            limit = rule.invalid if state == "invalid" else rule.degraded
+            worst, said = state, f"{code} {value:.3g} {rule.unit}".rstrip() + f", limit {limit:g}"
+    return worst, said
 
 
 def judge(

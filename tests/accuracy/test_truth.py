@@ -5,15 +5,19 @@ Bounds are wide enough for a shared machine: tight ones belong to `make bench`, 
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
+import pty
+import re
 import signal
 import socket
 import socketserver
 import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -306,3 +310,23 @@ def test_a_disk_that_is_full_costs_the_files_and_not_the_numbers(tmp_path: Path)
     assert json.loads(done.stdout)["stages"][0]["requests"]["succeeded"] == 120
     assert "result.json cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_on_a_terminal_a_picture_shows_how_it_goes_and_leaves_nothing_but_lines(tmp_path: Path) -> None:
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    words = [*CLI, "run", "--target", "sim", "--model", "sim", "--concurrency", "1,2", "--duration", "2", "--out",
+             str(tmp_path), "--warmup-requests", "2", "--max-output-tokens", "8"]  # fmt: skip
+    with subprocess.Popen(words, stdout=follower, stderr=follower, env={**os.environ, "TERM": "xterm"}) as client:
+        os.close(follower)
+        drawn = b""
+        with suppress(OSError):  # the other end is closed when the run is over
+            while piece := os.read(leader, 65_536):
+                drawn += piece
+        os.close(leader)
+    assert client.returncode in (0, 4)
+    text = drawn.decode()
+    assert "so far" in text
+    assert "sent " in text
+    assert re.search(r"c1 1/1 +\d s · \d+ done", text), "a phase that is over leaves a line"
+    assert "verdict" in text.rpartition("so far")[2]
