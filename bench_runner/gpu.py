@@ -7,6 +7,7 @@ DCGM_FI_DEV_FB_USED (MiB), DCGM_FI_DEV_POWER_USAGE (W).
 
 from __future__ import annotations
 
+import ctypes
 import re
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from .fetch import fetch
 from .gauges import Gauges
 
 EVERY_S = 1.0
+DRIVER = "libnvidia-ml.so.1"
 Values = dict[str, float]
 _SERIES = re.compile(r"^(DCGM_FI_DEV_\w+)(?:\{([^}]*)\})?\s+(\S+)", re.MULTILINE)
 _MODEL = re.compile(r'modelName="([^"]*)"')
@@ -104,23 +106,21 @@ def dcgm_values(page: str) -> Values | None:
 
 
 class Nvml:
-    """The driver of this machine. Raises ImportError or the library's own error where there is none."""
+    """The driver of this machine, through NVIDIA's binding; opened when it is first read, while load runs already."""
 
     source: Literal["nvml", "dcgm"] = "nvml"
 
     def __init__(self) -> None:
-        import pynvml
-
-        pynvml.nvmlInit()
-        self._nvml: Any = pynvml
-        self._devices = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        self._devices: list[Any] | None = None
 
     def read(self) -> Values | None:
+        if self._devices is None:
+            self._devices = self._opened()
         if not self._devices:
             return None
         found = {"count": float(len(self._devices))}
         readings = {
-            "utilization": lambda d: self._nvml.nvmlDeviceGetUtilizationRates(d).gpu / 100 / len(self._devices),
+            "utilization": lambda d: self._nvml.nvmlDeviceGetUtilizationRates(d).gpu / 100 / len(self._devices or ()),
             "memory_bytes": lambda d: self._nvml.nvmlDeviceGetMemoryInfo(d).used,
             "power_w": lambda d: self._nvml.nvmlDeviceGetPowerUsage(d) / 1000,
         }
@@ -131,17 +131,31 @@ class Nvml:
                 continue
         return found
 
+    def _opened(self) -> list[Any]:
+        """The devices; none without the `gpu` extra, or with a driver that does not answer."""
+        try:
+            import pynvml
+        except ImportError:
+            return []
+        self._nvml: Any = pynvml
+        try:
+            pynvml.nvmlInit()
+            return [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        except pynvml.NVMLError:
+            return []
+
     def model(self) -> str | None:
-        names = [self._nvml.nvmlDeviceGetName(device) for device in self._devices]
+        names = [self._nvml.nvmlDeviceGetName(device) for device in self._devices or ()]
         return ", ".join(sorted({name.decode() if isinstance(name, bytes) else name for name in names})) or None
 
 
 def _driver() -> Gpus | None:
-    """NVML, where the driver and its Python binding (the `gpu` extra) are installed."""
+    """NVML, where the driver is installed; asking the loader is quicker than any import."""
     try:
-        return Nvml()
-    except Exception:  # whatever a missing or broken driver raises: then nothing is told
+        ctypes.CDLL(DRIVER)
+    except OSError:
         return None
+    return Nvml()
 
 
 def _is_here(url: str) -> bool:
