@@ -81,10 +81,14 @@ class End:
 
 Event = Exchange | End
 _PART = struct.Struct("=qI")
+_ONE = struct.Struct("=BIqIqqI")  # header and part of a single read
 
 
 def pack_part(seq: int, log: list[Any]) -> bytes:
     """`log` holds kernel stamp, user time and bytes of each read in turn."""
+    if len(log) == 3:  # a short answer in one read: a third of the cost
+        stamp, now, raw = log
+        return _ONE.pack(PART, _PART.size + 20 + len(raw), seq, 1, stamp, now, len(raw)) + raw  # type: ignore[no-any-return]
     data: list[bytes] = log[2::3]
     raw = b"".join(data)
     stamps, times, sizes = array("q", log[0::3]), array("q", log[1::3]), array("I", map(len, data))

@@ -58,14 +58,14 @@ class Report:
 
     def pack(self, most: int = PACK_BATCH) -> None:
         """Some of what was read, as bytes for the parent."""
-        unpacked, outbox = self._unpacked, self.outbox
+        unpacked, data = self._unpacked, self.outbox.data
         for _ in range(min(max(most, len(unpacked) // 32), len(unpacked))):  # what comes faster is packed faster
             seq, reads, ending = unpacked.popleft()
             if reads:
-                outbox.data += pack_part(seq, reads)
-            outbox.data += ending
-        if len(outbox.data) > FLUSH_BYTES:
-            outbox.flush()
+                data += pack_part(seq, reads)
+            data += ending
+        if len(data) > FLUSH_BYTES:
+            self.outbox.flush()
 
     def tick(self, now: int, *, load_ended: bool = False) -> Tick:
         """The state as it is now, on the board too."""
