@@ -34,14 +34,13 @@ class Tick:
 
     @classmethod
     def together(cls, ticks: list[Tick]) -> Tick:
-        """Several workers as one: sums, but the largest of what is a maximum, and ended when all have."""
+        """Several workers as one: sums, but the largest of what is a maximum or a wait, and ended when all have."""
         if len(ticks) == 1:
             return ticks[0]
         names = [f.name for f in fields(cls)]
         summed = {name: sum(getattr(tick, name) for tick in ticks) for name in names}
-        largest = {
-            name: max(getattr(tick, name) for tick in ticks) for name in names if "max" in name or name == "at_ns"
-        }
+        worst = [name for name in names if "max" in name or name in ("at_ns", "run_delay_ns")]
+        largest = {name: max(getattr(tick, name) for tick in ticks) for name in worst}
         return cls(**{**summed, **largest, "load_ended": min(tick.load_ended for tick in ticks)})
 
 

@@ -153,7 +153,8 @@ class Client(Contract):
     stamp_fallbacks: int
     clock_steps: int = Field(default=0, description="How often the realtime clock was set while load ran.")
     run_delay_s: float | None = Field(
-        default=None, description="How long the worker was ready to run and had no processor, in all."
+        default=None,
+        description="How long a worker was ready to run and had no processor; of several, the one that waited longest.",
     )
     stale_connections: int = Field(
         default=0, description="Kept connections that the server had closed without saying so; sent again on new ones."
