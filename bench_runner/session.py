@@ -134,7 +134,7 @@ class Session:
         """Closes the request log; a leader lets the other pods go and puts their logs behind its own."""
         self.log.close()
         if self._leader is not None:
-            self.log.append(self._leader.finish())
+            self.log.append(*self._leader.finish())
         return self.requests_file
 
     def _heed_signals(self) -> None:
@@ -173,7 +173,7 @@ class Session:
             Path(os.environ.get("TOKENMARK_TERMINATION_LOG", "/dev/termination-log")),
             self._summary(result, error, digest),
         )
-        if result is not None and (why := write_requests(self.requests_file)):
+        if result is not None and (why := self.log.problem or write_requests(self.requests_file)):
             write_progress({"phase": "detail", "dropped": why})
 
     def _summary(

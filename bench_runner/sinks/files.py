@@ -51,7 +51,7 @@ class RequestLog:
 
     def __init__(self, path: Path, detail: str) -> None:
         self.problem: str | None = None
-        self._path = path
+        self._path, self._wanted = path, detail != "Summary"
         self._chunks = detail in ("Chunks", "Text")
         self._file: gzip.GzipFile | None = None
         self._raw: BinaryIO | None = None
@@ -78,8 +78,10 @@ class RequestLog:
             self._give_up(exc)
         self._file = None
 
-    def append(self, logs: Sequence[bytes]) -> None:
+    def append(self, logs: Sequence[bytes], missing: str) -> None:
         """Puts other pods' logs behind this closed one: a gzip file may have several members."""
+        if missing and self._wanted:
+            self.problem = f"the request log lacks {missing}; the summary is complete"
         if self.problem is not None or not any(logs):
             return
         try:

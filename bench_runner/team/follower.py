@@ -42,7 +42,7 @@ class Follower:
                 if self.told.asked or time.monotonic() > self._ends:
                     raise RunFailed(self.told.why or "the run's own deadline has passed")
                 if isinstance(order, wire.Finish):
-                    self.line.say(wire.Log(_bytes_of(request_log())))
+                    self.line.say(_log_of(request_log()))
                     return
                 if order is not None:
                     self._obey(order)
@@ -115,8 +115,11 @@ class Follower:
         )
 
 
-def _bytes_of(log: Path) -> bytes:
-    """What fits; the leader's own limit decides whether it goes further."""
-    if not log.exists() or log.stat().st_size > MOST_LOG_BYTES:
-        return b""
-    return log.read_bytes()
+def _log_of(path: Path) -> wire.Log:
+    """A log that is too large even for this road stays where it is, and that is said."""
+    if not path.exists():
+        return wire.Log(b"")
+    size = path.stat().st_size
+    if size > MOST_LOG_BYTES:
+        return wire.Log(b"", f"{size} bytes, above {MOST_LOG_BYTES}")
+    return wire.Log(path.read_bytes())

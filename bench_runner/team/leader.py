@@ -132,16 +132,21 @@ class Leader:
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
-    def finish(self) -> list[bytes]:
-        """Lets the others go and returns their request logs, as far as they can still be reached."""
-        logs = []
+    def finish(self) -> tuple[list[bytes], str]:
+        """Lets the others go; returns their request logs, and which are missing and why."""
+        logs, missing = [], []
         for follower in self.followers:
-            with contextlib.suppress(RunFailed):
-                if follower.index != self.stop.lost_pod:
-                    follower.line.say(wire.Finish())
-                    logs.append(self._answer(follower, wire.Log).data)
+            try:
+                if follower.index == self.stop.lost_pod:
+                    raise RunFailed("it was lost")
+                follower.line.say(wire.Finish())
+                log = self._answer(follower, wire.Log)
+                logs.append(log.data)
+                missing += [f"pod {follower.index}: {log.missing}"] if log.missing else []
+            except RunFailed as exc:
+                missing.append(f"pod {follower.index}: {exc}")
             follower.line.close()
-        return logs
+        return logs, "; ".join(missing)
 
     # --- lines ------------------------------------------------------------------------------------------------------
 

@@ -91,9 +91,10 @@ class Finish(Message):
 
 
 class Log(Message):
-    """A follower's `requests.jsonl.gz`."""
+    """A follower's `requests.jsonl.gz`, or why it cannot be had."""
 
     data: bytes
+    missing: str = ""
 
 
 class Failed(Message):
