@@ -7,6 +7,7 @@ measured before stands.
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ from .clocks import Offset, offset_of
 LEAD_NS = 500_000_000  # from the order to the common start: connections are opened in that time
 ANSWER_S = 60.0  # for what a follower answers at once
 HELLO_S = 5.0
+MOST_AT_THE_DOOR = 256
 
 
 @dataclass
@@ -50,28 +52,45 @@ class Leader:
     # --- the barrier ------------------------------------------------------------------------------------------------
 
     def _gather(self, arrived: Callable[[int], None]) -> None:
-        """Waits until every pod has said who it is; strangers are sent away."""
+        """Waits until every pod has said who it is. Nobody who is silent keeps another one waiting."""
         run = self.instrument.config.run
         word, until = team_word(run.uid, run.attempt), time.monotonic() + GATHER_S
+        at_the_door: dict[wire.Line, float] = {}
         with _listening(int(self.team.address.rpartition(":")[2])) as door:
             while len(self.followers) < self.team.pods - 1:
                 if self.stop.asked or time.monotonic() > until:
                     raise RunFailed(self._missing())
-                with contextlib.suppress(TimeoutError):
-                    sock, _ = door.accept()
-                    self._admit(sock, word)
-                    arrived(1 + len(self.followers))
+                waiting: list[Any] = [door, *at_the_door]
+                select.select(waiting, [], [], 0.5)
+                with contextlib.suppress(BlockingIOError):
+                    if len(at_the_door) < MOST_AT_THE_DOOR:
+                        sock, _ = door.accept()
+                        line = wire.Line(sock, wire.Report, wire.STRANGER_BYTES)
+                        at_the_door[line] = time.monotonic() + HELLO_S
+                for line in list(at_the_door):
+                    if self._admitted(line, word, at_the_door[line]):
+                        del at_the_door[line]
+                        arrived(1 + len(self.followers))
+        for line in at_the_door:
+            line.close()
         self.followers.sort(key=lambda follower: follower.index)
 
-    def _admit(self, sock: socket.socket, word: str) -> None:
-        line = wire.Line(sock, wire.Report)
-        with contextlib.suppress(wire.PeerLost):
-            hello = line.heard(HELLO_S)
-            known = {follower.index for follower in self.followers}
-            if isinstance(hello, wire.Hello) and hello.run == word and hello.index in self._wanted() - known:
-                self.followers.append(Follower(hello.index, line))
-                return
+    def _admitted(self, line: wire.Line, word: str, until: float) -> bool:
+        """True when that line needs no more waiting for: it is a pod of this run, or was sent away."""
+        try:
+            hello = line.heard()
+        except wire.PeerLost:
+            line.close()
+            return True
+        known = {follower.index for follower in self.followers}
+        if isinstance(hello, wire.Hello) and hello.run == word and hello.index in self._wanted() - known:
+            line.most_bytes = wire.MOST_BYTES
+            self.followers.append(Follower(hello.index, line))
+            return True
+        if hello is None and time.monotonic() < until:
+            return False
         line.close()
+        return True
 
     def _wanted(self) -> set[int]:
         return set(range(1, self.team.pods))
@@ -239,5 +258,5 @@ def _listening(port: int) -> socket.socket:
         door = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
     else:
         door = socket.create_server(("", port))
-    door.settimeout(0.5)
+    door.setblocking(False)
     return door

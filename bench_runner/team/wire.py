@@ -23,6 +23,7 @@ from ..values import Values
 
 PREFIX = struct.Struct("!I")
 MOST_BYTES = 128 * 2**20
+STRANGER_BYTES = 4096  # of one who has not said yet who it is
 PIECE_BYTES = 2**18
 SEND_LIMIT_S = 30.0
 KEEP_ALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3}
@@ -134,10 +135,13 @@ _ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)
 
 
 class Line:
-    """One end of a connection. Raises PeerLost when the other end is gone, or says what is no message."""
+    """One end of a connection. Raises PeerLost when the other end is gone, or says what is no message.
 
-    def __init__(self, sock: socket.socket, hears: Any) -> None:
-        self.sock = sock
+    `most_bytes` limits a message; it is low while the other end is a stranger.
+    """
+
+    def __init__(self, sock: socket.socket, hears: Any, most_bytes: int = MOST_BYTES) -> None:
+        self.sock, self.most_bytes = sock, most_bytes
         self._decoder = msgspec.msgpack.Decoder(hears, dec_hook=_typed)
         self._buffer = bytearray()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -175,8 +179,8 @@ class Line:
         if len(self._buffer) < PREFIX.size:
             return None
         (size,) = PREFIX.unpack_from(self._buffer)
-        if size > MOST_BYTES:
-            raise PeerLost(f"a message of {size} bytes, above {MOST_BYTES}")
+        if size > self.most_bytes:
+            raise PeerLost(f"a message of {size} bytes, above {self.most_bytes}")
         if len(self._buffer) < PREFIX.size + size:
             return None
         payload = bytes(self._buffer[PREFIX.size : PREFIX.size + size])

@@ -190,3 +190,39 @@ def test_a_pod_that_never_comes_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     team = Team(pods=3, address=f"127.0.0.1:{free_port()}")
     with pytest.raises(RunFailed, match=r"1 of 3 runner pods came within 0\.2 s; missing: 1, 2"):
         module.Leader(Bare(config), team, Stop(), lambda here: None)  # type: ignore[arg-type]
+
+
+def test_strangers_at_the_door_keep_nobody_waiting(tmp_path: Path) -> None:
+    """Silence, garbage, a word of another run, and a message that claims to be huge."""
+    with simulator(tmp_path, "--ttft-ms", "10", "--itl-ms", "1") as (url, _):
+        pods = Pods(tmp_path, url, 2, concurrency="2", requests=30)
+        port = int(pods.config.team.address.rpartition(":")[2])  # type: ignore[union-attr]
+        strangers = []
+        began = time.monotonic()
+        while len(strangers) < 8 and time.monotonic() - began < 20:
+            try:
+                stranger = socket.create_connection(("127.0.0.1", port), timeout=1)
+            except OSError:
+                if "warmup" in (tmp_path / "pod-0" / "log").read_text():
+                    break  # the door is closed by then
+                time.sleep(0.002)
+                continue
+            strangers.append(stranger)
+            words = [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x7f\xff\xff\xff", wire_hello("uid-2/1", 1)]
+            stranger.sendall(words[len(strangers) % 4])
+        codes = pods.ended()
+        for stranger in strangers:
+            stranger.close()
+    assert strangers, "the door was open for a moment"
+    assert codes == [0, 0], pods.said
+    assert pods.result()["stages"][0]["client"]["pods"] == 2
+    assert len(pods.rows()) == 30
+
+
+def wire_hello(run: str, index: int) -> bytes:
+    import msgspec
+
+    from bench_runner.team import wire
+
+    payload = msgspec.msgpack.encode(wire.Hello(run, index))
+    return wire.PREFIX.pack(len(payload)) + payload
