@@ -9,7 +9,6 @@ from tokenmark_schemas.result import (
     Client,
     Coalesced,
     Lag,
-    ObjectiveResult,
     Repetition,
     RepetitionMetric,
     Requests,
@@ -26,11 +25,11 @@ from tokenmark_schemas.workload import Stage
 from .clock import iso_at
 from .collect import BOUNDED, Collected, steady_window, tokens_between
 from .metrics import METRICS
-from .stats import bounded, enough_for, percentile, stat, with_intervals
+from .objectives import latency_limits
+from .stats import bounded, enough_for, highest_of, percentile, stat, with_intervals
 from .values import Values
 
 NS = 1e9
-_RATES = {"output_tokens_per_s", "requests_per_s"}
 
 
 def stage_result(
@@ -98,16 +97,11 @@ def _turns(pooled: Collected) -> list[TurnResult] | None:
             count=turn.ttft.count,
             ttft=stat(turn.ttft, "s"),
             e2e=stat(turn.e2e, "s"),
-            prompt_tokens=turn.prompt_tokens / turn.ttft.count if pooled.prompt_known and turn.ttft.count else None,
-            cached_tokens=turn.cached_tokens / turn.ttft.count if turn.cached_known and turn.ttft.count else None,
+            prompt_tokens=turn.prompt_tokens / turn.prompts_told if turn.prompts_told else None,
+            cached_tokens=turn.cached_tokens / turn.cached_told if turn.cached_told else None,
         )
         for number, turn in sorted(pooled.turns.items())
     ]
-
-
-def latency_limits(objectives: Sequence[Objective]) -> list[tuple[str, float]]:
-    """(metric, seconds) of every latency objective: a request that keeps them all counts as goodput."""
-    return [(o.metric, o.max_milliseconds / 1e3) for o in objectives if o.max_milliseconds is not None]
 
 
 def _source(pooled: Collected) -> str | None:
@@ -197,7 +191,12 @@ def _lag(values: Values) -> Lag:
     if extremes is None:
         return Lag()
     ordered = values.ordered()
-    return Lag(p50=percentile(ordered, 0.5), p99=percentile(ordered, 0.99), max=extremes[1])
+    return Lag(
+        p50=percentile(ordered, 0.5),
+        p99=percentile(ordered, 0.99) if enough_for(len(ordered), 0.99) else None,
+        tail=percentile(ordered, highest_of(len(ordered))),
+        max=extremes[1],
+    )
 
 
 def _repetition(index: int, order: int, part: Collected, stage: Stage) -> Repetition:
@@ -215,43 +214,3 @@ def _repetition(index: int, order: int, part: Collected, stage: Stage) -> Repeti
         index=index, order=order, succeeded=part.succeeded, failed=part.failed, metrics=metrics,
         output_tokens_per_s=throughput.output_tokens_per_s, requests_per_s=throughput.requests_per_s,
     )  # fmt: skip
-
-
-# --- objectives -----------------------------------------------------------------------------------------------------
-
-
-def objective_results(stages: list[StageResult], objectives: Sequence[Objective]) -> list[ObjectiveResult]:
-    """Every objective on every stage. A withheld percentile makes it unknown, with the reason."""
-    return [_objective(stage, objective) for stage in stages for objective in objectives]
-
-
-def _objective(stage: StageResult, objective: Objective) -> ObjectiveResult:
-    value, unit, reason = _measured(stage, objective)
-    if objective.max_milliseconds is not None:
-        limit, met = (
-            objective.max_milliseconds / 1e3,
-            None if value is None else value <= objective.max_milliseconds / 1e3,
-        )
-    elif objective.max_per_mille is not None:
-        limit, met = objective.max_per_mille / 1e3, None if value is None else value <= objective.max_per_mille / 1e3
-    else:
-        limit = (objective.min_per_second_milli or 0) / 1e3
-        met = None if value is None else value >= limit
-    return ObjectiveResult(
-        metric=objective.metric, statistic=objective.statistic, stage=stage.name, limit=limit, value=value, unit=unit,
-        met="unknown" if met is None else "true" if met else "false", reason=reason, on_violation=objective.on_violation,
-    )  # fmt: skip
-
-
-def _measured(stage: StageResult, objective: Objective) -> tuple[float | None, str, str | None]:
-    if objective.metric == "errors":
-        ended = stage.requests.succeeded + stage.requests.failed
-        return (stage.requests.failed / ended if ended else None), "ratio", None
-    if objective.metric in _RATES:
-        value = getattr(stage.throughput, objective.metric)
-        return value, "1/s", None if value is not None else "no steady window: the stage was too short"
-    found: Stat = stage.metrics[objective.metric]
-    value = getattr(found, objective.statistic)
-    if value is not None:
-        return value, found.unit, None
-    return None, found.unit, f"only {found.count} samples: too few for {objective.statistic}"

@@ -38,15 +38,17 @@ class Turn:
     ttft: Values = field(default_factory=Values)
     e2e: Values = field(default_factory=Values)
     prompt_tokens: int = 0
+    prompts_told: int = 0  # answers that told their prompt's tokens
     cached_tokens: int = 0
-    cached_known: bool = False
+    cached_told: int = 0
 
     def merge(self, other: Turn) -> None:
         self.ttft.merge(other.ttft)
         self.e2e.merge(other.e2e)
         self.prompt_tokens += other.prompt_tokens
+        self.prompts_told += other.prompts_told
         self.cached_tokens += other.cached_tokens
-        self.cached_known = self.cached_known or other.cached_known
+        self.cached_told += other.cached_told
 
 
 @dataclass
@@ -163,7 +165,8 @@ class Collected:
                 getattr(turn, name).extend((values[name],))
         turn.prompt_tokens += sample.prompt_tokens or 0
         turn.cached_tokens += sample.cached_tokens or 0
-        turn.cached_known = turn.cached_known or sample.cached_tokens is not None
+        turn.prompts_told += sample.prompt_tokens is not None
+        turn.cached_told += sample.cached_tokens is not None
 
     def _count_tokens(self, sample: Sample) -> None:
         self.output_tokens += sample.output_tokens or 0
@@ -258,7 +261,7 @@ def steady_window(part: Collected, lanes: int) -> tuple[int, int] | None:
         return None
     firsts = sorted(part.first_tokens)
     start = -(-firsts[min(lanes, len(firsts)) - 1] // BIN_NS) * BIN_NS
-    end = part.windows[-1].stop_ns // BIN_NS * BIN_NS
+    end = part.windows[-1].steady_until_ns // BIN_NS * BIN_NS
     return (start, end) if end - start > (end - part.windows[-1].start_ns) // 5 else None
 
 

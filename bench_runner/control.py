@@ -9,7 +9,7 @@ from typing import Protocol
 from tokenmark_schemas.result import RunResult
 
 from .sample import Sample
-from .stats import percentile
+from .stats import enough_for, percentile
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Quantiles:
     @classmethod
     def of(cls, values: Iterable[float]) -> Quantiles:
         ordered = sorted(values)
-        return cls(*(percentile(ordered, q) for q in (0.5, 0.9, 0.99))) if ordered else cls()
+        known = [percentile(ordered, q) if enough_for(len(ordered), q) else None for q in (0.5, 0.9, 0.99)]
+        return cls(*known)
 
 
 @dataclass

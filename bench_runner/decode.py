@@ -22,8 +22,11 @@ from .sample import Failure, Sample
 TRANSPORT_FAILURES = {
     "cancelled": ("cancelled", "stopped before the answer was complete"),
     "connect": ("connect", "the connection was refused or could not be opened; is the server running there?"),
-    "proxy": ("connect", "the proxy did not open the way to the target"),
-    "tls": ("tls", "the TLS handshake failed: the certificate or the protocol version is not accepted"),
+    "proxy": ("connect", "the proxy could not be used to reach the target: it refused, or did not answer"),
+    "tls": (
+        "tls",
+        "the TLS handshake failed: the certificate or the protocol version is not accepted, or this is no https port",
+    ),
     "reset": ("disconnected", "the server closed the connection without an answer"),
     "truncated": ("truncated", "the connection closed in the middle of the answer"),
     "not_http": ("protocol", "the answer is not HTTP"),

@@ -8,7 +8,6 @@ bytes of every request have to be equal.
 from __future__ import annotations
 
 from array import array
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +43,7 @@ class Conversations:
         self._turns = Lengths(spec.turns, seed + 2)
         self._thinks = Lengths(spec.think_milliseconds, seed + 3) if spec.think_milliseconds else None
         self._open: dict[int, _Thread] = {}
-        self._unread: deque[_Thread] = deque()
+        self._unread: dict[int, _Thread] = {}  # by the request that was answered
 
     # --- what the loop tells and asks -------------------------------------------------------------------------------
 
@@ -58,6 +57,7 @@ class Conversations:
 
     def goes_on(self, before: int, seq: int) -> None:
         thread = self._open.pop(before)
+        self._unread.pop(before, None)
         self._hear(thread)
         thread.turn += 1
         self._open[seq] = thread
@@ -68,17 +68,18 @@ class Conversations:
 
     def answered(self, seq: int, answer: bytes) -> int | None:
         thread = self._open[seq]
-        if thread.turn + 1 >= thread.turns:
+        if thread.turn + 1 >= thread.turns or self._is_error(answer):
             return None
         thread.unread = answer
-        self._unread.append(thread)
+        self._unread[seq] = thread
         return self._thinks[thread.number * SPACING + thread.turn] * MS if self._thinks else 0
 
     def over(self, seq: int) -> None:
         self._open.pop(seq, None)
+        self._unread.pop(seq, None)
 
     def read_one(self) -> None:
-        self._hear(self._unread.popleft())
+        self._hear(self._unread.pop(next(iter(self._unread))))
 
     def render(self, seq: int) -> bytes:
         """The whole HTTP request. A request that goes out once more says the same once more."""
@@ -86,9 +87,16 @@ class Conversations:
         if len(thread.said) == 2 * thread.turn:
             words = self._factory.said_by_user(thread.number, thread.turn, self._salt, self._step(thread))
             thread.said += words
-        return self._factory.request(f"{self._prefix}-{seq}", thread.said, self._step(thread))
+        return self._factory.request(f"{self._prefix}-{seq}", thread.said, thread.number, self._step(thread))
 
     # --- answers ----------------------------------------------------------------------------------------------------
+
+    def _is_error(self, answer: bytes) -> bool:
+        """Whether a whole answer tells of an error inside; only what mentions one is looked at."""
+        if b'"error"' not in answer:
+            return False
+        found = events_of(answer, self._factory.dialect, self._factory.streaming)
+        return found is None or self._factory.dialect.read(found).error is not None
 
     @staticmethod
     def _step(thread: _Thread) -> int:
@@ -108,6 +116,12 @@ class Conversations:
 
 def spoken(raw: bytes, dialect: Dialect, streaming: bool) -> str:
     """The visible text of a raw answer; empty where there is none that can be read."""
+    found = events_of(raw, dialect, streaming)
+    return dialect.text(found) if found is not None else ""
+
+
+def events_of(raw: bytes, dialect: Dialect, streaming: bool) -> list[Any] | None:
+    """The decoded events of a raw answer; None where it cannot be read."""
     whole = Exchange(0, 0, 0, 0, 0, "ok", array("q", [0]), array("q", [0]), array("I", [len(raw)]), raw)
     try:
         head = parse_head(raw)
@@ -120,5 +134,5 @@ def spoken(raw: bytes, dialect: Dialect, streaming: bool) -> str:
             else:
                 events = Events([decoded(dialect, body.payload)], [0], done=True)
     except (ValueError, ProtocolError):
-        return ""
-    return dialect.text(events.decoded)
+        return None
+    return events.decoded

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from .load.board import Tick
 from .stoprules import Watch
 
-FIRST_S = 0.5
+FIRST_S, MOST_PAUSE_S = 0.5, 60.0
 
 
 @dataclass
@@ -45,21 +45,26 @@ def pooled(parts: list[Gauges]) -> Gauges:
 
 @dataclass
 class Reading:
-    """Something to read every so often; `gauges` is what came of it. What does not answer is asked again the next time."""
+    """Something to read every so often; `gauges` is what came of it. What does not answer is asked ever less often."""
 
     read: Callable[[], dict[str, float] | None]
     every_s: float
     gauges: Gauges = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
     _next: float = 0.0
+    _pause_s: float = 0.0
 
-    def look(self, now: float) -> None:
+    def look(self) -> None:
+        now = self.clock()
         if not self._next:
             self._next = now + FIRST_S
         if now < self._next:
             return
-        for name, value in (self.read() or {}).items():
+        found = self.read()
+        for name, value in (found or {}).items():
             self.gauges.setdefault(name, Gauge()).add(value)
-        self._next = max(now, self._next) + self.every_s
+        self._pause_s = self.every_s if found else min(MOST_PAUSE_S, 2 * (self._pause_s or self.every_s))
+        self._next = self.clock() + self._pause_s
 
 
 class Lookout:
@@ -70,8 +75,8 @@ class Lookout:
 
     def reason(self, tick: Tick) -> str | None:
         """Why the phase should end now; None while it should not."""
-        for reading in self._readings:
-            reading.look(time.monotonic())
+        for reading in self._readings if not tick.load_ended else ():
+            reading.look()
         return self._watch.reason(tick)
 
     @property

@@ -7,6 +7,7 @@ DCGM_FI_DEV_FB_USED (MiB), DCGM_FI_DEV_POWER_USAGE (W).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import re
 from typing import Any, Literal, Protocol
@@ -145,7 +146,10 @@ class Nvml:
             return []
 
     def model(self) -> str | None:
-        names = [self._nvml.nvmlDeviceGetName(device) for device in self._devices or ()]
+        names = []
+        for device in self._devices or ():
+            with contextlib.suppress(self._nvml.NVMLError):
+                names.append(self._nvml.nvmlDeviceGetName(device))
         return ", ".join(sorted({name.decode() if isinstance(name, bytes) else name for name in names})) or None
 
 

@@ -14,7 +14,6 @@ from typing import Protocol
 from tokenmark_schemas.run import DRAIN_LIMIT_S, RunConfig
 from tokenmark_schemas.workload import Stage
 
-from .assemble import latency_limits
 from .collect import Collected
 from .control import Observer, Progress, Quantiles, Stop
 from .decode import decode
@@ -23,11 +22,12 @@ from .load.board import Tick
 from .load.drive import Drive
 from .load.link import End, Exchange
 from .load.phase import NS, Limits, Phase, stage_phase, warmup_phase
+from .objectives import latency_limits
 from .prompts import RequestFactory
 from .reach import bearer_token, masked, route_to
 
 WARMUP, WARMUP_GIVE_UP = "warmup", 3
-REPORT_NS = 250_000_000
+LOOK_NS = 240_000_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,11 @@ class Mates(Protocol):
     """The others who drive the same phase at the same time."""
 
     def pulse(self, tick: Tick) -> Sequence[Tick]:
-        """Called four times a second with this machine's state; returns the others'."""
+        """Called four times a second with this machine's state; returns the others', on this machine's clock."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether this machine, done with its own share, has to wait for them; `pulse` takes its time then."""
 
     def stop(self) -> None:
         """Tells them to end the phase now."""
@@ -67,6 +71,8 @@ class Mates(Protocol):
 
 class Nobody:
     """No mates: one machine drives everything."""
+
+    waiting = False
 
     def pulse(self, tick: Tick) -> Sequence[Tick]:
         return ()
@@ -96,31 +102,38 @@ class Instrument:
         )
 
     def measure(self, order: Order, overseer: Overseer | None = None, mates: Mates | None = None) -> Collected:
-        """One phase: fork, decode what comes, watch the time. Raises RunFailed when a worker dies."""
+        """One phase: fork, decode what comes, watch the time, and wait for mates. Raises RunFailed when a worker dies."""
         mates = mates or Nobody()
-        out, drive = (
-            Collected(limits=latency_limits(self.config.objectives)),
-            Drive(self._phase(order), self.config.workers),
-        )
+        out = Collected(limits=latency_limits(self.config.objectives))
+        drive = Drive(self._phase(order), self.config.workers)
         self.stop.hooks = [drive.stop]
-        began = reported = time.monotonic_ns()
+        began = looked = time.monotonic_ns()
         for event in drive.events():
             if isinstance(event, Exchange):
                 self._take(event, out, order)
             elif isinstance(event, End):
                 out.windows.append(event.moved(-order.ahead_ns))
-            if event is None:
-                ticks = [drive.tick, *mates.pulse(drive.tick)]
-                if time.monotonic_ns() - reported > REPORT_NS:
-                    reported = time.monotonic_ns()
-                    self._report(order, out, ticks, began)
-                if overseer is not None:
-                    self._judge(overseer, Tick.together(ticks), out)
-            if out.ended_early or self.must_stop() or _hopeless(order, out):
+            if event is None and (now := time.monotonic_ns()) - looked > LOOK_NS:
+                looked = now
+                self._look(order, out, [drive.tick, *mates.pulse(drive.tick)], overseer, began)
+            if out.ended_early or self.must_stop() or _hopeless(order, out, drive.tick):
                 drive.stop()
                 mates.stop()
         self.stop.hooks = []
+        last = replace(drive.tick, in_flight=0, load_ended=1)
+        while mates.waiting:
+            others = mates.pulse(last)
+            last = replace(last, at_ns=time.monotonic_ns())
+            self._look(order, out, [last, *others], overseer, began)
+            if out.ended_early or self.must_stop():
+                mates.stop()
         return out
+
+    def _look(self, order: Order, out: Collected, ticks: Sequence[Tick], overseer: Overseer | None, began: int) -> None:
+        """Four times a second: what there is to tell, and whether it should end."""
+        self._report(order, out, ticks, began)
+        if overseer is not None:
+            self._judge(overseer, Tick.together(list(ticks)), out)
 
     def floor(self, streams: int) -> dict[str, float] | None:
         """What this machine adds to a number that is known, at so many streams."""
@@ -204,6 +217,7 @@ class Instrument:
         )  # fmt: skip
 
 
-def _hopeless(order: Order, out: Collected) -> bool:
-    """A warm-up in which nothing works need not go on."""
-    return order.label == WARMUP and not out.succeeded and out.failed >= WARMUP_GIVE_UP
+def _hopeless(order: Order, out: Collected, tick: Tick) -> bool:
+    """A warm-up in which nothing works need not go on; errors come back sooner than answers, so those are waited for."""
+    tried = order.label == WARMUP and not out.succeeded and out.failed >= WARMUP_GIVE_UP
+    return tried and out.failed > 2 * tick.in_flight

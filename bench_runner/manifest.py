@@ -17,11 +17,10 @@ from tokenmark_schemas.run import RunConfig, RunIdentity, resolve
 from tokenmark_schemas.support import unsupported_run
 from tokenmark_schemas.workload import Workload
 
-OBJECTIVE = re.compile(
-    r"^(?P<metric>[a-z_0-9]+):(?P<stat>p50|p90|p95|p99|mean)(?P<op><=|>=)(?P<value>\d+(?:\.\d+)?)(?P<unit>us|ms|s|%|/s)$"
-)
+from .objectives import parse_objective
+
+NAME = r"[a-z0-9]([-a-z0-9]{0,46}[a-z0-9])?"
 NO_TARGET = "--target is missing: give the server's address, such as --target http://host:8000, or --target sim"
-_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
 @dataclass
@@ -78,6 +77,7 @@ def load(manifest: Path | None, flags: Flags, *, pod: bool = False) -> RunConfig
     if isinstance(document, RunConfig):
         return document if pod else _rerun(document, flags)
     spec = document.spec.camel() if document else {"target": {"engine": "openai", "model": ""}, "repetitions": 1}
+    _refuse_idle_flags(flags, spec)
     _override(spec, flags)
     checked = _checked(spec)
     workload = _workload(checked, flags)
@@ -94,6 +94,32 @@ def load(manifest: Path | None, flags: Flags, *, pod: bool = False) -> RunConfig
         )
     except ValueError as exc:
         raise InvalidInput(str(exc)) from exc
+
+
+def _refuse_idle_flags(flags: Flags, spec: dict[str, Any]) -> None:
+    """A flag that would change nothing is a mistake, and is said to be one."""
+    if flags.name is not None and not re.fullmatch(NAME, flags.name):
+        raise InvalidInput(
+            f"--name {flags.name}: use lower-case letters, digits and dashes, at most 48, as for a manifest"
+        )
+    pace = {"--arrival": flags.arrival, "--burstiness": flags.burstiness, "--ramp-to": flags.ramp_to}
+    for flag, value in pace.items():
+        if value and not flags.rate and not flags.concurrency:
+            raise InvalidInput(f"{flag} describes --rate: give one")
+    if flags.trace_speedup and not flags.trace:
+        raise InvalidInput("--trace-speedup is for --trace")
+    if flags.find == "max-rate" and flags.concurrency:
+        raise InvalidInput("--find max-rate begins at a --rate, not at a --concurrency")
+    if flags.find == "max-concurrency" and flags.rate:
+        raise InvalidInput("--find max-concurrency begins at a --concurrency, not at a --rate")
+    data = (
+        "--input-tokens" if flags.input_tokens else "--prompts" if flags.prompts else "--trace" if flags.trace else ""
+    )
+    if flags.workload and data:
+        raise InvalidInput(f"--workload brings its own prompts; leave out {data}, or the workload")
+    said = flags.target or ((spec.get("target") or {}).get("endpoint") or {}).get("url", "")
+    if (flags.ca_file or flags.insecure) and said.startswith("http://"):
+        raise InvalidInput("--ca-file and --insecure are for https; the target is plain http")
 
 
 def _refuse_unsupported(spec: BenchmarkRunSpec, workload: Workload | None) -> None:
@@ -241,9 +267,21 @@ def _override_data(spec: dict[str, Any], flags: Flags) -> None:
     spec["workload"] = {**base, "dataset": dataset}
 
 
+def _has_turns(flags: Flags) -> bool:
+    """Whether a data set's lines are conversations."""
+    lines = flags.trace or flags.prompts
+    if lines is None:
+        return False
+    from .prompts import read_json_lines
+
+    return any(prompt.turns for prompt in read_json_lines(lines.read_text(errors="replace"), str(lines)))
+
+
 def _override_conversation(spec: dict[str, Any], flags: Flags) -> None:
-    if flags.turns is None and flags.think_ms is None:
+    if flags.turns is None and flags.think_ms is None and not _has_turns(flags):
         return
+    if flags.turns and _has_turns(flags):
+        raise InvalidInput(f"--turns {flags.turns}: {flags.prompts or flags.trace} brings its own turns")
     if "workload" not in spec:
         raise InvalidInput("--turns and --think-ms need --input-tokens or --prompts: say what is talked about")
     talk = spec["workload"].setdefault("conversation", {})
@@ -272,26 +310,6 @@ def _numbers(text: str, flag: str, pattern: str) -> list[str]:
             example = "1,8,64" if flag == "--concurrency" else "5,10"
             raise InvalidInput(f"{flag} {text}: {part!r} is not a number above 0; write for example {flag} {example}")
     return parts
-
-
-def parse_objective(text: str) -> dict[str, Any]:
-    """`ttft:p99<=800ms`, `output_tokens_per_s:mean>=1000/s`, `errors:mean<=1%` -> an objective of the spec."""
-    match = OBJECTIVE.match(text.replace(" ", ""))
-    if match is None:
-        raise InvalidInput(
-            f"--objective {text!r}: expected METRIC:STATISTIC<=VALUE, such as ttft:p99<=800ms or errors:mean<=1%"
-        )
-    value, unit = float(match["value"]), match["unit"]
-    objective: dict[str, Any] = {"metric": match["metric"], "statistic": match["stat"], "onViolation": "Fail"}
-    if unit == "%":
-        objective["maxPerMille"] = round(value * 10)
-    elif unit == "/s":
-        objective["minPerSecondMilli"] = round(value * 1000)
-    else:
-        objective["maxMilliseconds"] = max(1, round(value * _MS[unit]))
-    if (unit == "/s") != (match["op"] == ">="):
-        raise InvalidInput(f"--objective {text!r}: times and errors take <=, rates take >=")
-    return objective
 
 
 def _checked(spec: dict[str, Any]) -> BenchmarkRunSpec:

@@ -97,9 +97,16 @@ class _Line(msgspec.Struct):
         """What the user said, and what was said back."""
         if self.turns is not None:
             return self.turns, []
-        spoken = self.conversations or []
-        users = [one.value for one in spoken if one.speaker in ("human", "user")]
-        return users, [one.value for one in spoken if one.speaker in ("gpt", "assistant")]
+        users: list[str] = []
+        answers: list[str] = []
+        for one in self.conversations or []:
+            if one.speaker in ("human", "user") and len(users) == len(answers):
+                users.append(one.value)
+            elif one.speaker in ("human", "user"):
+                users[-1] += "\n\n" + one.value  # said in two pieces
+            elif one.speaker in ("gpt", "assistant") and len(answers) < len(users):
+                answers.append(one.value)
+        return users, answers
 
 
 _LINE = msgspec.json.Decoder(_Line)
@@ -164,8 +171,14 @@ class RequestFactory:
         self.streaming = workload.streaming
         synthetic = workload.dataset.synthetic
         self._literal = literal_prompts(workload.dataset, dataset_file)
-        if workload.conversation is None and any(prompt.turns for prompt in self._literal or ()):
-            raise InvalidInput("the data set holds conversations: the workload needs a `conversation` (--turns)")
+        has_turns = any(prompt.turns for prompt in self._literal or ())
+        if workload.conversation is None and has_turns:
+            raise InvalidInput("the data set holds conversations: the workload needs `conversation: {}`")
+        if workload.conversation is not None and self._literal and not has_turns:
+            raise InvalidInput(
+                "the workload asks for conversations and its data set has none: give its lines `turns`, or leave "
+                "conversation (--turns, --think-ms) out"
+            )
         self._inputs = Lengths(synthetic.input_tokens, synthetic.seed) if synthetic else None
         self._text = self._words(synthetic)
         outputs = synthetic.output_tokens if synthetic else None
@@ -237,9 +250,10 @@ class RequestFactory:
         recorded = self._prompt(conversation).answers if self._literal else ()
         return recorded[turn] if turn < len(recorded) else self._script.words(step, self.output_tokens(step))
 
-    def request(self, request_id: str, messages: Sequence[dict[str, Any]], step: int) -> bytes:
+    def request(self, request_id: str, messages: Sequence[dict[str, Any]], conversation: int, step: int) -> bytes:
         """The bytes of one turn's request."""
-        payload = self._payload(self.output_tokens(step))
+        said = self._prompt(conversation).max_output_tokens if self._literal else None
+        payload = self._payload(said or self.output_tokens(step))
         return self._whole(
             request_id, msgspec.json.encode(self.dialect.with_prompt(payload, Prompt("", tuple(messages))))
         )

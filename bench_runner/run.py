@@ -19,7 +19,7 @@ from tokenmark_schemas.run import RunConfig
 from tokenmark_schemas.stopping import Search as SearchSpec
 from tokenmark_schemas.workload import Stage
 
-from .assemble import objective_results, stage_result
+from .assemble import stage_result
 from .clock import iso_at, iso_now
 from .collect import Collected
 from .control import Observer, Progress, Stop
@@ -28,6 +28,7 @@ from .gauges import Gauges, Lookout, Reading, pooled
 from .gpu import EVERY_S, gpus_of, use_of
 from .instrument import WARMUP, Instrument, Mates, Order, Overseer
 from .load.phase import NS
+from .objectives import objective_results
 from .prompts import salt_of
 from .provenance import provenance
 from .search import Search, judged_stages, outcome_of, stage_at, start_of

@@ -160,7 +160,7 @@ def _words(search: Search, scale: int) -> str:
             + f"{min(level for level, _ in search.steps) / scale:g}"
         )
     if high is None:
-        return f"every level up to {low / scale:g} met every objective: raise search.maxSteps to go on"
+        return f"every level up to {low / scale:g} met every objective: give it more steps (search.maxSteps, --max-steps) to go on"
     if high < low:
         return f"noise: {low / scale:g} met every objective and {high / scale:g} did not; make stages longer"
     held = "twice" if search.confirmed else "once"

@@ -91,15 +91,23 @@ class Session:
         try:
             result = Runner(self.config, self, self.stop, self._spread).run()
         except TokenmarkError as exc:
-            self._leave(None, exc)
+            self._leave(None, None if self.signalled else exc)
+            if self.signalled:
+                raise SystemExit(self.exit_code) from exc
             raise
         finally:
             self.live.clear()
-            self._close_log()
+            self.log.close()
+            if result is None:
+                self._let_go()
         self._save(result)
-        for problem in filter(None, (self.unsaved, self.log.problem)):
-            print(f"tokenmark: {problem}", file=sys.stderr)
         self._leave(result, None)
+        self._let_go()
+        self._leave_detail()
+        url = self.config.target.gpu_metrics_url
+        silent = f"{url} told of no GPU" if url and not any(stage.resources for stage in result.stages) else ""
+        for problem in filter(None, (self.unsaved, self.log.problem, silent)):
+            print(f"tokenmark: {problem}", file=sys.stderr)
         return result
 
     def follow(self, team: Team, index: int) -> int:
@@ -108,9 +116,9 @@ class Session:
 
         self._heed_signals()
         try:
-            Follower(self.config, team, index, self, self.stop).serve(self._close_log)
+            Follower(self.config, team, index, self, self.stop).serve(self._closed_log)
         except TokenmarkError as exc:
-            self._close_log()
+            self.log.close()
             if not self.signalled:
                 self._leave(None, exc)
                 raise
@@ -130,12 +138,14 @@ class Session:
     def _gathered(self, here: int, wanted: int) -> None:
         write_progress({"phase": "gathering", "stage": f"{here} of {wanted}", "repetition": 0, "repetitions": 0})
 
-    def _close_log(self) -> Path:
-        """Closes the request log; a leader lets the other pods go and puts their logs behind its own."""
+    def _closed_log(self) -> tuple[Path, str | None]:
         self.log.close()
-        if self._leader is not None:
-            self.log.append(*self._leader.finish())
-        return self.requests_file
+        return self.requests_file, self.log.problem
+
+    def _let_go(self) -> None:
+        """Lets the other pods of a team go, and puts their request logs behind this one. The result is safe by then."""
+        for log, missing in self._leader.finish() if self._leader is not None else ():
+            self.log.append(log, missing)
 
     def _heed_signals(self) -> None:
         for number in EXIT_BY_SIGNAL:
@@ -161,7 +171,7 @@ class Session:
         return EXIT_BY_SIGNAL[signal.Signals(self.signalled)] if self.signalled else 0
 
     def _leave(self, result: RunResult | None, error: TokenmarkError | None) -> None:
-        """Frames and termination message of a pod. Results come first, detail after."""
+        """Frame and termination message of a pod."""
         if not self.pod:
             return
         digest = None
@@ -173,7 +183,10 @@ class Session:
             Path(os.environ.get("TOKENMARK_TERMINATION_LOG", "/dev/termination-log")),
             self._summary(result, error, digest),
         )
-        if result is not None and (why := self.log.problem or write_requests(self.requests_file)):
+
+    def _leave_detail(self) -> None:
+        """A request log that is not whole is none."""
+        if self.pod and (why := self.log.problem or write_requests(self.requests_file)):
             write_progress({"phase": "detail", "dropped": why})
 
     def _summary(

@@ -28,6 +28,11 @@ def percentile(ordered: Sequence[float], q: float) -> float:
     return ordered[low] + (ordered[high] - ordered[low]) * (rank - low)
 
 
+def highest_of(count: int) -> float:
+    """The highest percentile, as a share and p99 at most, that enough of so many samples lie above."""
+    return min(0.99, max(0.5, 1 - SAMPLES_ABOVE / count)) if count else 0.5
+
+
 def enough_for(count: int, q: float) -> bool:
     """True when at least 5 of `count` samples lie above the quantile."""
     return round(count * (1 - q), 9) >= SAMPLES_ABOVE

@@ -64,12 +64,12 @@ def _uncertain_share(stage: StageResult) -> float | None:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("read_lag", "bytes waited for the client (p99)", "s", 0.001, 0.010,
-         "give the client a core of its own, or lower the load per worker", lambda s: s.client.read_lag.p99),
+    Rule("read_lag", "bytes waited for the client (tail)", "s", 0.001, 0.010,
+         "give the client a core of its own, or lower the load per worker", lambda s: s.client.read_lag.tail),
     Rule("read_lag_share", "bytes waited for the client, as a share of TTFT", "", 0.05, 0.25,
-         "give the client a core of its own", lambda s: _relative(s, s.client.read_lag.p99)),
-    Rule("send_lag", "requests left late (p99)", "s", 0.002, 0.050,
-         "give the client a core of its own, or lower the request rate per worker", lambda s: s.client.send_lag.p99),
+         "give the client a core of its own", lambda s: _relative(s, s.client.read_lag.tail)),
+    Rule("send_lag", "requests left late (tail)", "s", 0.002, 0.050,
+         "give the client a core of its own, or lower the load per worker", lambda s: s.client.send_lag.tail),
     Rule("loop_lag", "the client was away for this long at a stretch", "s", 0.020, 0.200,
          "look for a busy neighbour, CPU throttling or a paused machine", lambda s: s.client.loop_lag_max_s),
     Rule("run_delay", "share of the time that the client waited for a processor", "", 0.05, 0.30,

@@ -15,6 +15,15 @@ LEGEND = """
 due: when the schedule wanted it; sent: its bytes left; t1 … tk: arrival of each
 chunk with text; end: the stream closed; N: output tokens.
 """
+OTHER = {
+    "few_samples": "degraded: fewer than 100 answers, so that p95 cannot be given",
+    "no_samples": "invalid: no request succeeded",
+    "no_warmup": "degraded: the first requests paid for cold caches",
+    "disrupted_attempt": "degraded: an earlier attempt loaded the target and was lost",
+    "user_stamps": "degraded: no kernel arrival stamps here; read lag counts as latency",
+    "interrupted": "invalid: the plan was not carried out",
+    "goodput": "requests that met every objective / requests due; a failed one met none",
+}
 
 
 def explain(word: str | None = typer.Argument(None, help="A metric or a rule, such as ttft; none lists all.")) -> None:
@@ -34,8 +43,10 @@ def explain(word: str | None = typer.Argument(None, help="A metric or a rule, su
             f"degraded above {rule.degraded:g} {rule.unit}".rstrip() + f", invalid above {rule.invalid:g} {rule.unit}"
         )
         print(f"{rule.code}, a rule of the verdict\n\n  {rule.what}: {limits.rstrip()}\n\n{rule.remedy}")
+    elif name in OTHER:
+        print(f"{name}\n\n  {OTHER[name]}")
     else:
-        near = difflib.get_close_matches(name, [*BY_ID, *BY_CODE], n=1)
+        near = difflib.get_close_matches(name, [*BY_ID, *BY_CODE, *OTHER], n=1)
         hint = f"did you mean {near[0]}?" if near else "see: tokenmark explain"
         raise InvalidInput(f"there is no metric and no rule {word!r}; {hint}")
 
@@ -46,3 +57,5 @@ def _list() -> None:
     print(LEGEND)
     for rule in RULES:
         print(f"{rule.code:<22} {rule.what}")
+    for name, meaning in OTHER.items():
+        print(f"{name:<22} {meaning}")

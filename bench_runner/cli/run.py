@@ -52,7 +52,10 @@ def run(
         None, "Requests before the measurement; 10 if unsaid, 0 for none.", "WARMUP_REQUESTS", min=0
     ),
     input_tokens: int | None = _option(
-        None, "Prompt length in tokens, synthetic text; the workload's if unsaid.", "INPUT_TOKENS", min=1
+        None,
+        "Prompt length in tokens, synthetic text, answers of up to 256; the workload's if unsaid.",
+        "INPUT_TOKENS",
+        min=1,
     ),
     max_output_tokens: int | None = _option(
         None, "The most tokens an answer may have; the workload's if unsaid.", "MAX_OUTPUT_TOKENS", min=1
@@ -64,7 +67,9 @@ def run(
     detail: str | None = _option(None, "summary, requests or chunks; requests if unsaid.", "DETAIL"),
     seed: int | None = _option(None, "Seed of everything random.", "SEED", min=0),
     objective: list[str] | None = _option(
-        None, "A limit, such as ttft:p99<=800ms; may stand several times.", "OBJECTIVE"
+        None,
+        "A limit: ttft:p99<=800ms, errors:mean<=1%, output_tokens_per_s:mean>=1000/s; may stand several times.",
+        "OBJECTIVE",
     ),
     find: str | None = _option(
         None, "max-concurrency or max-rate: the highest load that meets every --objective.", "FIND"
@@ -77,7 +82,7 @@ def run(
     region: str | None = _option(None, "Recorded in the result.", "REGION"),
     cluster_label: str | None = _option(None, "Recorded in the result.", "CLUSTER_LABEL"),
     label: list[str] | None = _option(None, "KEY=VALUE, recorded in the result.", "LABEL"),
-    prompts: Path | None = _option(None, "JSON lines with prompt or messages.", "PROMPTS"),
+    prompts: Path | None = _option(None, "JSON lines with prompt, messages, or the turns of conversations.", "PROMPTS"),
     trace: Path | None = _option(
         None, "JSON lines with timestamp (ms) and prompt, messages or input_length: replayed as recorded.", "TRACE"
     ),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 TAIL_BYTES = 8
 PAUSE_AFTER_FAILURE_NS = 100_000_000
 MOST_RETRY_AFTER_S = 60
+WAY_LIMIT_NS = 15 * NS  # for a connection to be usable
 CONNECTING, TUNNELING, HANDSHAKING, IDLE, BUSY = range(5)
 
 
@@ -86,4 +87,6 @@ class Connection:
             if self.reads + len(self.log) // 3 < 2:  # nothing but a head yet: waiting is no silence inside an answer
                 return "first_token_timeout" if now - self.ready > limits.first_token_ns else None
             return "idle_timeout" if now - self.last_read > limits.idle_ns else None
-        return "connect" if self.state < IDLE and now - self.touched > limits.first_token_ns else None
+        if self.state < IDLE and now - self.touched > min(limits.first_token_ns, WAY_LIMIT_NS):
+            return {TUNNELING: "proxy", HANDSHAKING: "tls"}.get(self.state, "connect")
+        return None

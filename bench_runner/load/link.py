@@ -59,6 +59,12 @@ class End:
     tick: Tick
     workers: int = 1
     skew_ns: int = 0  # from the first worker's start to the last one's
+    first_stop_ns: int = 0  # when the first of several workers stopped sending
+
+    @property
+    def steady_until_ns(self) -> int:
+        """Until when the whole load was there."""
+        return self.first_stop_ns or self.stop_ns
 
     def moved(self, by_ns: int) -> End:
         """The same on a clock that is so much ahead."""
@@ -66,6 +72,8 @@ class End:
             return self
         tick = replace(self.tick, at_ns=self.tick.at_ns + by_ns)
         times = {name: getattr(self, name) + by_ns for name in ("start_ns", "stop_ns", "last_due_ns")}
+        if self.first_stop_ns:
+            times["first_stop_ns"] = self.first_stop_ns + by_ns
         return replace(self, **times, tick=tick)
 
     @classmethod
@@ -76,6 +84,7 @@ class End:
             min(starts), max(end.stop_ns for end in ends), max(end.last_due_ns for end in ends),
             Tick.together([end.tick for end in ends]), sum(end.workers for end in ends),
             max(max(starts) - min(starts), *(end.skew_ns for end in ends)),
+            min((end.steady_until_ns for end in ends if end.tick.issued), default=0),
         )  # fmt: skip
 
 

@@ -53,13 +53,19 @@ class Talk:
         else:
             self.dialogue.goes_on(before, seq)
 
-    def ended(self, conn: Connection, end: int, failed: bool) -> tuple[Place, bool]:
-        """Where in which conversation an exchange was, and whether a turn follows: its time is in the schedule then."""
+    def ended(self, conn: Connection, end: int, failed: bool) -> tuple[Place, int | None]:
+        """Where in which conversation an exchange was, and when its slot is free: None while a turn follows.
+
+        A turn that would come after the phase is not sent, but its speaker thinks all the same: the slot is not free
+        before, or the last moments of a phase would be filled with the beginnings of conversations.
+        """
         place = self.dialogue.place(conn.seq)
         if failed:
-            return place, False
+            return place, end
         pause = self.dialogue.answered(conn.seq, b"".join([*conn.kept, *conn.log[2::3]]))  # type: ignore[list-item]
-        return place, pause is not None and self._schedule.follow(end + pause, conn.seq)
+        if pause is None:
+            return place, end
+        return place, None if self._schedule.follow(end + pause, conn.seq) else end + pause
 
     def over(self, seq: int) -> None:
         self.dialogue.over(seq)

@@ -62,9 +62,9 @@ class Worker:
         start = max(mono(), self.phase.begin_ns)
         self.next_tick, self.next_chore = start + TICK_NS, start + CHORE_NS
         self.schedule.begin(start)
-        poll, schedule, report, now = self.poller.poll, self.schedule, self.report, mono()
+        poll, schedule, report, talk, now = self.poller.poll, self.schedule, self.report, self.talk, mono()
         while not schedule.ended or report.in_flight or self.waiting:
-            asked = 0.0 if report.waits else self._sleep_s(now)
+            asked = 0.0 if report.waits or (talk is not None and talk.dialogue.unread) else self._sleep_s(now)
             slept, events = now, poll(asked)
             woke = now = mono()
             if (absent := woke - slept - int(asked * NS) - TIMER_GRAIN_NS) > report.loop_lag_max:
@@ -79,8 +79,8 @@ class Worker:
                 self._issue(now)
             if report.waits and (not events or report.presses):
                 report.pack()
-            elif self.talk is not None and not events and self.talk.dialogue.unread:
-                self.talk.dialogue.read_one()
+            elif talk is not None and not events and talk.dialogue.unread:
+                talk.dialogue.read_one()
             if now >= self.next_chore:
                 self._chores(now)
             if now - woke > report.loop_lag_max:
@@ -257,7 +257,7 @@ class Worker:
         """The exchange is over: note it for the parent, keep or drop the connection, let the freed slot send."""
         framing, head = conn.framing, conn.framing.head
         failed = outcome != "ok" or head is None or head.status >= 400
-        place, goes_on = self.talk.ended(conn, end, failed) if self.talk is not None else (NOWHERE, False)
+        place, free_at = self.talk.ended(conn, end, failed) if self.talk is not None else (NOWHERE, end)
         self.report.ended(conn.seq, conn.due, conn.ready, conn.sent, end, outcome, conn.log, place)
         conn.log = []
         whole = outcome == "ok" and conn.out is None and head is not None and head.keep_alive and not framing.extra
@@ -267,8 +267,7 @@ class Worker:
         else:
             self.pool.drop(conn)
         self.report.refused += failed and outcome != "cancelled"
-        free_at = mono() + conn.rest_ns(self.phase.reach.honour_retry_after) if failed else end
-        self._over(conn.seq, None if goes_on else free_at)
+        self._over(conn.seq, mono() + conn.rest_ns(self.phase.reach.honour_retry_after) if failed else free_at)
 
     def _over(self, seq: int, free_at: int | None) -> None:
         """The request's slot is free from then on; None while its conversation keeps it."""
@@ -385,8 +384,8 @@ class Worker:
     def _sweep(self, now: int) -> None:
         """Time limits, looked at every quarter of a second: a limit is met late by at most that."""
         for conn, outcome in self.pool.overdue(now, self.phase.limits):
-            if outcome == "connect":
-                self._broken(conn)
+            if conn.state < IDLE:
+                self._broken(conn, outcome)
             else:
                 self._finish(conn, outcome, now)
 

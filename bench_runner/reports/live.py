@@ -38,16 +38,24 @@ class LiveView:
         before, self._before = self._before, progress
         if self._terminal:
             self._draw(progress, before if before is not None and before.key != progress.key else None)
-        elif before is None or before.key != progress.key or time.monotonic() - self._last >= PLAIN_EVERY_S:
-            sys.stderr.write(line(progress) + "\n")
-            sys.stderr.flush()
-            self._last = time.monotonic()
+        elif before is not None and before.key != progress.key:
+            self._say(line(before, over=True))
+        elif before is None or time.monotonic() - self._last >= PLAIN_EVERY_S:
+            self._say(line(progress))
 
     def clear(self) -> None:
         """Takes the picture away: the result comes next."""
         if self._live is not None:
             self._live.stop()
             self._live = None
+        elif self._before is not None and not self._quiet:
+            self._say(line(self._before, over=True))
+        self._before = None
+
+    def _say(self, text: str) -> None:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+        self._last = time.monotonic()
 
     def _draw(self, progress: Progress, over: Progress | None) -> None:
         if self._live is None:

@@ -10,6 +10,7 @@ from tokenmark_schemas.result import RunResult, StageResult, Stat
 
 from .units import rate, seconds
 
+MOST_TURNS = 12
 SHOWN = (("ttft", "TTFT"), ("tpot", "TPOT"), ("e2e", "E2E"))
 MARK = {"valid": ("valid", "bold green"), "degraded": ("degraded", "bold yellow"), "invalid": ("INVALID", "bold red")}
 
@@ -41,6 +42,8 @@ def _table(result: RunResult) -> Table:
                 str(stage.requests.succeeded) if first else "",
                 _errors(stage) if first else "",
             )
+        for turn in (stage.turns or [])[:MOST_TURNS]:
+            table.add_row(f"  turn {turn.turn}", "TTFT", *_quantiles(turn.ttft), "", str(turn.count), "")
     return table
 
 
@@ -58,7 +61,7 @@ def _search(result: RunResult) -> list[Text]:
     if found is None:
         return []
     knee = f"; throughput stops growing at {found.knee:g}" if found.knee is not None else ""
-    return [Text.assemble(("most      ", "bold"), f"{found.message} ({found.unit}){knee}")]
+    return [Text.assemble(("most      ", "bold"), f"{found.message}, in {found.unit}{knee}")]
 
 
 def _objectives(result: RunResult) -> list[Text]:
@@ -84,8 +87,8 @@ def _verdict(result: RunResult) -> Text:
     text = Text.assemble("verdict   ", (word, style))
     withheld = any(stage.metrics[m].withheld[:-1] for stage in result.stages for m, _ in SHOWN)
     if result.stages:
-        client = max(result.stages, key=lambda s: s.client.read_lag.p99 or 0).client
-        text.append(f"  (client error: read lag p99 {seconds(client.read_lag.p99)}, {result.provenance.stamps} stamps)")
+        client = max(result.stages, key=lambda s: s.client.read_lag.tail or 0).client
+        text.append(f"  (client error: read lag {seconds(client.read_lag.tail)}, {result.provenance.stamps} stamps)")
     for reason in result.verdict.reasons:
         text.append(f"\n  · {reason.message}")
     for stage in result.stages:

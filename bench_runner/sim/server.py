@@ -370,7 +370,10 @@ def _problem(status: int, message: str, retry_after_s: int | None = None) -> byt
 
 def truth_file(path: Path) -> Callable[[dict[str, Any]], None]:
     """A truth sink that appends JSON lines."""
-    file = path.open("w", buffering=1)
+    try:
+        file = path.open("w", buffering=1)
+    except OSError as exc:
+        raise InvalidInput(f"--truth {path} cannot be written: {exc.strerror}") from exc
     return lambda row: print(json.dumps(row), file=file)
 
 

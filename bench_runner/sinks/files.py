@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -78,15 +77,15 @@ class RequestLog:
             self._give_up(exc)
         self._file = None
 
-    def append(self, logs: Sequence[bytes], missing: str) -> None:
-        """Puts other pods' logs behind this closed one: a gzip file may have several members."""
+    def append(self, log: bytes, missing: str) -> None:
+        """Puts another pod's log behind this closed one: a gzip file may have several members."""
         if missing and self._wanted:
-            self.problem = f"the request log lacks {missing}; the summary is complete"
-        if self.problem is not None or not any(logs):
+            self.problem = f"the request log lacks that of {missing}; the summary is complete"
+        if self.problem is not None or not log:
             return
         try:
             with self._path.open("ab") as file:
-                file.writelines(logs)
+                file.write(log)
         except OSError as exc:
             self._give_up(exc)
 

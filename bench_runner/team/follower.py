@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tokenmark_schemas.errors import RunFailed
+from tokenmark_schemas.frames import MAX_BLOCK_BYTES
 from tokenmark_schemas.run import GATHER_S, RunConfig, Team
 from tokenmark_schemas.workload import Stage
 
@@ -20,7 +23,6 @@ from . import wire
 from .leader import team_word
 
 KNOCK_S = 0.5
-MOST_LOG_BYTES = 100 * 2**20
 
 
 class Follower:
@@ -31,18 +33,20 @@ class Follower:
         self.team, self.index, self.told = team, index, stop
         self.instrument = Instrument(config, observer, stop, self._must_stop)
         self._halted = self._deaf = False
-        self._ends = time.monotonic() + config.deadline_s
+        self._ends = time.monotonic() + config.deadline_s + GATHER_S  # the leader's own comes first
+        self._ahead_ns = 0
+        self._heard: deque[Any] = deque()  # orders that came while load ran
         self.line = self._knock(team_word(config.run.uid, config.run.attempt))
 
-    def serve(self, request_log: Callable[[], Path]) -> None:
-        """Orders, one after the other. `request_log` closes this pod's log and tells where it is."""
+    def serve(self, request_log: Callable[[], tuple[Path, str | None]]) -> None:
+        """Orders, one after the other. `request_log` closes this pod's log and tells where it is and what it lacks."""
         try:
             while True:
-                order = self.line.heard(1.0)
+                order = self._heard.popleft() if self._heard else self.line.heard(1.0)
                 if self.told.asked or time.monotonic() > self._ends:
                     raise RunFailed(self.told.why or "the run's own deadline has passed")
                 if isinstance(order, wire.Finish):
-                    self.line.say(_log_of(request_log()))
+                    self.line.say(_log_of(*request_log()))
                     return
                 if order is not None:
                     self._obey(order)
@@ -61,7 +65,7 @@ class Follower:
         elif isinstance(order, wire.Calibrate):
             self.line.say(wire.Floor(self._floor(order.streams)))
         elif isinstance(order, wire.Go):
-            self._halted = False
+            self._halted, self._ahead_ns = False, order.ahead_ns
             stage = Stage.model_validate(order.stage)
             shard = (self.index, self.team.pods)
             phase = Order(order.label, stage, order.repetition, order.salt, shard, order.begin_ns, order.ahead_ns)
@@ -83,15 +87,21 @@ class Follower:
     def pulse(self, tick: Tick) -> Sequence[Tick]:
         """Tells the leader how it goes, and hears whether to stop. A leader that is gone ends the load."""
         try:
-            self.line.say(wire.State(tick))
+            self.line.say(wire.State(replace(tick, at_ns=tick.at_ns - self._ahead_ns)))
             while (order := self.line.heard()) is not None:
-                self._halted = self._halted or isinstance(order, wire.Halt)
+                self._halted = True  # any word while load runs says that the leader waits for nothing more of it
+                if not isinstance(order, wire.Halt):
+                    self._heard.append(order)
         except wire.PeerLost:
             self._deaf = True
         return ()
 
     def stop(self) -> None:
         """Others are the leader's to tell."""
+
+    @property
+    def waiting(self) -> bool:
+        return False
 
     def _must_stop(self) -> bool:
         return self._halted or self._deaf or self.told.asked or time.monotonic() > self._ends
@@ -115,11 +125,11 @@ class Follower:
         )
 
 
-def _log_of(path: Path) -> wire.Log:
-    """A log that is too large even for this road stays where it is, and that is said."""
-    if not path.exists():
-        return wire.Log(b"")
+def _log_of(path: Path, lacks: str | None) -> wire.Log:
+    """A log that is not whole, or too large for where it would go, stays where it is, and that is said."""
+    if lacks or not path.exists():
+        return wire.Log(b"", lacks or "")
     size = path.stat().st_size
-    if size > MOST_LOG_BYTES:
-        return wire.Log(b"", f"{size} bytes, above {MOST_LOG_BYTES}")
+    if size > MAX_BLOCK_BYTES:
+        return wire.Log(b"", f"{size} bytes, above {MAX_BLOCK_BYTES}")
     return wire.Log(path.read_bytes())

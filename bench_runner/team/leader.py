@@ -10,7 +10,7 @@ import contextlib
 import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,8 @@ from .clocks import Offset, offset_of
 LEAD_NS = 500_000_000  # from the order to the common start: connections are opened in that time
 ANSWER_S = 60.0  # for what a follower answers at once
 HELLO_S = 5.0
+WAIT_S = 0.25
+FAREWELL_S = 5.0  # for the request logs of all: the result is safe by then
 MOST_AT_THE_DOOR = 256
 
 
@@ -56,26 +58,31 @@ class Leader:
         run = self.instrument.config.run
         word, until = team_word(run.uid, run.attempt), time.monotonic() + GATHER_S
         at_the_door: dict[wire.Line, float] = {}
+        here = 0
         with _listening(int(self.team.address.rpartition(":")[2])) as door:
             while len(self.followers) < self.team.pods - 1:
-                if self.stop.asked or time.monotonic() > until:
+                if self.stop.asked:
+                    raise RunFailed(self.stop.why)
+                if time.monotonic() > until:
                     raise RunFailed(self._missing())
                 waiting: list[Any] = [door, *at_the_door]
                 select.select(waiting, [], [], 0.5)
                 with contextlib.suppress(BlockingIOError):
                     if len(at_the_door) < MOST_AT_THE_DOOR:
                         sock, _ = door.accept()
-                        line = wire.Line(sock, wire.Report, wire.STRANGER_BYTES)
+                        line = wire.Line(sock, wire.Hello, wire.STRANGER_BYTES)
                         at_the_door[line] = time.monotonic() + HELLO_S
                 for line in list(at_the_door):
-                    if self._admitted(line, word, at_the_door[line]):
+                    if self._answered(line, word, at_the_door[line]):
                         del at_the_door[line]
-                        arrived(1 + len(self.followers))
+                if len(self.followers) > here:
+                    here = len(self.followers)
+                    arrived(1 + here)
         for line in at_the_door:
             line.close()
         self.followers.sort(key=lambda follower: follower.index)
 
-    def _admitted(self, line: wire.Line, word: str, until: float) -> bool:
+    def _answered(self, line: wire.Line, word: str, until: float) -> bool:
         """True when that line needs no more waiting for: it is a pod of this run, or was sent away."""
         try:
             hello = line.heard()
@@ -84,7 +91,7 @@ class Leader:
             return True
         known = {follower.index for follower in self.followers}
         if isinstance(hello, wire.Hello) and hello.run == word and hello.index in self._wanted() - known:
-            line.most_bytes = wire.MOST_BYTES
+            line.expect(wire.Report)
             self.followers.append(Follower(hello.index, line))
             return True
         if hello is None and time.monotonic() < until:
@@ -119,29 +126,22 @@ class Leader:
         mine = self.instrument.measure(
             Phase(order.label, order.stage, order.repetition, order.salt, (0, self.team.pods), begin), overseer, company
         )
-        self._wait_for_all(company, mine)
+        if company.failure is not None:
+            raise company.failure
         after = [self._offset(follower) for follower in self.followers]
         whole = Collected.together([mine, *(f.measured for f in self.followers if f.measured is not None)])
         whole.clock_uncertainty_ns = max(a.later(b) for a, b in zip(before, after, strict=True))
         return whole
-
-    def _wait_for_all(self, company: Company, mine: Collected) -> None:
-        """The others' load may go on for longer than this pod's."""
-        last = Tick(load_ended=1)
-        while company.failure is None and any(follower.measured is None for follower in self.followers):
-            company.pulse(last, wait_s=0.25)
-            if mine.ended_early or self.instrument.must_stop():
-                company.stop()
-            company.check_patience()
-        if company.failure is not None:
-            raise company.failure
 
     def floor(self, streams: int) -> dict[str, float] | None:
         """Every pod calibrates at its share of the streams; of each figure the worst counts."""
         share = max(1, -(-streams // self.team.pods))
         for follower in self.followers:
             self._say(follower, wire.Calibrate(share))
-        found = [self.instrument.floor(share)]
+        try:
+            found = [self.instrument.floor(share)]
+        except RunFailed:  # the others answer all the same
+            found = [None]
         found += [self._answer(follower, wire.Floor).values for follower in self.followers]
         if any(floor is None for floor in found):
             return None
@@ -151,21 +151,25 @@ class Leader:
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
-    def finish(self) -> tuple[list[bytes], str]:
-        """Lets the others go; returns their request logs, and which are missing and why."""
-        logs, missing = [], []
+    def finish(self) -> Iterator[tuple[bytes, str]]:
+        """Lets the others go, one after the other: the request log of each, or why it cannot be had."""
+        lost, until = self.stop.lost_pod, time.monotonic() + FAREWELL_S
         for follower in self.followers:
             try:
-                if follower.index == self.stop.lost_pod:
-                    raise RunFailed("it was lost")
+                if follower.index == lost:
+                    raise wire.PeerLost("it was lost")
                 follower.line.say(wire.Finish())
-                log = self._answer(follower, wire.Log)
-                logs.append(log.data)
-                missing += [f"pod {follower.index}: {log.missing}"] if log.missing else []
-            except RunFailed as exc:
-                missing.append(f"pod {follower.index}: {exc}")
-            follower.line.close()
-        return logs, "; ".join(missing)
+                yield self._log(follower, until)
+            except wire.PeerLost as exc:
+                yield b"", f"pod {follower.index}: {exc}"
+            finally:
+                follower.line.close()
+
+    def _log(self, follower: Follower, until: float) -> tuple[bytes, str]:
+        while time.monotonic() < until:
+            if isinstance(said := follower.line.heard(0.5), wire.Log):
+                return said.data, f"pod {follower.index}: {said.missing}" if said.missing else ""
+        raise wire.PeerLost("it did not hand it over in time")
 
     # --- lines ------------------------------------------------------------------------------------------------------
 
@@ -206,8 +210,9 @@ class Leader:
         return message
 
     def lost(self, follower: Follower, why: str) -> RunFailed:
-        """What to raise when a pod is gone."""
-        self.stop.lost_pod = follower.index
+        """What to raise when a pod is gone; the first one is the reason for what follows."""
+        if self.stop.lost_pod is None:
+            self.stop.lost_pod = follower.index
         return RunFailed(f"runner pod {follower.index} of {self.team.pods} was lost: {why}")
 
 
@@ -219,14 +224,20 @@ class Company:
         self.failure: RunFailed | None = None
         self._halted: float | None = None
 
-    def pulse(self, tick: Tick, wait_s: float = 0.0) -> Sequence[Tick]:
+    @property
+    def waiting(self) -> bool:
+        return self.failure is None and any(follower.measured is None for follower in self.leader.followers)
+
+    def pulse(self, tick: Tick) -> Sequence[Tick]:
         """Hears what has come. A lost pod stops the load of all; `failure` is for when it has ended."""
+        wait_s = WAIT_S if tick.load_ended else 0.0
         for follower in self.leader.followers:
             if self.failure is not None:  # the first to go is the reason, and there is nothing more to wait for
                 break
             try:
                 while follower.measured is None and self.leader.hear(follower, wait_s) is not None:
                     wait_s = 0.0
+                self._check_patience()
             except RunFailed as exc:
                 self.failure = exc
                 self.leader.stop.ask(str(exc))
@@ -240,11 +251,13 @@ class Company:
                 with contextlib.suppress(wire.PeerLost):
                     follower.line.say(wire.Halt())
 
-    def check_patience(self) -> None:
+    def _check_patience(self) -> None:
         """A follower that was told to halt has its values ready soon."""
         if self._halted is None or time.monotonic() < self._halted + ANSWER_S:
             return
-        late = next(follower for follower in self.leader.followers if follower.measured is None)
+        late = next((follower for follower in self.leader.followers if follower.measured is None), None)
+        if late is None:
+            return
         raise self.leader.lost(late, f"it was told to stop and said nothing for {ANSWER_S:.0f} s")
 
 

@@ -141,15 +141,21 @@ class Line:
     """
 
     def __init__(self, sock: socket.socket, hears: Any, most_bytes: int = MOST_BYTES) -> None:
-        self.sock, self.most_bytes = sock, most_bytes
-        self._decoder = msgspec.msgpack.Decoder(hears, dec_hook=_typed)
+        self.sock = sock
+        self.expect(hears, most_bytes)
         self._buffer = bytearray()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in KEEP_ALIVE.items():
             if hasattr(socket, name):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # keep-alive is not asked while sent data waits for its receipt
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 15_000)
         sock.settimeout(SEND_LIMIT_S)
+
+    def expect(self, hears: Any, most_bytes: int = MOST_BYTES) -> None:
+        """Which messages may come from now on, and how large they may be."""
+        self._decoder, self.most_bytes = msgspec.msgpack.Decoder(hears, dec_hook=_typed), most_bytes
 
     def fileno(self) -> int:
         return self.sock.fileno()
@@ -187,7 +193,7 @@ class Line:
         del self._buffer[: PREFIX.size + size]
         try:
             return self._decoder.decode(payload)
-        except (msgspec.DecodeError, ValueError, TypeError) as exc:
+        except Exception as exc:  # whatever a stranger's bytes make a decoder raise
             raise PeerLost(f"what was said is no message: {str(exc)[:200]}") from exc
 
     def close(self) -> None:

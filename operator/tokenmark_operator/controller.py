@@ -182,6 +182,8 @@ class Controller:
         if attempts and attempts[-1]["state"] == "Creating":
             attempts[-1] = {**attempts[-1], "state": "Failed", "reason": reason, "message": message[:1024]}
         decision = Decision(status=status, events=[KubeEvent("Warning", reason, message)])
+        if attempts and (fresh["spec"].get("execution") or {}).get("workers", 1) > 1:
+            decision.delete_services = [names.meeting_name(attempts[-1]["jobName"])]
         await apply(self.kube, resource, fresh, decision, job_ttl_s=self.settings.job_ttl_s)
 
     def _forget(self, key: Key) -> None:

@@ -314,6 +314,10 @@ class _Life(RunStep):
         if final is not None and not final[0].run.interrupted:
             collect.store(self, run, current, *final, view)  # it had finished before it was taken away
             return
+        if view.reason == "PodLost" and view.pod_uid not in self.facts.log_read and not view.blocks:
+            self.conditions.set("Succeeded", "Unknown", "Collecting", f"attempt {current.number}: reading the log")
+            self.decision.requeue_s = 1.0
+            return
         silent = view.reason in ("NodeLost", "PodLost")
         ghost = silent and not all(map(pod_is_gone, self._pods(current.job_name)))
         self.replace(

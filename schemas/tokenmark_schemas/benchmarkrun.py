@@ -151,15 +151,18 @@ class Retrieval(Contract):
     docset: Label = "default"
 
 
+LATENCY = ["maxMilliseconds", "maxMicroseconds"]
+
+
 class Objective(Contract):
     """A limit the run is held to. `onViolation: Fail` makes a miss a failed run."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             cel(
-                "[has(self.maxMilliseconds), has(self.minPerSecondMilli), has(self.maxPerMille)]"
-                ".filter(x, x).size() == 1",
-                "set exactly one of maxMilliseconds, minPerSecondMilli, maxPerMille",
+                "[has(self.maxMilliseconds), has(self.maxMicroseconds), has(self.minPerSecondMilli), "
+                "has(self.maxPerMille)].filter(x, x).size() == 1",
+                "set exactly one of maxMilliseconds, maxMicroseconds, minPerSecondMilli, maxPerMille",
             )
         )
     )
@@ -169,6 +172,9 @@ class Objective(Contract):
     ]  # fmt: skip
     statistic: Literal["p50", "p90", "p95", "p99", "mean"] = "p99"
     max_milliseconds: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
+    max_microseconds: Annotated[int, Field(ge=1, le=2_000_000_000)] | None = Field(
+        default=None, description="In place of maxMilliseconds, where they are too coarse."
+    )
     min_per_second_milli: Annotated[int, Field(ge=1, le=2_000_000_000)] | None = Field(
         default=None, description="For throughput, in thousandths per second."
     )
@@ -179,19 +185,21 @@ class Objective(Contract):
 
     @model_validator(mode="after")
     def _limit_fits_metric(self) -> Objective:
-        wanted = {
-            "errors": "max_per_mille", "output_tokens_per_s": "min_per_second_milli",
-            "requests_per_s": "min_per_second_milli",
-        }.get(self.metric, "max_milliseconds")  # fmt: skip
-        given = [
-            n for n in ("max_milliseconds", "min_per_second_milli", "max_per_mille") if getattr(self, n) is not None
-        ]
-        if given != [wanted]:
-            camel = {"max_milliseconds": "maxMilliseconds", "min_per_second_milli": "minPerSecondMilli"}
-            raise ValueError(
-                f"an objective on {self.metric} takes {camel.get(wanted, 'maxPerMille')} and no other limit"
-            )
+        rates = ("output_tokens_per_s", "requests_per_s")
+        wanted = (
+            ["maxPerMille"] if self.metric == "errors" else ["minPerSecondMilli"] if self.metric in rates else LATENCY
+        )
+        given = [name for name, value in self.camel().items() if name[:3] in ("max", "min") and value is not None]
+        if len(given) != 1 or given[0] not in wanted:
+            raise ValueError(f"an objective on {self.metric} takes {' or '.join(wanted)} and no other limit")
         return self
+
+    @property
+    def max_seconds(self) -> float | None:
+        """The limit of a latency."""
+        if self.max_microseconds is not None:
+            return self.max_microseconds / 1e6
+        return None if self.max_milliseconds is None else self.max_milliseconds / 1e3
 
 
 class BaselineRef(Contract):

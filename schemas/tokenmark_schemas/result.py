@@ -121,10 +121,11 @@ class StageThroughput(Contract):
 
 
 class Lag(Contract):
-    """Seconds."""
+    """Seconds. `tail` is the highest percentile, p99 at most, that five samples lie above: what the verdict judges."""
 
     p50: float | None = None
     p99: float | None = None
+    tail: float | None = None
     max: float | None = None
 
 

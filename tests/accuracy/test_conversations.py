@@ -53,6 +53,9 @@ def serving(listener: Listener) -> Iterator[str]:
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             while request := read_request(self.rfile):
+                if request.startswith(b"GET "):
+                    self.wfile.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                    continue
                 body = json.loads(request.partition(b"\r\n\r\n")[2])
                 time.sleep(0.01)
                 self.wfile.write(listener.answer(body))
@@ -122,6 +125,36 @@ def test_arrivals_of_an_open_loop_begin_conversations(tmp_path: Path) -> None:
     assert result["stages"][0]["requests"]["due"] == sum(len(turns) for turns in found.values())
 
 
+def test_the_end_of_a_stage_is_not_filled_with_beginnings(tmp_path: Path) -> None:
+    """Four speakers who think for two seconds say little, also when there is no time left for their next turn."""
+    listener = Listener()
+    flags = ("--concurrency", "4", "--duration", "5", "--turns", "9", "--think-ms", "1500", *TALK)
+    with serving(listener) as url:
+        result = run(url, tmp_path, *flags)
+    assert 12 <= result["stages"][0]["requests"]["due"] == len(listener.asked) <= 20
+
+
+def test_an_error_inside_an_answer_ends_its_conversation(tmp_path: Path) -> None:
+    class Breaking(Listener):
+        def answer(self, body: dict[str, Any]) -> bytes:
+            whole = super().answer(body)
+            turn = sum(message["role"] == "user" for message in body["messages"]) - 1
+            return whole if turn < 1 else ERROR_INSIDE
+
+    with serving(Breaking()) as url:
+        result = run(url, tmp_path, "--concurrency", "2", "--requests", "24", "--turns", "3", *TALK)
+    assert result["stages"][0]["requests"]["errors"] == {"server_error": 12}
+    assert {len(turns) for turns in by_conversation(tmp_path).values()} == {2}
+
+
+THREE = {"turns": ["one", "two", "three"], "max_output_tokens": 3}
+ERROR_INSIDE = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + chunk(b'data: {"error": {"message": "out of memory"}}\n\ndata: [DONE]\n\n')
+    + b"0\r\n\r\n"
+)
+
+
 def test_a_failed_turn_ends_its_conversation_and_frees_its_slot(tmp_path: Path) -> None:
     with serving(Listener(fail_turn=1)) as url:
         result = run(url, tmp_path, "--concurrency", "2", "--requests", "24", "--turns", "3", *TALK)
@@ -136,15 +169,11 @@ def test_a_data_set_brings_its_own_turns_and_scripted_answers(tmp_path: Path) ->
         {"from": "gpt", "value": "greetings"},
         {"from": "human", "value": "bye"},
     ]
-    lines.write_text(
-        json.dumps({"conversations": share}) + "\n" + json.dumps({"turns": ["one", "two", "three"]}) + "\n"
-    )
+    lines.write_text(json.dumps({"conversations": share}) + "\n" + json.dumps(THREE) + "\n")
     listener = Listener()
     flags = (
         "--prompts",
         str(lines),
-        "--turns",
-        "1",
         "--concurrency",
         "1",
         "--requests",
@@ -160,6 +189,7 @@ def test_a_data_set_brings_its_own_turns_and_scripted_answers(tmp_path: Path) ->
     assert said[2] == ["one"]
     assert said[4] == ["one", "answer-2 word0 word1", "two", "answer-3 word0 word1", "three"]
     assert said[5] == ["hello"]
+    assert [body["max_tokens"] for body in listener.asked[:5]] == [4, 4, 3, 3, 3]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -78,8 +78,9 @@ def test_the_drivers_library_is_read_every_second(tmp_path: Path) -> None:
     with simulator(tmp_path) as (url, _):
         result = ran(url, tmp_path, "--concurrency", "2", "--duration", "4", LD_LIBRARY_PATH=str(tmp_path))
     gpu = result["stages"][0]["resources"]["gpu"]
-    assert (gpu["source"], gpu["count"], gpu["samples"]) == ("nvml", 2, 4)
-    assert gpu["utilization_avg"] == pytest.approx(0.6)
+    assert (gpu["source"], gpu["count"]) == ("nvml", 2)
+    assert gpu["samples"] >= 3
+    assert 0.5 < gpu["utilization_avg"] < 0.7
     assert gpu["utilization_peak"] == pytest.approx(0.7)
     assert gpu["memory_avg_bytes"] == gpu["memory_peak_bytes"] == 6 * 2**30
     assert gpu["power_w"] is None, "a device that does not tell is not one that draws nothing"

@@ -21,6 +21,7 @@ from tests.accuracy.test_simulator import truths
 from tests.accuracy.test_truth import CLI, simulator
 from tokenmark_schemas.frames import FrameReader
 from tokenmark_schemas.run import RunConfig, RunIdentity, Team
+from tokenmark_schemas.stopping import StopRules
 
 CLOCK_APART_S = 5000
 
@@ -44,11 +45,12 @@ class Pods:
     """The pods of one run, each with its folder, its index and its termination message."""
 
     def __init__(self, tmp_path: Path, url: str, count: int, **flags: Any) -> None:
+        stops = StopRules.model_validate(flags.pop("stops", {}))
         flags = {"model": "sim", "warmup_requests": 2, "max_output_tokens": 8, **flags}
         config = load(None, Flags(target=url, name="t", **flags))
         team = Team(pods=count, address=f"127.0.0.1:{free_port()}")
         self.config = config.model_copy(
-            update={"team": team, "run": RunIdentity(name="t", uid="uid-1"), "calibrate": flags.get("calibrate", False)}
+            update={"team": team, "run": RunIdentity(name="t", uid="uid-1"), "stop_rules": stops}
         )
         self.folder = tmp_path
         (tmp_path / "config.json").write_text(json.dumps(self.config.snake()))
@@ -173,6 +175,27 @@ def test_a_stage_that_ends_early_ends_for_all(tmp_path: Path) -> None:
     stage = pods.result()["stages"][0]
     assert stage["client"]["pods"] == 2
     assert stage["requests"]["due"] == len(pods.rows())
+
+
+def test_stop_rules_look_at_all_pods_on_one_clock(tmp_path: Path) -> None:
+    """A server that is slow to begin and keeps up is not over-saturated, however far apart the pods' clocks are."""
+    with simulator(tmp_path, "--ttft-ms", "2500", "--itl-ms", "1") as (url, _):
+        pods = Pods(tmp_path, url, 2, rate="12", arrival="poisson", duration=14, stops={"overSaturation": "EndStage"})
+        assert pods.ended() == [0, 0], pods.said
+    stage = pods.result()["stages"][0]
+    assert stage["window"]["ended_early"] is None
+    assert stage["requests"]["succeeded"] == stage["requests"]["due"] > 120
+
+
+def test_errors_of_another_pod_end_the_run_too(tmp_path: Path) -> None:
+    with simulator(tmp_path, "--ttft-ms", "20", "--itl-ms", "2", "--error-share", "1") as (url, _):
+        stops = {"maxErrorsPerMille": 100, "minRequests": 10}
+        pods = Pods(tmp_path, url, 2, concurrency="2", duration=60, warmup_requests=0, stops=stops)
+        began = time.monotonic()
+        codes = pods.ended()
+    assert time.monotonic() - began < 30
+    assert codes[0] == 5
+    assert "above stopRules.maxErrorsPerMille" in pods.summary(0)["message"]
 
 
 def test_a_pod_that_never_comes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,8 @@ MATES: list[tuple[str, dict[str, Any], dict[str, Any], str, str, str]] = [
     ("a broken line", pod("Failed", 5, LOST), mate(1, "Failed", 5, SUMMARY), "Disrupted", "PodLost", "runner pod 1 of 2 was lost"),
     ("one's node gone", pod(), mate(1, metadata=LONG_DELETED), "Disrupted", "NodeLost", "node node2 does not answer"),
     ("one never came", pod("Failed", 5, ABSENT), mate(1, "Pending", status={"containerStatuses": [], "conditions": UNSCHEDULABLE}), "Failed", "PodsMissing", "0/2 nodes"),
+    ("one refused its own configuration", pod("Failed", 5, ABSENT), mate(1, "Failed", 2, '{"outcome": "failed", "exit_code": 2, "message": "the API token is empty", "stages": []}'), "Failed", "InvalidInput", "the API token is empty"),
+    ("the leader never ran", pod("Pending", status={"containerStatuses": [], "conditions": UNSCHEDULABLE}), mate(1, "Failed", 5, '{"outcome": "failed", "exit_code": 5, "message": "the leading runner pod was not there", "stages": []}'), "Failed", "PodsMissing", "was not there; pod 0: Unschedulable: 0/2 nodes"),
     ("the target failed all", pod("Failed", 5, SUMMARY), mate(1, "Failed", 143, metadata=DELETED), "Failed", "TargetFailed", "connection refused"),
 ]  # fmt: skip
 

@@ -40,6 +40,17 @@ FLAGS: list[tuple[list[str], str]] = [
     (["run", "--target", "http://[::1", "--model", "m"], "write for example http://host:8000"),
     (["run", "--target", "http://h:8000/?key=1", "--model", "m"], "a query would be left out"),
     (["explain", "tpott"], "tpot"),
+    ([*RUN, "--arrival", "poisson"], "--arrival describes --rate: give one"),
+    ([*RUN, "--ramp-to", "50"], "--ramp-to describes --rate: give one"),
+    ([*RUN, "--trace-speedup", "2"], "--trace-speedup is for --trace"),
+    ([*RUN, "--find", "max-rate", "--concurrency", "3"], "begins at a --rate"),
+    ([*RUN, "--workload", "smoke", "--input-tokens", "20"], "--workload brings its own prompts"),
+    ([*RUN, "--ca-file", "x.pem"], "the target is plain http"),
+    ([*RUN, "--name", "../../escape"], "--name ../../escape: use lower-case letters"),
+    ([*RUN, "--objective", "errors:mean<=0.05%"], "limits go in steps of 0.1 %"),
+    ([*RUN, "--objective", "ttft:p99<=0ms"], "give a limit above 0"),
+    ([*RUN, "--turns", "3"], "need --input-tokens or --prompts"),
+    (["sim", "--listen", "127.0.0.1:0", "--truth", "/proc/x"], "--truth /proc/x cannot be written"),
     (["validate", "missing.yaml"], "missing.yaml does not exist"),
 ]
 
@@ -139,7 +150,8 @@ def test_an_earlier_run_of_the_same_name_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "told"), [("TPOT", "tpot = "), ("read_lag", "degraded above 0.001 s"), (None, "ttft")]
+    ("word", "told"),
+    [("TPOT", "tpot = "), ("read_lag", "degraded above 0.001 s"), ("few_samples", "fewer than 100"), (None, "ttft")],
 )
 def test_every_word_of_a_table_is_explained(capsys: pytest.CaptureFixture[str], word: str | None, told: str) -> None:
     with pytest.raises(SystemExit):

@@ -10,9 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from bench_runner.engine_facts import FACTS, IDENTITY, Asking, facts_over, growth, parse_metrics, states
-from bench_runner.gauges import Gauge, Reading
+from bench_runner.gauges import Gauge, Lookout, Reading
+from bench_runner.load.board import Tick
+from bench_runner.stoprules import Watch
 from tests.support.serving import in_thread
 from tokenmark_schemas.run import RunTarget
+from tokenmark_schemas.stopping import StopRules
 
 VLLM = """# HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge
@@ -58,12 +61,23 @@ def test_repetitions_add_their_counters_and_pool_their_readings() -> None:
     }  # fmt: skip
 
 
-def test_a_reading_is_taken_soon_and_then_every_so_often() -> None:
+def test_a_reading_is_taken_soon_then_every_so_often_and_less_often_where_nobody_answers() -> None:
     values = iter([{"queue": 4.0}, None, {"queue": 2.0}])
-    reading = Reading(lambda: next(values), every_s=5.0)
-    for now in (100.0, 100.4, 100.6, 103.0, 105.7, 105.9, 110.8):
-        reading.look(now)
+    now = [0.0]
+    reading = Reading(lambda: next(values), every_s=5.0, clock=lambda: now[0])
+    for now[0] in (100.0, 100.4, 100.6, 103.0, 105.7, 105.9, 110.8, 115.8):
+        reading.look()
     assert reading.gauges["queue"] == Gauge(6.0, 2, 4.0)
+
+
+def test_nothing_is_read_once_the_load_has_ended() -> None:
+    read: list[int] = []
+    reading = Reading(lambda: read.append(1) or {"queue": 1.0}, every_s=0.0)  # type: ignore[func-returns-value]
+    reading._next = 1.0
+    lookout = Lookout(Watch(StopRules(), open_loop=False), [reading])
+    lookout.reason(Tick(at_ns=1))
+    lookout.reason(Tick(at_ns=2, load_ended=1))
+    assert len(read) == 1
 
 
 def test_silence_is_no_fact() -> None:

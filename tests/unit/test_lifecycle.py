@@ -207,6 +207,8 @@ def test_a_mate_that_may_still_load_the_target_is_waited_for() -> None:
         cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": a_pod("Failed", exit_code=5, message=said)},
         mates={"demo-a1": [a_pod(labels=label)]},
     )  # fmt: skip
+    assert conditions(decide(at))["Succeeded"] == ("Unknown", "Collecting"), "the leading pod's log comes first"
+    at = replace(at, log_read=frozenset({"pod-demo-a1"}))
     lost = decide(at)
     attempt = lost.status["attempts"][0]
     assert (attempt["reason"], attempt["loadEndsBy"]) == ("PodLost", "2030-01-01T00:10:00Z")

@@ -56,7 +56,9 @@ def test_without_a_terminal_there_is_a_line_a_phase(capsys: pytest.CaptureFixtur
         view.show(Progress(phase, phase, 1, 1))
     view.clear()
     said = capsys.readouterr().err.splitlines()
-    assert [text.split()[0] for text in said] == ["warm-up", "c1", "c2"]
+    assert [text.split()[0] for text in said] == ["warm-up", "warm-up", "c1", "c2"], (
+        "one at the start, one for each when it is over"
+    )
     assert not any("\x1b" in text for text in said)
 
 

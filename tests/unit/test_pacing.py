@@ -185,9 +185,10 @@ def test_turns_fit_between_arrivals_and_nothing_is_due_twice_or_after_the_end(
             if before is None and not closed:
                 assert due * 10 % S == 0, "arrivals stay where they are"
             end = due + 100 * MILLI
-            if turn_of[seq] + 1 >= turns or not planned.follow(end + think * MILLI, seq):
+            last = turn_of[seq] + 1 >= turns
+            if last or not planned.follow(end + think * MILLI, seq):
                 planned.fell_silent()
-                planned.freed(end)
+                planned.freed(end if last else end + think * MILLI)
         assert planned.next_due == FAR
     assert len(set(issued)) == len(issued) <= count
 

@@ -23,7 +23,7 @@ def with_client(**changes: Any) -> StageResult:
 
 
 def lag(stage: StageResult, seconds: float) -> Any:
-    return stage.client.read_lag.model_copy(update={"p99": seconds})
+    return stage.client.read_lag.model_copy(update={"tail": seconds})
 
 
 def shared(first_tokens: int) -> StageResult:

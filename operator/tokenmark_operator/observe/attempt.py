@@ -50,10 +50,10 @@ def view_attempt(
     if pod is not None:
         facts.update(node=pod["spec"].get("nodeName"), pod_uid=pod["metadata"]["uid"])
     ended = job_condition(job, "Failed") or job_condition(job, "Complete")
-    for one in (pod, *mates):
-        lost = _node_lost(job, one, now)
-        if one and lost:
-            return AttemptView("Disrupted", "NodeLost", lost, **{**facts, "node": one["spec"].get("nodeName")})
+    if lost := _first_lost(job, (pod, *mates), now):
+        return AttemptView("Disrupted", "NodeLost", lost[0], **{**facts, "node": lost[1]})
+    if (alone := _without_lead(pod, mates)) is not None:
+        return AttemptView("Failed", "PodsMissing", alone, **facts)
     if pod is None or (pod.get("gone") and not _terminated(pod)):
         return _without_pod(job, pod, facts)
     terminated = _terminated(pod)
@@ -74,6 +74,18 @@ def view_attempt(
     return _ended(job, terminated, summary, facts)
 
 
+def _without_lead(pod: dict[str, Any] | None, mates: Sequence[dict[str, Any]]) -> str | None:
+    """What a mate says that waited in vain for a leading pod which never ran; None where that is not so."""
+    if pod is not None and pod.get("status", {}).get("phase") not in (None, "Pending"):
+        return None
+    for mate in mates:
+        ended = _terminated(mate)
+        if ended is not None and ended.get("exitCode") == 5 and (said := _summary(ended.get("message", ""))):
+            why = _alive(pod, None)[2] if pod is not None else ""
+            return "; ".join(filter(None, (said.message, f"pod 0: {why}" if why else "")))
+    return None
+
+
 def _absence(mate: dict[str, Any]) -> str:
     """Why a pod of a team does not run yet; empty where it does."""
     state, _, message = _alive(mate, None)
@@ -86,10 +98,10 @@ def _without_mate(
     """The leading pod says that another one did not come or was lost: what became of that one decides."""
     index = summary.lost_pod or summary.missing_pod
     mate = next((mate for mate in mates if index_of(mate) == index), None)
-    if summary.missing_pod:
-        why = _absence(mate) if mate is not None else ""
-        return AttemptView("Failed", "PodsMissing", "; ".join(filter(None, (summary.message, why))), **facts)
     terminated = _terminated(mate) if mate is not None else None
+    if summary.missing_pod and (terminated is None or terminated.get("exitCode") in (None, 5, 143)):
+        why = _absence(mate) if mate is not None and terminated is None else ""
+        return AttemptView("Failed", "PodsMissing", "; ".join(filter(None, (summary.message, why))), **facts)
     if disruption := _disruption(job, mate):
         return AttemptView("Disrupted", *disruption, **facts)
     if terminated is not None and terminated.get("exitCode") not in (None, 5):  # 5: it lost the leading one too
@@ -122,6 +134,16 @@ def _terminated(pod: dict[str, Any]) -> dict[str, Any] | None:
             return state
     if pod.get("status", {}).get("phase") in ("Failed", "Succeeded"):
         return {"exitCode": None, "reason": pod["status"].get("reason", ""), "message": ""}
+    return None
+
+
+def _first_lost(
+    job: dict[str, Any], pods: Sequence[dict[str, Any] | None], now: datetime
+) -> tuple[str, str | None] | None:
+    """(message, node) of the first pod whose node does not answer."""
+    for pod in pods:
+        if pod is not None and (lost := _node_lost(job, pod, now)):
+            return lost, pod["spec"].get("nodeName")
     return None
 
 
