@@ -63,14 +63,18 @@ class Watch:
         return f"{tick.refused} of {tick.finished} requests failed, above stopRules.maxErrorsPerMille: {limit}"
 
     def _behind(self, tick: Tick) -> str | None:
-        """Over ten seconds fewer than nine in ten arrivals were answered, and the queue grew in each third of them."""
+        """Over ten seconds fewer than nine in ten arrivals were answered, and the queue grew in each third of them.
+
+        It has to grow by more than chance: a stage that begins fills up once, and then wavers.
+        """
         first = self._ticks[0]
         if self.rules.over_saturation == "Ignore" or tick.at_ns - first.at_ns < WINDOW_NS:
             return None
         arrived, answered = tick.issued - first.issued, tick.finished - first.finished
         third = len(self._ticks) // 3
         queue = [self._ticks[at].in_flight for at in (0, third, 2 * third, len(self._ticks) - 1)]
-        growing = all(a < b for a, b in pairwise(queue))
+        step = (1 - BEHIND) * arrived / 6  # half of what a third adds where a tenth of the arrivals is left over
+        growing = all(b - a > step for a, b in pairwise(queue))
         if arrived < LEAST_ARRIVALS or answered >= BEHIND * arrived or not growing:
             return None
         return f"over-saturated: {arrived} requests were due in 10 s and {answered} were answered; {queue[-1]} wait"

@@ -56,6 +56,16 @@ def test_a_burst_that_is_worked_off_is_none() -> None:
     assert reasons(rules, ticks) == []
 
 
+def test_a_server_that_is_slow_to_begin_and_keeps_up_is_none() -> None:
+    """Ten requests a second, three seconds each: thirty wait, more or less."""
+    rules = StopRules(over_saturation="EndStage")
+    ticks = [
+        Tick(at_ns=q * S // 4, issued=10 * q // 4, finished=max(0, 10 * (q - 12) // 4), in_flight=min(10 * q // 4, 30 + q % 3))
+        for q in range(1, 100)
+    ]  # fmt: skip
+    assert reasons(rules, ticks) == []
+
+
 @pytest.mark.parametrize(("interval", "enough"), [((0.095, 0.105), True), ((0.09, 0.12), False), (None, False)])
 def test_enough_is_known_when_every_interval_is_narrow(interval: tuple[float, float] | None, enough: bool) -> None:
     stage = a_stage()
