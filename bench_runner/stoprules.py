@@ -65,10 +65,11 @@ class Watch:
     def _behind(self, tick: Tick) -> str | None:
         """Over ten seconds fewer than nine in ten arrivals were answered, and the queue grew in each third of them.
 
-        It has to grow by more than chance: a stage that begins fills up once, and then wavers.
+        Ten seconds in which answers flowed from the beginning: a stage fills up once, by as much as its latency holds.
+        And the queue has to grow by more than chance.
         """
         first = self._ticks[0]
-        if self.rules.over_saturation == "Ignore" or tick.at_ns - first.at_ns < WINDOW_NS:
+        if self.rules.over_saturation == "Ignore" or not first.finished or tick.at_ns - first.at_ns < WINDOW_NS:
             return None
         arrived, answered = tick.issued - first.issued, tick.finished - first.finished
         third = len(self._ticks) // 3

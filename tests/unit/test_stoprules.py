@@ -60,7 +60,7 @@ def test_a_server_that_is_slow_to_begin_and_keeps_up_is_none() -> None:
     """Ten requests a second, three seconds each: thirty wait, more or less."""
     rules = StopRules(over_saturation="EndStage")
     ticks = [
-        Tick(at_ns=q * S // 4, issued=10 * q // 4, finished=max(0, 10 * (q - 12) // 4), in_flight=min(10 * q // 4, 30 + q % 3))
+        Tick(at_ns=q * S // 4, issued=10 * q // 4, finished=max(0, 10 * (q - 12) // 4), in_flight=min(10 * q // 4, 30 + q // 9))
         for q in range(1, 100)
     ]  # fmt: skip
     assert reasons(rules, ticks) == []
