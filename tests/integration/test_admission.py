@@ -94,7 +94,7 @@ BAD_RUNS: list[tuple[str, Any, str]] = [
     ("seed", -1, "spec.seed"),
     ("warmup", {"requestCount": -1}, "spec.warmup.requestCount"),
     ("cooldownSeconds", 4000, "spec.cooldownSeconds"),
-    ("objectives", [{"metric": "ttft"}], "set exactly one of maxMilliseconds, minPerSecondMilli, maxPerMille"),
+    ("objectives", [{"metric": "ttft"}], "set exactly one of maxMilliseconds, maxMicroseconds"),
     ("objectives", [{"metric": "speed", "maxMilliseconds": 1}], "spec.objectives[0].metric"),
     ("objectives", [OBJECTIVE, OBJECTIVE], "spec.objectives[1]"),
     ("objectives", [{**OBJECTIVE, "onViolation": "Explode"}], "spec.objectives[0].onViolation"),
