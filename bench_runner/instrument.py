@@ -116,7 +116,7 @@ class Instrument:
             if event is None and (now := time.monotonic_ns()) - looked > LOOK_NS:
                 looked = now
                 self._look(order, out, [drive.tick, *mates.pulse(drive.tick)], overseer, began)
-            if out.ended_early or self.must_stop() or _hopeless(order, out, drive.tick):
+            if out.ended_early or self.must_stop() or _hopeless(order, out, drive):
                 drive.stop()
                 mates.stop()
         self.stop.hooks = []
@@ -217,7 +217,7 @@ class Instrument:
         )  # fmt: skip
 
 
-def _hopeless(order: Order, out: Collected, tick: Tick) -> bool:
+def _hopeless(order: Order, out: Collected, drive: Drive) -> bool:
     """A warm-up in which nothing works need not go on; errors come back sooner than answers, so those are waited for."""
     tried = order.label == WARMUP and not out.succeeded and out.failed >= WARMUP_GIVE_UP
-    return tried and out.failed > 2 * tick.in_flight
+    return tried and out.failed > 2 * drive.tick.in_flight

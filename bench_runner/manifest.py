@@ -278,9 +278,10 @@ def _has_turns(flags: Flags) -> bool:
 
 
 def _override_conversation(spec: dict[str, Any], flags: Flags) -> None:
-    if flags.turns is None and flags.think_ms is None and not _has_turns(flags):
+    has_turns = _has_turns(flags)
+    if flags.turns is None and flags.think_ms is None and not has_turns:
         return
-    if flags.turns and _has_turns(flags):
+    if flags.turns and has_turns:
         raise InvalidInput(f"--turns {flags.turns}: {flags.prompts or flags.trace} brings its own turns")
     if "workload" not in spec:
         raise InvalidInput("--turns and --think-ms need --input-tokens or --prompts: say what is talked about")

@@ -65,6 +65,13 @@ class Pods:
         with (out / "log").open("w") as log:
             return subprocess.Popen([*prefix, *words], stdout=log, stderr=subprocess.PIPE, text=True, env=env)
 
+    def until_phase(self, name: str) -> None:
+        """Until the leader has told of load in that phase."""
+        log, began = self.folder / "pod-0" / "log", time.monotonic()
+        while f'"phase": "{name}"' not in log.read_text():
+            assert time.monotonic() - began < 40
+            time.sleep(0.05)
+
     def ended(self, timeout_s: float = 60) -> list[int]:
         codes, self.said = [], list[str]()
         for process in self.running:
@@ -126,11 +133,7 @@ def test_pods_begin_together_whatever_their_clocks_say(tmp_path: Path) -> None:
 def test_a_lost_pod_ends_the_run_and_its_earlier_stages_stand(tmp_path: Path) -> None:
     with simulator(tmp_path, "--ttft-ms", "10", "--itl-ms", "1") as (url, _):
         pods = Pods(tmp_path, url, 2, concurrency="2,4", requests=None, duration=3)
-        log = tmp_path / "pod-0" / "log"
-        began = time.monotonic()
-        while '"phase": "c4"' not in log.read_text():
-            assert time.monotonic() - began < 40
-            time.sleep(0.05)
+        pods.until_phase("c4")
         pods.running[1].send_signal(signal.SIGKILL)
         codes = pods.ended()
     assert codes[0] == 5
@@ -145,11 +148,7 @@ def test_a_lost_pod_ends_the_run_and_its_earlier_stages_stand(tmp_path: Path) ->
 def test_a_follower_that_is_told_to_go_says_so(tmp_path: Path) -> None:
     with simulator(tmp_path, "--ttft-ms", "10", "--itl-ms", "1") as (url, _):
         pods = Pods(tmp_path, url, 2, concurrency="2", duration=30)
-        log = tmp_path / "pod-0" / "log"
-        began = time.monotonic()
-        while '"phase": "c2"' not in log.read_text():
-            assert time.monotonic() - began < 40
-            time.sleep(0.05)
+        pods.until_phase("c2")
         follower = pods.running[1]
         children = Path(f"/proc/{follower.pid}/task/{follower.pid}/children").read_text().split()
         os.kill(int(children[0]) if other_clock() else follower.pid, signal.SIGTERM)
@@ -164,11 +163,7 @@ def test_a_stage_that_ends_early_ends_for_all(tmp_path: Path) -> None:
     """A signal to the leader cancels what the others have in flight, and keeps it."""
     with simulator(tmp_path, "--ttft-ms", "10", "--itl-ms", "1") as (url, _):
         pods = Pods(tmp_path, url, 2, concurrency="4", duration=60)
-        log = tmp_path / "pod-0" / "log"
-        began = time.monotonic()
-        while '"phase": "c4"' not in log.read_text():
-            assert time.monotonic() - began < 40
-            time.sleep(0.05)
+        pods.until_phase("c4")
         pods.running[0].send_signal(signal.SIGTERM)
         codes = pods.ended(20)
     assert codes == [143, 0]
