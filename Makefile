@@ -9,15 +9,16 @@ PYTHON ?= $(shell for p in /usr/bin/python3 python3.13 python3.12 python3.11 pyt
 VENV := .venv
 BIN := $(VENV)/bin
 CLUSTER := $(BIN)/python -m tests.cluster
-.PHONY: help venv run demo test check unit format schemas golden lock cluster cluster-down install kubeconfig status images bench clean
+.PHONY: help venv run demo test test-latest check unit format schemas golden lock cluster cluster-down install kubeconfig status images bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml deploy/locks/dev.lock
 	@test -n "$(PYTHON)" || { echo 'No Python 3.11 or newer with the venv module runs here; on Debian: apt-get install python3 python3-venv; or name one: make PYTHON=/path/to/python3' >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(LATEST),hatchling editables,--require-hashes -r deploy/locks/dev.lock)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation $(if $(LATEST),--editable '.[dev]',--no-deps --editable .)
 	touch $@
 
 venv: $(VENV)/.ready  ## set up .venv with everything that development needs
@@ -38,6 +39,9 @@ check: $(VENV)/.ready  ## format, lint, types, imports, unit, drift: under two m
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/unit tests/drift
 
+test-latest:  ## `make check` on the newest releases of every library, not on the committed resolution
+	$(MAKE) check VENV=.venv-latest LATEST=1
+
 unit: $(VENV)/.ready  ## unit tests only
 	$(BIN)/pytest -q tests/unit
 
@@ -52,9 +56,8 @@ schemas: $(VENV)/.ready  ## generate the JSON Schemas, the CRDs and the dashboar
 golden: $(VENV)/.ready  ## write the golden files anew; git diff shows what changed
 	TOKENMARK_UPDATE_GOLDEN=1 $(BIN)/pytest -q tests/golden
 
-lock: $(VENV)/.ready  ## pin what the images install
-	$(BIN)/pip install --quiet uv
-	PATH=$(CURDIR)/$(BIN):$$PATH deploy/docker/lock.sh
+lock: $(VENV)/.ready  ## resolve anew what development, CI and images install
+	PATH=$(CURDIR)/$(BIN):$$PATH deploy/locks/lock.sh
 
 cluster: $(VENV)/.ready  ## bring up a cluster: KUBECONFIG, else kind, else an embedded one
 	$(CLUSTER) up
@@ -78,4 +81,4 @@ bench: $(VENV)/.ready  ## figures: accuracy and cost beside C, reaction time, fo
 	$(BIN)/python -m tests.bench
 
 clean:  ## remove what was generated in the tree
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) .venv-latest .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -35,7 +35,7 @@ def _load_verbs(words: list[str]) -> None:
 
 def version(show: bool) -> None:
     if show:
-        from ..provenance import VERSION
+        from ..run.provenance import VERSION
 
         print(f"tokenmark {VERSION}")
         raise typer.Exit

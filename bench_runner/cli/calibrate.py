@@ -9,7 +9,8 @@ import typer
 
 from tokenmark_schemas.errors import InvalidInput, RunFailed
 
-from ..manifest import Flags, load
+from ..config.flags import Flags
+from ..config.manifest import load
 
 
 def calibrate(
@@ -20,7 +21,7 @@ def calibrate(
     if format not in ("table", "json"):
         raise InvalidInput(f"--format {format}: choose table or json")
     config = load(None, Flags(target="http://127.0.0.1:1", model="calibration", concurrency=concurrency, requests=1))
-    from ..calibrate import calibrate as measure
+    from ..instrument.calibrate import calibrate as measure
 
     found = []
     for stage in config.stages:

@@ -8,8 +8,8 @@ import typer
 
 from tokenmark_schemas.errors import InvalidInput
 
-from ..metrics import BY_ID, METRICS
-from ..verdict import BY_CODE, RULES
+from ..analysis.verdict import BY_CODE, RULES
+from ..samples.metrics import BY_ID, METRICS
 
 LEGEND = """
 due: when the schedule wanted it; sent: its bytes left; t1 … tk: arrival of each

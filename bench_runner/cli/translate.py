@@ -21,7 +21,7 @@ def translate(
     """Show a run under the definitions of vLLM bench, GuideLLM, AIPerf, inference-perf, llmperf and MLPerf."""
     if format not in ("table", "json"):
         raise InvalidInput(f"--format {format}: choose table or json")
-    from ..translate import translate as under_each
+    from ..formats.translate import translate as under_each
 
     path = run / "requests.jsonl.gz" if run.is_dir() else run
     rows = _read(path)

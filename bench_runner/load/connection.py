@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+from .clock import NS
 from .framing import Framing
-from .phase import NS, Limits
+from .phase import Limits
 
 if TYPE_CHECKING:
-    from .tls import Session
+    from .tls import TlsChannel
 
 TAIL_BYTES = 8
 PAUSE_AFTER_FAILURE_NS = 100_000_000
@@ -38,7 +39,7 @@ class Connection:
         self.log: list[int | bytes] = []
         self.kept: list[bytes] = []  # of a conversation's answer, what was already handed over
         self.out: memoryview | None = None
-        self.tls: Session | None = None
+        self.tls: TlsChannel | None = None
         self.carries: tuple[int, int] | None = None  # (seq, due) that this connection was opened for
         self.first = 0  # the address that was tried first, as a turn of the round
         self.attempt = 0  # addresses tried before this one

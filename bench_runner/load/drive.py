@@ -18,9 +18,9 @@ from pathlib import Path
 
 from tokenmark_schemas.errors import RunFailed
 
-from .board import Tick
 from .cores import cores
-from .link import End, Event
+from .counters import Tick
+from .frames import End, Event
 from .phase import Phase
 from .process import Process
 

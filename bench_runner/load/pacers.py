@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .phase import Phase
 
-NS = 1_000_000_000
+from .clock import NS
 
 
 def constant(_rng: random.Random, _burstiness: float) -> Iterator[float]:

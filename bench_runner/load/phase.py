@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tokenmark_schemas.workload import Stage
 
-if TYPE_CHECKING:
-    from .talk import Dialogue
-    from .tls import Tls
+from .clock import NS
+from .dialogue import Dialogue
+from .route import Route
 
-NS = 1_000_000_000
 TRACE_LANES = 16
-
-
-@dataclass(frozen=True)
-class Address:
-    """A resolved TCP address: family, (host, port[, …]) as `socket` takes it."""
-
-    family: int
-    sockaddr: tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -35,18 +26,6 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Reach:
-    """How to get to the target: its addresses in turn, TLS, a proxy's CONNECT request, and what connections may do."""
-
-    addresses: tuple[Address, ...]
-    tls: Tls | None = None
-    connect_request: bytes | None = None  # sent first where a proxy must open the way
-    reuse: bool = True
-    max_connections: int = 16_384
-    honour_retry_after: bool = False
-
-
-@dataclass(frozen=True)
 class Phase:
     """What a worker does: `render(seq)` gives the whole HTTP request of the seq-th request.
 
@@ -56,7 +35,7 @@ class Phase:
     """
 
     name: str
-    reach: Reach
+    route: Route
     render: Callable[[int], bytes]
     limits: Limits
     concurrency: int | None = None
@@ -86,12 +65,12 @@ class Phase:
             wanted = TRACE_LANES
         else:
             wanted = self.concurrency or min(256, max(1, round(max(self.rate_per_s or 1, self.ramp_to_per_s or 1))))
-        return min(self.share(wanted), self.max_connections) if self.reach.reuse else 0
+        return min(self.share(wanted), self.max_connections) if self.route.reuse else 0
 
     @property
     def max_connections(self) -> int:
         """This worker's part of the most there may be, one at least."""
-        return max(1, self.share(self.reach.max_connections))
+        return max(1, self.share(self.route.max_connections))
 
 
 def stage_phase(stage: Stage, **rest: Any) -> Phase:

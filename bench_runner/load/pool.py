@@ -10,8 +10,9 @@ from collections import deque
 from . import stamps
 from .connection import HANDSHAKING, IDLE, TUNNELING, Connection
 from .framing import BLANK
-from .phase import Limits, Reach
+from .phase import Limits
 from .poll import READ, WRITE, Poller
+from .route import Route
 
 mono = time.monotonic_ns
 MAX_TUNNEL_BYTES = 16_384
@@ -28,8 +29,8 @@ class Refused(Exception):
 class Pool:
     """`all` by descriptor; `idle` may hold dropped ones, which `take` passes over."""
 
-    def __init__(self, reach: Reach, most: int, poller: Poller) -> None:
-        self.reach, self._most, self._poller = reach, most, poller
+    def __init__(self, route: Route, most: int, poller: Poller) -> None:
+        self.route, self._most, self._poller = route, most, poller
         self.all: dict[int, Connection] = {}
         self._idle: deque[Connection] = deque()
         self._opened = 0
@@ -41,7 +42,7 @@ class Pool:
         the system refuses at once, at each address that is left."""
         first = after.first if after else self._opened
         self._opened += 1
-        for tried in range(after.attempt + 1 if after else 0, len(self.reach.addresses)):
+        for tried in range(after.attempt + 1 if after else 0, len(self.route.addresses)):
             sock = self._begun(first + tried)
             if sock is not None:
                 conn = Connection(sock)
@@ -54,7 +55,7 @@ class Pool:
         return False
 
     def _begun(self, turn: int) -> socket.socket | None:
-        address = self.reach.addresses[turn % len(self.reach.addresses)]
+        address = self.route.addresses[turn % len(self.route.addresses)]
         try:
             sock = socket.socket(address.family, socket.SOCK_STREAM)
         except OSError:  # no file descriptors left
@@ -104,9 +105,9 @@ class Pool:
         if conn.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise Refused("connect")
         self._poller.modify(conn.fd, READ)
-        if self.reach.connect_request is not None:
+        if self.route.connect_request is not None:
             conn.state = TUNNELING
-            self._say(conn, self.reach.connect_request)
+            self._say(conn, self.route.connect_request)
             return False
         return self._secure(conn)
 
@@ -126,12 +127,12 @@ class Pool:
         return self._shake_hands(conn, data)
 
     def _secure(self, conn: Connection) -> bool:
-        if self.reach.tls is None:
+        if self.route.tls is None:
             self._usable(conn)
             return True
-        from .tls import Session  # here, because most runs need no TLS and start sooner without it
+        from .tls import TlsChannel  # here, because most runs need no TLS and start sooner without it
 
-        conn.state, conn.tls = HANDSHAKING, Session(self.reach.tls)
+        conn.state, conn.tls = HANDSHAKING, TlsChannel(self.route.tls)
         return self._shake_hands(conn, b"")
 
     def _shake_hands(self, conn: Connection, data: bytes) -> bool:

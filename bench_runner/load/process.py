@@ -11,8 +11,8 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 
-from .board import Board, Tick
-from .link import End, Event, Unpacker
+from .counters import CounterPage, Tick
+from .frames import End, Event, Unpacker
 from .phase import Phase
 from .worker import Worker
 
@@ -27,7 +27,7 @@ class Process:
         self.link, child = socket.socketpair()
         self.end: End | None = None
         self.gone = False  # its side is closed: nothing more will come
-        self._unpacker, self._board, self._stopped = Unpacker(), Board(), False
+        self._unpacker, self._board, self._stopped = Unpacker(), CounterPage(), False
         self.link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LINK_BYTES)
         child.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINK_BYTES)
         self.pid = os.fork()
@@ -78,7 +78,7 @@ class Process:
         return os.waitpid(self.pid, 0)[1]
 
 
-def work(phase: Phase, link: socket.socket, board: Board) -> None:
+def work(phase: Phase, link: socket.socket, board: CounterPage) -> None:
     """Body of the forked process. Signals are the parent's business; its death ends the load."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -95,7 +95,7 @@ def work(phase: Phase, link: socket.socket, board: Board) -> None:
         if moment == "start":
             began[0] = time.monotonic_ns()
         else:
-            worker.report.gc_pause_max = max(worker.report.gc_pause_max, time.monotonic_ns() - began[0])
+            worker.ledger.gc_pause_max = max(worker.ledger.gc_pause_max, time.monotonic_ns() - began[0])
 
     gc.callbacks.append(note)
     try:

@@ -14,7 +14,7 @@ class Tls:
     host: str
 
 
-class Session:
+class TlsChannel:
     """Bytes of the wire in, bytes of the application out, and back. Raises ssl.SSLError where the peer breaks rules."""
 
     __slots__ = ("_in", "_out", "_ssl", "established")

@@ -14,18 +14,20 @@ from collections import deque
 from collections.abc import Callable
 
 from . import stamps
-from .alarm import Alarm
-from .board import Board
+from .clock import NS
 from .connection import BUSY, CONNECTING, IDLE, PAUSE_AFTER_FAILURE_NS, TAIL_BYTES, Connection
+from .counters import CounterPage
+from .dialogue import NOWHERE
+from .frames import PART_READS
 from .framing import BLANK, BROKEN, CHUNKED, DONE, UNTIL_CLOSE, ends_chunked
-from .link import PART_READS
-from .phase import NS, Phase
+from .ledger import Ledger
+from .phase import Phase
 from .poll import READ, WRITE, new_poller
 from .pool import Pool, Refused
-from .report import Report
 from .schedule import FAR, Schedule
 from .stamps import ANCILLARY_BYTES
-from .talk import NOWHERE, Talk
+from .timer import Timer
+from .turns import Turns
 
 TICK_NS = 250_000_000
 CHORE_NS = 10_000_000  # the longest sleep: an absence that is longer shows
@@ -40,19 +42,19 @@ mono = time.monotonic_ns
 class Worker:
     """Drives one phase and tells the parent everything over `link`, its own state on `board`."""
 
-    def __init__(self, phase: Phase, link: socket.socket, board: Board) -> None:
-        self.phase, self.poller, self.alarm = phase, new_poller(), Alarm()
-        self.report = Report(link, self.poller, board)
+    def __init__(self, phase: Phase, link: socket.socket, board: CounterPage) -> None:
+        self.phase, self.poller, self.timer = phase, new_poller(), Timer()
+        self.ledger = Ledger(link, self.poller, board)
         self.clock = stamps.ClockOffset()
-        self.pool = Pool(phase.reach, phase.max_connections, self.poller)
+        self.pool = Pool(phase.route, phase.max_connections, self.poller)
         self.schedule = Schedule(phase)
-        self.talk = Talk(phase.dialogue, self.schedule) if phase.dialogue is not None else None
+        self.turns = Turns(phase.dialogue, self.schedule) if phase.dialogue is not None else None
         self.waiting: deque[tuple[int, int]] = deque()  # (seq, due) that no connection carries yet
         self.stop = self.cut_at = 0  # when issuing ended; when the drain ends
         self.next_tick = self.next_chore = self.next_clock = 0
         self._issuing = self._assigning = False
-        if self.alarm.fd >= 0:
-            self.poller.add(self.alarm.fd, READ)
+        if self.timer.fd >= 0:
+            self.poller.add(self.timer.fd, READ)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -62,13 +64,13 @@ class Worker:
         start = max(mono(), self.phase.begin_ns)
         self.next_tick, self.next_chore = start + TICK_NS, start + CHORE_NS
         self.schedule.begin(start)
-        poll, schedule, report, talk, now = self.poller.poll, self.schedule, self.report, self.talk, mono()
-        while not schedule.ended or report.in_flight or self.waiting:
-            asked = 0.0 if report.waits or (talk is not None and talk.dialogue.unread) else self._sleep_s(now)
+        poll, schedule, ledger, turns, now = self.poller.poll, self.schedule, self.ledger, self.turns, mono()
+        while not schedule.ended or ledger.in_flight or self.waiting:
+            asked = 0.0 if ledger.waits or (turns is not None and turns.dialogue.unread) else self._sleep_s(now)
             slept, events = now, poll(asked)
             woke = now = mono()
-            if (absent := woke - slept - int(asked * NS) - TIMER_GRAIN_NS) > report.loop_lag_max:
-                report.loop_lag_max = absent  # the system did not let this process run: stopped, throttled, crowded out
+            if (absent := woke - slept - int(asked * NS) - TIMER_GRAIN_NS) > ledger.loop_lag_max:
+                ledger.loop_lag_max = absent  # the system did not let this process run: stopped, throttled, crowded out
             if now >= self.next_clock:
                 self.clock.refresh()
                 self.next_clock = now + CLOCK_NS
@@ -77,14 +79,14 @@ class Worker:
                 now = mono()
             if now >= schedule.next_due:
                 self._issue(now)
-            if report.waits and (not events or report.presses):
-                report.pack()
-            elif talk is not None and not events and talk.dialogue.unread:
-                talk.dialogue.read_one()
+            if ledger.waits and (not events or ledger.presses):
+                ledger.pack()
+            elif turns is not None and not events and turns.dialogue.unread:
+                turns.dialogue.read_one()
             if now >= self.next_chore:
                 self._chores(now)
-            if now - woke > report.loop_lag_max:
-                report.loop_lag_max = now - woke
+            if now - woke > ledger.loop_lag_max:
+                ledger.loop_lag_max = now - woke
         self._close()
 
     def _open_ahead(self) -> None:
@@ -98,7 +100,7 @@ class Worker:
 
     def _sleep_s(self, now: int) -> float:
         due, chore = self.schedule.next_due, self.next_chore
-        if due < chore and not self.alarm.set(due):
+        if due < chore and not self.timer.set(due):
             chore = due
         return (chore - now) / NS if chore > now else 0.0
 
@@ -126,10 +128,10 @@ class Worker:
                 stamp = seconds * 1_000_000_000 + nanoseconds - offset
                 stamped += 1
                 if stamp > now:  # younger than the read itself: the clocks disagree by a little, or were stepped
-                    self.report.fallbacks += stamp - now > stamps.STEP_NS
+                    self.ledger.fallbacks += stamp - now > stamps.STEP_NS
                     stamp = now
             else:
-                self.report.fallbacks += 1
+                self.ledger.fallbacks += 1
             if conn.state != busy or not data:
                 self._out_of_turn(conn, data, stamp)
                 continue
@@ -150,7 +152,7 @@ class Worker:
                 self._finish(conn, "not_http", stamp)
             elif len(log) >= PART_LOG:
                 self._hand_over(conn, stamp)
-        self.report.kernel_stamps += stamped
+        self.ledger.kernel_stamps += stamped
 
     def _unusual(self, fd: int, mask: int) -> Connection | None:
         """An event that is not just data: the connection to read from now, if it is one and there is something."""
@@ -166,12 +168,12 @@ class Worker:
 
     def _not_a_connection(self, fd: int, mask: int) -> None:
         """The alarm rings, or the parent takes more, or it orders the end."""
-        if fd == self.alarm.fd:
-            self.alarm.rang()
-        elif fd == self.report.outbox.fd:
+        if fd == self.timer.fd:
+            self.timer.rang()
+        elif fd == self.ledger.outbox.fd:
             if mask & WRITE:
-                self.report.outbox.writable()
-            if mask & ~WRITE and self.report.outbox.asked_to_stop():
+                self.ledger.outbox.writable()
+            if mask & ~WRITE and self.ledger.outbox.asked_to_stop():
                 self.schedule.ended, self.schedule.next_due = True, FAR
                 self._issuing_ended(mono())
                 self.cut_at = mono()
@@ -202,11 +204,11 @@ class Worker:
             return
         self._issuing, schedule = True, self.schedule
         while (due := schedule.take(now)) is not None:
-            if self.talk is not None:
-                self.talk.took(schedule.seq)
+            if self.turns is not None:
+                self.turns.took(schedule.seq)
             self.waiting.append((schedule.seq, due))
-            self.report.in_flight += 1
-            self.report.issued = schedule.issued
+            self.ledger.in_flight += 1
+            self.ledger.issued = schedule.issued
             self._assign()
         self._issuing = False
         if schedule.ended and not self.stop:
@@ -257,24 +259,24 @@ class Worker:
         """The exchange is over: note it for the parent, keep or drop the connection, let the freed slot send."""
         framing, head = conn.framing, conn.framing.head
         failed = outcome != "ok" or head is None or head.status >= 400
-        place, free_at = self.talk.ended(conn, end, failed) if self.talk is not None else (NOWHERE, end)
-        self.report.ended(conn.seq, conn.due, conn.ready, conn.sent, end, outcome, conn.log, place)
+        place, free_at = self.turns.ended(conn, end, failed) if self.turns is not None else (NOWHERE, end)
+        self.ledger.ended(conn.seq, conn.due, conn.ready, conn.sent, end, outcome, conn.log, place)
         conn.log = []
         whole = outcome == "ok" and conn.out is None and head is not None and head.keep_alive and not framing.extra
-        if whole and framing.mode != UNTIL_CLOSE and self.phase.reach.reuse:
+        if whole and framing.mode != UNTIL_CLOSE and self.phase.route.reuse:
             conn.served += 1
             self.pool.keep(conn)
         else:
             self.pool.drop(conn)
-        self.report.refused += failed and outcome != "cancelled"
-        self._over(conn.seq, mono() + conn.rest_ns(self.phase.reach.honour_retry_after) if failed else free_at)
+        self.ledger.refused += failed and outcome != "cancelled"
+        self._over(conn.seq, mono() + conn.rest_ns(self.phase.route.honour_retry_after) if failed else free_at)
 
     def _over(self, seq: int, free_at: int | None) -> None:
         """The request's slot is free from then on; None while its conversation keeps it."""
-        self.report.in_flight -= 1
+        self.ledger.in_flight -= 1
         if free_at is not None:
-            if self.talk is not None:
-                self.talk.over(seq)
+            if self.turns is not None:
+                self.turns.over(seq)
             self.schedule.freed(free_at)
             if self.schedule.next_due <= free_at:
                 self._issue(mono())
@@ -282,15 +284,15 @@ class Worker:
             self._assign()
 
     def _hand_over(self, conn: Connection, stamp: int) -> None:
-        self.report.part(conn.seq, conn.take_log(keep=self.talk is not None))
+        self.ledger.part(conn.seq, conn.take_log(keep=self.turns is not None))
         if conn.size_bytes > MAX_ANSWER_BYTES:
             self._finish(conn, "too_large", stamp)
 
     def _never_sent(self, seq: int, due: int, outcome: str) -> None:
         now = mono()
-        self.report.refused += outcome != "cancelled"
-        place = self.talk.dialogue.place(seq) if self.talk is not None else NOWHERE
-        self.report.ended(seq, due, now, 0, now, outcome, [], place)
+        self.ledger.refused += outcome != "cancelled"
+        place = self.turns.dialogue.place(seq) if self.turns is not None else NOWHERE
+        self.ledger.ended(seq, due, now, 0, now, outcome, [], place)
         self._over(seq, now + PAUSE_AFTER_FAILURE_NS)
 
     def _cancel_all(self) -> None:
@@ -349,7 +351,7 @@ class Worker:
     def _closed(self, conn: Connection, stamp: int) -> None:
         """The server closed its side."""
         if conn.state != BUSY:
-            self._broken(conn, "proxy" if conn.state != CONNECTING and self.phase.reach.connect_request else "connect")
+            self._broken(conn, "proxy" if conn.state != CONNECTING and self.phase.route.connect_request else "connect")
         elif conn.framing.mode == UNTIL_CLOSE:
             self._finish(conn, "ok", stamp)
         elif conn.reads or conn.log:
@@ -362,7 +364,7 @@ class Worker:
         without having said so. The request goes out once more, on a new connection, due when it always was."""
         if not conn.served or conn.reads or conn.log or mono() >= self.cut_at > 0:
             return False
-        self.report.stale += 1
+        self.ledger.stale += 1
         carried = (conn.seq, conn.due)
         self.pool.drop(conn)
         if not self.pool.open(carried):
@@ -377,9 +379,9 @@ class Worker:
             self._cancel_all()
         if now >= self.next_tick:
             self._sweep(now)
-            self.report.tick(now)
+            self.ledger.tick(now)
             self.next_tick = now + TICK_NS
-        self.report.outbox.flush()
+        self.ledger.outbox.flush()
 
     def _sweep(self, now: int) -> None:
         """Time limits, looked at every quarter of a second: a limit is met late by at most that."""
@@ -391,8 +393,8 @@ class Worker:
 
     def _close(self) -> None:
         now = mono()
-        self.report.clock_steps = self.clock.steps
-        self.report.close(now, self.schedule.start, self.stop or now, self.schedule.last_due)
+        self.ledger.clock_steps = self.clock.steps
+        self.ledger.close(now, self.schedule.start, self.stop or now, self.schedule.last_due)
         for conn in list(self.pool.all.values()):
             self.pool.drop(conn)
-        self.alarm.close()
+        self.timer.close()

@@ -1,1 +1,1 @@
-"""RunResult -> something to read (pure)."""
+"""RunResult -> something to read (pure). May import: analysis and below."""

@@ -10,8 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from ..control import Progress, Quantiles
-from ..verdict import so_far
+from ..analysis.verdict import so_far
+from ..instrument.progress import Progress, Quantiles
 from .units import rate, seconds
 
 if TYPE_CHECKING:

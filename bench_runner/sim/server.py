@@ -24,20 +24,20 @@ import msgspec
 from tokenmark_schemas.errors import InvalidInput
 
 from ..load.poll import READ, WRITE, new_poller
+from .routes import Ask, SimRoute, routes
 from .scenario import Scenario, Script, script
-from .voices import Ask, Voice, voices
 
 mono = time.monotonic_ns
 MAX_REQUEST_BYTES = 16 * 2**20
 
 
 @dataclass(slots=True)
-class Answer:
+class Reply:
     """One answer on its way."""
 
     id: str
     script: Script
-    voice: Voice
+    route: SimRoute
     ask: Ask
     read_ns: int
     head_due_ns: int  # 0 once it went out
@@ -54,7 +54,7 @@ class Client:
     def __init__(self, sock: socket.socket) -> None:
         self.sock, self.fd = sock, sock.fileno()
         self.inbox, self.outbox = bytearray(), bytearray()
-        self.answer: Answer | None = None
+        self.answer: Reply | None = None
         self.closing = False
 
 
@@ -85,9 +85,9 @@ class Simulator:
         self.due: list[tuple[int, int, Client]] = []
         self.asked = self.served = self.pushed = self.late_max_ns = self.late_sum_ns = self.sent_chunks = 0
         self.running = True
-        self.voices = voices(scenario)
+        self.routes = routes(scenario)
         self.busy = self.tokens_in = self.tokens_out = 0
-        self.queue: deque[tuple[Client, Answer]] = deque()
+        self.queue: deque[tuple[Client, Reply]] = deque()
         self.started = time.monotonic()
 
     def serve(self) -> None:
@@ -131,7 +131,7 @@ class Simulator:
                 continue
             self._step(client, answer, at)
 
-    def _step(self, client: Client, answer: Answer, due_ns: int) -> None:
+    def _step(self, client: Client, answer: Reply, due_ns: int) -> None:
         """Sends what is due, and plans what comes next."""
         if answer.head_due_ns:
             self._head(client, answer)
@@ -141,38 +141,38 @@ class Simulator:
         self.late_sum_ns += late
         self.late_max_ns = max(self.late_max_ns, late)
         self.sent_chunks += 1
-        plan, voice, ask = answer.script, answer.voice, answer.ask
+        plan, route, ask = answer.script, answer.route, answer.ask
         if plan.abort_at is not None and answer.k >= plan.abort_at:
             self._end(client, answer, "aborted")
             self._drop(client)
             return
         if not ask.streaming:
             answer.sent_ns.append(mono())
-            self._write(client, _response(200, voice.whole(ask, plan.tokens)))
+            self._write(client, _response(200, route.whole(ask, plan.tokens)))
             self._end(client, answer, "ok")
             return
         tokens = min(plan.tokens, (answer.k + 1) * self.scenario.chunk_tokens)
         garbled = plan.garbage_at == answer.k
-        chunk = voice.garbage if garbled else voice.chunk(ask, tokens, answer.k < self.scenario.reasoning_tokens)
+        chunk = route.garbage if garbled else route.chunk(ask, tokens, answer.k < self.scenario.reasoning_tokens)
         answer.sent_ns.append(mono())
         self._write(client, chunk)
         answer.k += 1
         if answer.k < len(plan.offsets_ns):
             self._plan(client, answer.base_ns + plan.offsets_ns[answer.k])
         else:
-            self._write(client, voice.closing(ask, plan.tokens) + b"0\r\n\r\n")
+            self._write(client, route.closing(ask, plan.tokens) + b"0\r\n\r\n")
             self._end(client, answer, "garbage" if plan.garbage_at is not None else "ok")
 
-    def _head(self, client: Client, answer: Answer) -> None:
+    def _head(self, client: Client, answer: Reply) -> None:
         answer.head_due_ns = 0
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: {answer.voice.content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
-        self._write(client, head.encode() + answer.voice.opening)
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: {answer.route.content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        self._write(client, head.encode() + answer.route.opening)
 
     def _plan(self, client: Client, at_ns: int) -> None:
         self.pushed += 1
         heapq.heappush(self.due, (at_ns, self.pushed, client))
 
-    def _end(self, client: Client, answer: Answer, how: str) -> None:
+    def _end(self, client: Client, answer: Reply, how: str) -> None:
         self.served += 1
         client.answer = None
         if (client, answer) in self.queue:
@@ -245,12 +245,12 @@ class Simulator:
             self._write(client, _response(200, FACTS[path](model)))
         elif path == b"/metrics":
             self._write(client, _text(self._metrics()))
-        elif path not in self.voices:
+        elif path not in self.routes:
             self._write(client, _problem(404, f"no such path: {path.decode('latin-1')}"))
         elif self.scenario.api_token and headers.get(b"authorization") != f"Bearer {self.scenario.api_token}".encode():
             self._write(client, _problem(401, "invalid or missing API key"))
         else:
-            self._generate(client, self.voices[path], headers, body)
+            self._generate(client, self.routes[path], headers, body)
 
     def _metrics(self) -> str:
         """Counters and queues by the names that vLLM has for them."""
@@ -263,9 +263,9 @@ class Simulator:
         label = f'{{model_name="{self.scenario.model}"}}'
         return "".join(f"# TYPE {name} {kind}\n{name}{label} {value}\n" for name, (kind, value) in facts.items())
 
-    def _generate(self, client: Client, voice: Voice, headers: dict[bytes, bytes], body: bytes) -> None:
+    def _generate(self, client: Client, route: SimRoute, headers: dict[bytes, bytes], body: bytes) -> None:
         try:
-            ask = voice.ask(msgspec.json.decode(body))
+            ask = route.ask(msgspec.json.decode(body))
         except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError):
             self._write(
                 client, _problem(400, "the body must be JSON with a model and a prompt, as this route wants it")
@@ -284,8 +284,8 @@ class Simulator:
             plan.offsets_ns = plan.offsets_ns[-1:]
         now = mono()
         head_at = now + int(self.scenario.head_ms * 1e6)
-        answer = Answer(
-            id=headers.get(b"x-request-id", b"").decode("latin-1"), script=plan, voice=voice, ask=ask, read_ns=now,
+        answer = Reply(
+            id=headers.get(b"x-request-id", b"").decode("latin-1"), script=plan, route=route, ask=ask, read_ns=now,
             head_due_ns=head_at if ask.streaming else 0, base_ns=now,
         )  # fmt: skip
         client.answer = answer
@@ -294,7 +294,7 @@ class Simulator:
             return
         self._start(client, answer)
 
-    def _start(self, client: Client, answer: Answer) -> None:
+    def _start(self, client: Client, answer: Reply) -> None:
         """The answer has its slot: from here on its times count."""
         self.busy += 1
         now = answer.base_ns = mono()

@@ -1,1 +1,1 @@
-"""Several pods that drive one load together: one leads, the others follow its orders."""
+"""Several pods that drive one load together: one leads, the others follow. May import: instrument and below."""

@@ -16,9 +16,10 @@ from tokenmark_schemas.frames import MAX_BLOCK_BYTES
 from tokenmark_schemas.run import GATHER_S, RunConfig, Team
 from tokenmark_schemas.workload import Stage
 
-from ..control import Observer, Stop
-from ..instrument import Instrument, Order
-from ..load.board import Tick
+from ..instrument.phase_runner import Instrument, PhaseOrder
+from ..instrument.progress import Observer
+from ..instrument.stop import Stop
+from ..load.counters import Tick
 from . import wire
 from .leader import team_word
 
@@ -68,8 +69,8 @@ class Follower:
             self._halted, self._ahead_ns = False, order.ahead_ns
             stage = Stage.model_validate(order.stage)
             shard = (self.index, self.team.pods)
-            phase = Order(order.label, stage, order.repetition, order.salt, shard, order.begin_ns, order.ahead_ns)
-            measured = self.instrument.measure(phase, mates=self)
+            phase = PhaseOrder(order.label, stage, order.repetition, order.salt, shard, order.begin_ns, order.ahead_ns)
+            measured = self.instrument.measure(phase, peers=self)
             if self._deaf:
                 raise wire.PeerLost("its line broke while load ran")
             if self.told.asked:
@@ -114,7 +115,7 @@ class Follower:
         until, why = time.monotonic() + GATHER_S, ""
         while time.monotonic() < until and not self.told.asked:
             try:
-                line = wire.Line(socket.create_connection((host, int(port)), timeout=2.0), wire.Order)
+                line = wire.Line(socket.create_connection((host, int(port)), timeout=2.0), wire.Command)
                 line.say(wire.Hello(word, self.index))
                 return line
             except (OSError, wire.PeerLost) as exc:

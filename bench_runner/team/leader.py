@@ -17,11 +17,10 @@ from typing import Any
 from tokenmark_schemas.errors import RunFailed
 from tokenmark_schemas.run import GATHER_S, Team
 
-from ..collect import Collected
-from ..control import Stop
-from ..instrument import Instrument, Mates, Overseer
-from ..instrument import Order as Phase
-from ..load.board import Tick
+from ..instrument.phase_runner import Instrument, Overseer, Peers, PhaseOrder
+from ..instrument.stop import Stop
+from ..load.counters import Tick
+from ..samples.aggregate import Collected
 from . import wire
 from .clocks import Offset, offset_of
 
@@ -34,7 +33,7 @@ MOST_AT_THE_DOOR = 256
 
 
 @dataclass
-class Follower:
+class Member:
     """One of the other pods, as the leader sees it."""
 
     index: int
@@ -48,13 +47,13 @@ class Leader:
 
     def __init__(self, instrument: Instrument, team: Team, stop: Stop, arrived: Callable[[int], None]) -> None:
         self.instrument, self.team, self.stop = instrument, team, stop
-        self.followers: list[Follower] = []
+        self.followers: list[Member] = []
         self._gather(arrived)
 
     # --- the barrier ------------------------------------------------------------------------------------------------
 
     def _gather(self, arrived: Callable[[int], None]) -> None:
-        """Waits until every pod has said who it is. Nobody who is silent keeps another one waiting."""
+        """Waits until every pod has said who it is. NoPeers who is silent keeps another one waiting."""
         run = self.instrument.config.run
         word, until = team_word(run.uid, run.attempt), time.monotonic() + GATHER_S
         at_the_door: dict[wire.Line, float] = {}
@@ -91,8 +90,8 @@ class Leader:
             return True
         known = {follower.index for follower in self.followers}
         if isinstance(hello, wire.Hello) and hello.run == word and hello.index in self._wanted() - known:
-            line.expect(wire.Report)
-            self.followers.append(Follower(hello.index, line))
+            line.expect(wire.Told)
+            self.followers.append(Member(hello.index, line))
             return True
         if hello is None and time.monotonic() < until:
             return False
@@ -112,7 +111,7 @@ class Leader:
 
     # --- a phase ----------------------------------------------------------------------------------------------------
 
-    def measure(self, order: Phase, overseer: Overseer | None = None, mates: Mates | None = None) -> Collected:
+    def measure(self, order: PhaseOrder, overseer: Overseer | None = None, peers: Peers | None = None) -> Collected:
         """The phase, shared by all pods from one start on."""
         before = [self._offset(follower) for follower in self.followers]
         begin = time.monotonic_ns() + LEAD_NS
@@ -124,7 +123,9 @@ class Leader:
             ))  # fmt: skip
         company = Company(self)
         mine = self.instrument.measure(
-            Phase(order.label, order.stage, order.repetition, order.salt, (0, self.team.pods), begin), overseer, company
+            PhaseOrder(order.label, order.stage, order.repetition, order.salt, (0, self.team.pods), begin),
+            overseer,
+            company,
         )
         if company.failure is not None:
             raise company.failure
@@ -165,7 +166,7 @@ class Leader:
             finally:
                 follower.line.close()
 
-    def _log(self, follower: Follower, until: float) -> tuple[bytes, str]:
+    def _log(self, follower: Member, until: float) -> tuple[bytes, str]:
         while time.monotonic() < until:
             if isinstance(said := follower.line.heard(0.5), wire.Log):
                 return said.data, f"pod {follower.index}: {said.missing}" if said.missing else ""
@@ -173,20 +174,20 @@ class Leader:
 
     # --- lines ------------------------------------------------------------------------------------------------------
 
-    def _offset(self, follower: Follower) -> Offset:
+    def _offset(self, follower: Member) -> Offset:
         def ask() -> int:
             self._say(follower, wire.Ping())
             return int(self._answer(follower, wire.Pong).at_ns)
 
         return offset_of(ask, time.monotonic_ns)
 
-    def _say(self, follower: Follower, message: wire.Order) -> None:
+    def _say(self, follower: Member, message: wire.Command) -> None:
         try:
             follower.line.say(message)
         except wire.PeerLost as exc:
             raise self.lost(follower, str(exc)) from exc
 
-    def _answer(self, follower: Follower, kind: type[Any]) -> Any:
+    def _answer(self, follower: Member, kind: type[Any]) -> Any:
         """The next message of that kind; states that were still under way are passed over."""
         until = time.monotonic() + ANSWER_S
         while time.monotonic() < until:
@@ -195,7 +196,7 @@ class Leader:
                 return message
         raise self.lost(follower, f"no answer for {ANSWER_S:.0f} s")
 
-    def hear(self, follower: Follower, wait_s: float) -> Any | None:
+    def hear(self, follower: Member, wait_s: float) -> Any | None:
         """Takes the next message; what a follower says of its state or its end is noted."""
         try:
             message = follower.line.heard(wait_s)
@@ -209,7 +210,7 @@ class Leader:
             follower.measured = message.collected
         return message
 
-    def lost(self, follower: Follower, why: str) -> RunFailed:
+    def lost(self, follower: Member, why: str) -> RunFailed:
         """What to raise when a pod is gone; the first one is the reason for what follows."""
         if self.stop.lost_pod is None:
             self.stop.lost_pod = follower.index
@@ -217,7 +218,7 @@ class Leader:
 
 
 class Company:
-    """The followers during one phase, as mates of the leader's own instrument."""
+    """The followers during one phase, as peers of the leader's own instrument."""
 
     def __init__(self, leader: Leader) -> None:
         self.leader = leader

@@ -17,9 +17,9 @@ import msgspec
 
 from tokenmark_schemas.errors import RunFailed
 
-from ..collect import Collected
-from ..load.board import Tick
-from ..values import Values
+from ..load.counters import Tick
+from ..samples.aggregate import Collected
+from ..stats.distribution import Distribution
 
 PREFIX = struct.Struct("!I")
 MOST_BYTES = 128 * 2**20
@@ -53,7 +53,7 @@ class Pong(Message):
 
 
 class Go(Message):
-    """Drive a phase; `begin_ns` and `ahead_ns` as in an Order, on the follower's clock."""
+    """Drive a phase; `begin_ns` and `ahead_ns` as in a PhaseOrder, on the follower's clock."""
 
     label: str
     stage: dict[str, Any]
@@ -104,12 +104,12 @@ class Failed(Message):
     why: str
 
 
-Order = Ping | Go | Halt | Calibrate | Finish
-Report = Hello | Pong | State | Measured | Floor | Log | Failed
+Command = Ping | Go | Halt | Calibrate | Finish
+Told = Hello | Pong | State | Measured | Floor | Log | Failed
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Values):
+    if isinstance(value, Distribution):
         return value.packed()
     if isinstance(value, array):
         return value.tobytes()
@@ -120,8 +120,8 @@ def _plain(value: Any) -> Any:
 
 def _typed(kind: Any, value: Any) -> Any:
     kind = get_origin(kind) or kind
-    if kind is Values:
-        return Values.unpacked(value)
+    if kind is Distribution:
+        return Distribution.unpacked(value)
     if kind is array:
         return array("q", value)
     if kind is Counter:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import itertools
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,7 +79,7 @@ def load_documents(text: str, source: str) -> list[tuple[Any, yaml.Node]]:
 def _bounded(text: str, source: str) -> None:
     """Looks at the events before anything is built: the loader recurses in C, and merge keys multiply."""
     depth = aliases = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in _events(text, source):
         line = event.start_mark.line + 1 if event.start_mark else 0
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         aliases += isinstance(event, yaml.AliasEvent)
@@ -87,6 +89,22 @@ def _bounded(text: str, source: str) -> None:
             raise InvalidInput(f"{source}:{line}: more than {MAX_ALIASES} aliases; write the values out")
         if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]:
             raise InvalidInput(f"{source}:{line}: merge keys (<<) are not taken; write the members out")
+
+
+def _events(text: str, source: str) -> Iterator[yaml.Event]:
+    """The parser's events. Brackets in one run are scanned ahead of the first event, and releases of the library differ in
+    where they give up on them and in what they say: where it does, the brackets are counted here."""
+    try:
+        yield from yaml.parse(text, Loader=_LOADER)
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        levels = itertools.accumulate((1 if found in "[{" else -1) for found in re.findall(r"[\[\]{}]", text))
+        if max(levels, default=0) > MAX_DEPTH:
+            line = f"{mark.line + 1}:" if mark else ""
+            raise InvalidInput(
+                f"{source}:{line} nested more than {MAX_DEPTH} deep; that is no Tokenmark document"
+            ) from exc
+        raise
 
 
 def _refuse_twins(node: yaml.Node, source: str, seen: set[int]) -> None:

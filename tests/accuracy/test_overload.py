@@ -19,9 +19,11 @@ from typing import Any
 
 import pytest
 
+from bench_runner.load.clock import NS
 from bench_runner.load.drive import Drive
-from bench_runner.load.link import End
-from bench_runner.load.phase import NS, Address, Limits, Phase, Reach
+from bench_runner.load.frames import End
+from bench_runner.load.phase import Limits, Phase
+from bench_runner.load.route import Address, Route
 from tests.accuracy.test_reach import Streams, serving
 from tests.accuracy.test_truth import CLI, rows, simulator
 from tests.rig.rig import cores, quantile
@@ -156,8 +158,8 @@ def test_a_collection_that_pauses_the_client_is_measured() -> None:
 
     with serving(Streams) as (port, _):
         limits = Limits(*[10 * NS] * 4)
-        reach = Reach((Address(socket.AF_INET, ("127.0.0.1", port)),))
-        events = list(Drive(Phase("p", reach, render, limits, concurrency=1, count=30)).events())
+        route = Route((Address(socket.AF_INET, ("127.0.0.1", port)),))
+        events = list(Drive(Phase("p", route, render, limits, concurrency=1, count=30)).events())
     tick = next(event for event in events if isinstance(event, End)).tick
     assert tick.gc_pause_max_ns > 20_000_000
     assert tick.loop_lag_max_ns >= tick.gc_pause_max_ns

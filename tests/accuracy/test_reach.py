@@ -21,10 +21,12 @@ from typing import Any
 import pytest
 import trustme
 
-from bench_runner import reach
+from bench_runner.load.clock import NS
 from bench_runner.load.drive import Drive
-from bench_runner.load.link import Exchange
-from bench_runner.load.phase import NS, Address, Limits, Phase, Reach
+from bench_runner.load.frames import Exchange
+from bench_runner.load.phase import Limits, Phase
+from bench_runner.load.route import Address, Route
+from bench_runner.target import route as reach
 from tests.accuracy.test_truth import CLI
 from tests.support.serving import in_thread
 
@@ -258,7 +260,7 @@ def test_a_name_with_a_dead_address_is_reached_by_the_others() -> None:
     with serving(Streams) as (port, seen):
         both = (Address(socket.AF_INET, ("127.0.0.1", 1)), Address(socket.AF_INET, ("127.0.0.1", port)))
         seconds = Limits(*[10 * NS] * 4)
-        drive = Drive(Phase("p", Reach(both, reuse=False), lambda _: request, seconds, concurrency=2, count=10))
+        drive = Drive(Phase("p", Route(both, reuse=False), lambda _: request, seconds, concurrency=2, count=10))
         ends = [event.outcome for event in drive.events() if isinstance(event, Exchange)]
     assert ends == ["ok"] * 10
     assert len(seen.requests) == 10

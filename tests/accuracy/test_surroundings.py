@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from bench_runner.gpu import dcgm_values
+from bench_runner.target.gpu import dcgm_readings
+from bench_runner.target.prometheus_page import read_page
 from tests.accuracy.test_truth import CLI, simulator
 from tests.support.serving import in_thread
 
@@ -116,7 +117,7 @@ def test_an_exporters_page_is_read_where_one_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", ["", "garbage {", "DCGM_FI_DEV_GPU_UTIL{} many\n", "node_load1 3\n"])
 def test_a_page_without_gpus_tells_of_none(page: str) -> None:
-    assert dcgm_values(page) is None
+    assert dcgm_readings(read_page(page)) is None
 
 
 def test_without_a_gpu_nothing_is_said(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from bench_runner.manifest import Flags, load
-from bench_runner.stats import percentile
+from bench_runner.config.flags import Flags
+from bench_runner.config.manifest import load
+from bench_runner.stats.summary import percentile
 from tests.accuracy.test_simulator import truths
 from tests.accuracy.test_truth import CLI, simulator
 from tokenmark_schemas.frames import FrameReader
@@ -194,7 +195,7 @@ def test_errors_of_another_pod_end_the_run_too(tmp_path: Path) -> None:
 
 
 def test_a_pod_that_never_comes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench_runner.control import Stop
+    from bench_runner.instrument.stop import Stop
     from bench_runner.team import leader as module
     from tokenmark_schemas.errors import RunFailed
 

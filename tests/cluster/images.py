@@ -29,6 +29,7 @@ SOURCES = (
     "schemas/tokenmark_schemas",
     "workloads",
     "deploy/docker",
+    "deploy/locks",
     "pyproject.toml",
 )
 

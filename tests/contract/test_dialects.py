@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_runner.decode import decode
-from bench_runner.dialogue import spoken
 from bench_runner.engines import ENGINES, dialect_of
 from bench_runner.engines.base import Dialect
-from bench_runner.events import carefully, quickly
 from bench_runner.load.framing import body_of
-from bench_runner.sample import Sample
+from bench_runner.samples.decode import decode
+from bench_runner.samples.events import carefully, quickly
+from bench_runner.samples.sample import Sample
+from bench_runner.workload.conversations import spoken
 from tests.contract.voices import OLLAMA_COUNTERS, USAGE, _chat, voice_of
 from tests.support.builders import DIALECTS, MS, chunked, exchange_of, whole
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench_runner.analysis.verdict import RULES
 from bench_runner.engines import ENGINES
 from bench_runner.sim.scenario import Scenario
-from bench_runner.verdict import RULES
 
 DOCS = Path(__file__).parents[2] / "docs"
 

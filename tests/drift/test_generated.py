@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from bench_runner.metrics import METRICS
+from bench_runner.samples.metrics import METRICS
 from grafana import generate
 from tests.support.lab import condition
 from tests.support.results import a_result

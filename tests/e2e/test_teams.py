@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from bench_runner.stats import percentile
+from bench_runner.stats.summary import percentile
 from tests.e2e.test_faults import evict
 from tests.support.lab import Lab, Object, condition, long_stage, run_object
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench_runner.engines import ENGINES
-from bench_runner.load.link import Exchange
-from bench_runner.sample import Sample
+from bench_runner.load.frames import Exchange
+from bench_runner.samples.sample import Sample
 
 MS = 1_000_000
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

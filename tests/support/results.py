@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from array import array
 
-from bench_runner.assemble import stage_result
-from bench_runner.collect import Collected
-from bench_runner.load.board import Tick
-from bench_runner.load.link import End
-from bench_runner.verdict import judge
+from bench_runner.analysis.stage_result import stage_result
+from bench_runner.analysis.verdict import judge
+from bench_runner.load.counters import Tick
+from bench_runner.load.frames import End
+from bench_runner.samples.aggregate import Collected
 from tests.support.builders import MS, a_sample
 from tokenmark_schemas.result import (
     EngineFacts,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench_runner import cli
-from bench_runner.sinks.files import run_folder
+from bench_runner.storage.run_folder import run_folder
 
 HEAD = "apiVersion: tokenmark.dev/v1alpha1\nkind: BenchmarkRun\nmetadata: {name: t}\nspec:\n"
 TARGET = "  target: {model: m, endpoint: {url: 'http://127.0.0.1:9'}}\n"

@@ -9,10 +9,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from bench_runner.engine_facts import FACTS, IDENTITY, Asking, facts_over, growth, parse_metrics, states
-from bench_runner.gauges import Gauge, Lookout, Reading
-from bench_runner.load.board import Tick
-from bench_runner.stoprules import Watch
+from bench_runner.analysis.stoprules import Watch
+from bench_runner.load.counters import Tick
+from bench_runner.run.watch import Lookout
+from bench_runner.target.gauges import Gauge, Reading
+from bench_runner.target.http_get import Pages
+from bench_runner.target.identity import IDENTITY, identity_of
+from bench_runner.target.server_metrics import (
+    FACTS,
+    STARTED,
+    Growth,
+    ServerMetrics,
+    facts_over,
+    growth,
+    parse_metrics,
+    states,
+)
 from tests.support.serving import in_thread
 from tokenmark_schemas.run import RunTarget
 from tokenmark_schemas.stopping import StopRules
@@ -40,11 +52,10 @@ def test_a_page_is_summed_over_its_labels() -> None:
 
 def test_counters_give_their_growth_and_the_rest_its_value() -> None:
     before = parse_metrics(VLLM)
-    after = {**before, "vllm:prefix_cache_queries_total": 1500.0, "vllm:prefix_cache_hits_total": 45.0,
-             "vllm:num_preemptions_total": 2.0}  # fmt: skip
-    found = growth("vllm", before, after)
+    after = {**before, "vllm:prefix_cache_queries_total": 1500.0, "vllm:prefix_cache_hits_total": 45.0}
+    found = growth("vllm", before, after).counters
     assert (found["prefix_cache_queries"], found["prefix_cache_hits"]) == (500, 5)
-    assert "preemptions" not in found, "it shrank: the engine was restarted, and nobody knows its growth"
+    assert found["preemptions"] == 0
     assert "requests_running" not in found
     assert states("vllm", after) == {"requests_running": 5.0, "kv_cache_usage_ratio": 0.25}
 
@@ -55,8 +66,8 @@ def test_an_older_name_counts_where_the_newer_is_missing() -> None:
 
 def test_repetitions_add_their_counters_and_pool_their_readings() -> None:
     readings = [{"requests_running": Gauge(10.0, 2, 8.0)}, {}, {"requests_running": Gauge(2.0, 1, 2.0)}]
-    counters = [{"preemptions": 2.0}, {}, {"preemptions": 1.0}]
-    assert facts_over(counters, readings) == {
+    growths = [Growth({"preemptions": 2.0}), Growth(), Growth({"preemptions": 1.0})]
+    assert facts_over(growths, readings) == {
         "preemptions": 3.0, "requests_running": 4.0, "requests_running_peak": 8.0,
     }  # fmt: skip
 
@@ -80,10 +91,26 @@ def test_nothing_is_read_once_the_load_has_ended() -> None:
     assert len(read) == 1
 
 
+@pytest.mark.parametrize(
+    ("after", "why"),
+    [({STARTED: 2.0, "vllm:prompt_tokens_total": 900.0}, "different times"), ({STARTED: 1.0, "vllm:prompt_tokens_total": 3.0}, "went down")],
+)  # fmt: skip
+def test_counters_of_another_replica_are_dropped_with_the_reason(after: dict[str, float], why: str) -> None:
+    found = growth("vllm", {STARTED: 1.0, "vllm:prompt_tokens_total": 500.0}, after)
+    assert (found.counters, why in (found.dropped or "")) == ({}, True)
+    assert facts_over([found, Growth({"prompt_tokens": 5.0})], [{}]) is None, "a part of the sum is no sum"
+
+
+def test_a_label_may_hold_braces_and_half_a_page_is_none() -> None:
+    assert parse_metrics('vllm:num_requests_running{model_name="{a}"} 3\n') == {"vllm:num_requests_running": 3.0}
+    assert parse_metrics('vllm:num_requests_running{model_name="a"} 3\nvllm:num_requests_waiting{model_na') == {}
+
+
 def test_silence_is_no_fact() -> None:
-    assert growth("vllm", None, {}) == states("vllm", None) == {}
-    assert growth("openai", {}, {"a": 1.0}) == {}
-    assert facts_over([{}], [{}]) is None
+    assert growth("vllm", None, {}) == Growth()
+    assert states("vllm", None) == {}
+    assert growth("openai", {}, {"a": 1.0}) == Growth()
+    assert facts_over([Growth()], [{}]) is None
 
 
 ANSWERS = {
@@ -131,7 +158,7 @@ def engine() -> Iterator[str]:
 )
 def test_an_engine_is_asked_the_way_it_answers(name: str, want: dict[str, object]) -> None:
     with engine() as url:
-        told = Asking(RunTarget(engine=name, model="m", url=url), "t0k").identity()  # type: ignore[arg-type]
+        told = identity_of(name, Pages(RunTarget(engine=name, model="m", url=url), "t0k"))  # type: ignore[arg-type]
     assert want.items() <= told.model_dump().items()
     assert Engine.asked[-1][1] == "Bearer t0k"
 
@@ -142,11 +169,11 @@ def test_every_engine_with_counters_has_an_identity() -> None:
 
 def test_an_engine_that_answers_nonsense_or_nothing_is_just_unknown() -> None:
     with engine() as url:
-        odd = Asking(RunTarget(engine="vllm", model="m", url=url + "/nowhere"), None)
+        odd = ServerMetrics("vllm", Pages(RunTarget(engine="vllm", model="m", url=url + "/nowhere"), None))
         assert odd.counters() is not None  # the page is asked for at the root, whatever the path of the target
-    gone = Asking(RunTarget(engine="vllm", model="m", url="http://127.0.0.1:1"), None)
-    assert gone.counters() is None
-    assert gone.identity().version is None
+    gone = Pages(RunTarget(engine="vllm", model="m", url="http://127.0.0.1:1"), None)
+    assert ServerMetrics("vllm", gone).counters() is None
+    assert identity_of("vllm", gone).version is None
 
 
 def test_a_ratio_of_several_ranks_is_their_mean() -> None:

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from bench_runner.control import Progress, Quantiles
+from bench_runner.instrument.progress import Progress, Quantiles
 from bench_runner.reports.live import LiveView, line, picture
 
 BIG = Progress(

@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 
 from bench_runner.load import spool as spools
 from bench_runner.load import stamps
-from bench_runner.load.alarm import Alarm
-from bench_runner.load.board import Board, Tick
+from bench_runner.load.clock import NS
 from bench_runner.load.connection import Connection
 from bench_runner.load.cores import cores
+from bench_runner.load.counters import CounterPage, Tick
 from bench_runner.load.drive import may_leave_idle
 from bench_runner.load.outbox import IN_MEMORY_BYTES, Outbox
-from bench_runner.load.phase import NS, Limits
+from bench_runner.load.phase import Limits
 from bench_runner.load.poll import new_poller
 from bench_runner.load.spool import Spool
+from bench_runner.load.timer import Timer
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=30), st.integers(1, 400))
@@ -87,7 +88,7 @@ def test_a_parent_that_takes_nothing_gets_everything_in_order_later(room: int) -
 
 
 def test_an_alarm_rings_within_the_millisecond_that_epoll_rounds_to() -> None:
-    alarm = Alarm()
+    alarm = Timer()
     if alarm.fd < 0:
         pytest.skip("no timerfd here")
     late = []
@@ -134,7 +135,7 @@ def test_a_stepped_clock_is_not_trusted_for_a_pass(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_board_is_read_as_it_was_written() -> None:
-    board, tick = Board(), Tick(*range(1, 17))
+    board, tick = CounterPage(), Tick(*range(1, 17))
     board.write(tick)
     assert board.read() == tick
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench_runner.metrics import BY_ID, METRICS
+from bench_runner.samples.metrics import BY_ID, METRICS
 from tests.support.builders import MS, a_sample
 
 

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_runner.load.pacers import NS, PACERS, offsets_of, ramped
-from bench_runner.load.phase import Limits, Phase, Reach
+from bench_runner.load.clock import NS
+from bench_runner.load.pacers import PACERS, offsets_of, ramped
+from bench_runner.load.phase import Limits, Phase
+from bench_runner.load.route import Route
 from bench_runner.load.schedule import FAR, Schedule
 
 S = NS
@@ -20,7 +22,7 @@ S = NS
 def phase(**load: object) -> Phase:
     """A phase that nobody sends."""
     limits = Limits(S, S, S, S)
-    return Phase(name="p", reach=Reach(()), render=lambda seq: b"%d" % seq, limits=limits, **load)  # type: ignore[arg-type]
+    return Phase(name="p", route=Route(()), render=lambda seq: b"%d" % seq, limits=limits, **load)  # type: ignore[arg-type]
 
 
 def first(count: int, **load: object) -> list[int]:

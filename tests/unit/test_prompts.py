@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench_runner.engines import ENGINES
-from bench_runner.prompts import RequestFactory, read_json_lines, salt_of
+from bench_runner.workload.datasets import read_json_lines
+from bench_runner.workload.prompts import RequestFactory, salt_of
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.workload import WorkloadSpec
 

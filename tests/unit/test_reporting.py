@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bench_runner.reports.table import render
 from bench_runner.reports.units import seconds
-from bench_runner.sinks.pod import TERMINATION_BYTES, termination_stage, termination_text
+from bench_runner.storage.pod_frames import TERMINATION_BYTES, termination_stage, termination_text
 from tests.support.builders import a_run
 from tests.support.results import a_result, a_stage
 from tokenmark_operator.memory import Memory

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_runner.bootstrap import bootstrap, quantile_of
-from bench_runner.stats import QUANTILES, enough_for, needed_for, percentile, stat, with_intervals
-from bench_runner.values import EXACT, Values
+from bench_runner.stats.bootstrap import bootstrap, quantile_of
+from bench_runner.stats.distribution import EXACT, Distribution
+from bench_runner.stats.summary import QUANTILES, enough_for, needed_for, percentile, stat, with_intervals
 
 
 def test_interpolates_between_closest_ranks() -> None:
@@ -36,14 +36,14 @@ def test_a_percentile_needs_five_samples_above_it(q: float, needed: int) -> None
 
 
 def test_what_is_withheld_is_null_and_named() -> None:
-    summary = stat(Values(float(i) for i in range(60)), "s")
+    summary = stat(Distribution(float(i) for i in range(60)), "s")
     assert (summary.p50, summary.p90) == (29.5, pytest.approx(53.1))
     assert (summary.p95, summary.p99, summary.p999) == (None, None, None)
     assert summary.withheld == ["p95", "p99", "p999"]
 
 
 def test_no_samples_have_no_numbers() -> None:
-    summary = stat(Values(), "s")
+    summary = stat(Distribution(), "s")
     assert (summary.count, summary.mean, summary.min, summary.p50) == (0, None, None, None)
 
 
@@ -57,7 +57,7 @@ def skewed(count: int, seed: int = 1) -> list[float]:
 
 def test_beyond_the_limit_percentiles_keep_three_digits_and_moments_stay_exact() -> None:
     data = skewed(EXACT + 10_000)
-    kept, ordered = Values(data), sorted(data)
+    kept, ordered = Distribution(data), sorted(data)
     assert not kept.exact
     summary = stat(kept, "s")
     assert (summary.precision, summary.count) == ("three_digits", len(data))
@@ -70,15 +70,15 @@ def test_beyond_the_limit_percentiles_keep_three_digits_and_moments_stay_exact()
 
 def test_up_to_the_limit_everything_is_exact() -> None:
     data = skewed(1000)
-    assert stat(Values(data), "s").p50 == percentile(sorted(data), 0.5)
-    assert stat(Values(data), "s").precision == "exact"
+    assert stat(Distribution(data), "s").p50 == percentile(sorted(data), 0.5)
+    assert stat(Distribution(data), "s").precision == "exact"
 
 
 @pytest.mark.parametrize("sizes", [(100, 200), (100, EXACT + 5), (EXACT + 5, 100), (EXACT + 5, EXACT + 7)])
 def test_merged_values_are_the_pooled_ones(sizes: tuple[int, int]) -> None:
     parts = [skewed(size, seed) for seed, size in enumerate(sizes)]
-    merged = Values(parts[0])
-    merged.merge(Values(parts[1]))
+    merged = Distribution(parts[0])
+    merged.merge(Distribution(parts[1]))
     pooled = parts[0] + parts[1]
     assert merged.count == len(pooled)
     assert percentile(merged.ordered(), 0.99) == pytest.approx(percentile(sorted(pooled), 0.99), rel=1e-3)
@@ -127,8 +127,8 @@ def test_a_quantile_of_several_lists_is_that_of_their_union(parts: list[list[flo
 
 
 def test_the_spread_is_the_range_of_the_repetitions_over_their_median() -> None:
-    parts = [Values([1.0] * 20), Values([2.0] * 20), Values([3.0] * 20)]
-    pooled = Values()
+    parts = [Distribution([1.0] * 20), Distribution([2.0] * 20), Distribution([3.0] * 20)]
+    pooled = Distribution()
     for part in parts:
         pooled.merge(part)
     assert with_intervals(stat(pooled, "s"), parts, 1).spread_p50 == 1.0

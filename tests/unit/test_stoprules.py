@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench_runner.load.board import Tick
-from bench_runner.stoprules import Watch, precise_enough
+from bench_runner.analysis.stoprules import Watch, precise_enough
+from bench_runner.load.counters import Tick
 from tests.support.results import a_stage
 from tokenmark_schemas.stopping import Precise, StopRules
 

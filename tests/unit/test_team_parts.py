@@ -7,12 +7,12 @@ from array import array
 
 import pytest
 
-from bench_runner.collect import Collected
-from bench_runner.load.board import Tick
-from bench_runner.load.link import End
+from bench_runner.load.counters import Tick
+from bench_runner.load.frames import End
+from bench_runner.samples.aggregate import Collected
+from bench_runner.stats.distribution import EXACT
 from bench_runner.team import wire
 from bench_runner.team.clocks import Offset, offset_of
-from bench_runner.values import EXACT
 from tests.support.builders import MS, a_sample
 
 
@@ -21,7 +21,7 @@ def lines() -> tuple[wire.Line, wire.Line]:
     follower = socket.create_connection(server.getsockname())
     leader, _ = server.accept()
     server.close()
-    return wire.Line(leader, wire.Report), wire.Line(follower, wire.Order)
+    return wire.Line(leader, wire.Told), wire.Line(follower, wire.Command)
 
 
 def part(samples: int, first_ms: int = 100, ahead_ns: int = 0) -> Collected:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench_runner import cli
-from bench_runner.translate import TRANSLATIONS, translate
+from bench_runner.formats.translate import TRANSLATIONS, translate
 from tokenmark_schemas.errors import InvalidInput
 
 MS = 1_000_000
@@ -54,7 +54,7 @@ def test_failed_answers_are_left_out_and_missing_chunks_are_said() -> None:
 
 
 def test_every_row_names_its_source_and_one_of_our_metrics() -> None:
-    from bench_runner.metrics import BY_ID
+    from bench_runner.samples.metrics import BY_ID
 
     assert all(row.ours in BY_ID and "/" in row.source and row.formula for row in TRANSLATIONS)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench_runner.verdict import RULES, judge
+from bench_runner.analysis.verdict import RULES, judge
 from tests.support.results import a_stage
 from tokenmark_schemas.result import StageResult
 

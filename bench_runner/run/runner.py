@@ -1,0 +1,286 @@
+"""One run: the plan, and the single place where what was measured becomes a result.
+
+PhaseOrder: warm up (its own phase), then every repetition of every stage, or a search's levels. Interrupting it at any time
+yields the result of what was measured so far.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tokenmark_schemas.errors import RunFailed
+from tokenmark_schemas.result import EngineFacts, Phases, RunFacts, RunResult, StageResources, StageResult
+from tokenmark_schemas.result import Phase as PhaseFacts
+from tokenmark_schemas.run import RunConfig
+from tokenmark_schemas.stopping import Search as SearchSpec
+from tokenmark_schemas.workload import Stage
+
+from ..analysis.objectives import objective_results
+from ..analysis.search import Search, judged_stages, outcome_of, stage_at, start_of
+from ..analysis.stage_result import stage_result
+from ..analysis.stoprules import Watch, precise_enough
+from ..analysis.verdict import judge
+from ..instrument.phase_runner import WARMUP, Instrument, Overseer, Peers, PhaseOrder
+from ..instrument.progress import Observer, Progress
+from ..instrument.stop import Stop
+from ..load.clock import NS, iso_at, iso_now
+from ..samples.aggregate import Collected
+from ..target.gauges import Gauges, Reading, pooled
+from ..target.gpu import EVERY_S, gpus_of, use_of
+from ..target.http_get import Pages
+from ..target.identity import identity_of
+from ..target.server_metrics import STATES_EVERY_S, Growth, ServerMetrics, facts_over, growth
+from ..workload.prompts import salt_of
+from .provenance import provenance
+from .watch import Lookout
+
+
+class Bench(Protocol):
+    """What drives a phase: this machine's instrument, or several pods that share it."""
+
+    def measure(self, order: PhaseOrder, overseer: Overseer | None = None, peers: Peers | None = None) -> Collected: ...
+    def floor(self, streams: int) -> dict[str, float] | None: ...
+
+
+@dataclass
+class Level:
+    """One stage and what was measured of it, a part a repetition."""
+
+    stage: Stage
+    parts: list[Collected] = field(default_factory=list)
+    orders: list[int] = field(default_factory=list)
+    growths: list[Growth] = field(default_factory=list)  # of the engine's counters
+    states: list[Gauges] = field(default_factory=list)  # of the engine, while the load ran
+    gpus: list[Gauges] = field(default_factory=list)
+    floor: dict[str, float] | None = None
+
+
+class Runner:
+    """Runs one RunConfig. `run()` returns the result; raises RunFailed when nothing could be measured at all."""
+
+    def __init__(
+        self, config: RunConfig, observer: Observer, stop: Stop, spread: Callable[[Instrument], Bench] = lambda i: i
+    ) -> None:
+        """`spread` may put several machines in the place of this one's instrument."""
+        self.config, self.observer, self.stop = config, observer, stop
+        self.started = time.monotonic_ns()
+        instrument = Instrument(config, observer, stop, self._must_stop)
+        self.bench = spread(instrument)
+        self.warmup = Collected()
+        self.levels = {stage.name: Level(stage) for stage in config.stages} if config.search is None else {}
+        self.order = 0
+        self.search: Search | None = None
+        self.unjudged = ""  # why a search could not go on
+        self.pages = Pages(config.target, instrument.token)
+        self.server = ServerMetrics(config.target.engine, self.pages)
+        self.engine = EngineFacts(name=config.target.engine)
+        self.gpus = gpus_of(config.target)
+        self.floors: dict[int, dict[str, float] | None] = {}
+
+    def run(self) -> RunResult:
+        """The whole plan, or as much of it as there was time for."""
+        self._calibrate()
+        self._warm_up()
+        try:
+            if self.config.search is not None:
+                self._search(self.config.search)
+            else:
+                self._repeat()
+        except RunFailed as exc:
+            return self._broken_off(exc)
+        if self.stop.asked:
+            return self.result()
+        self.engine = identity_of(self.config.target.engine, self.pages)
+        result = self.result()
+        self.observer.repetition(self.config.repetitions - 1, result)
+        if not self._parts(succeeded=True):
+            raise RunFailed(f"no request succeeded: {self._first_message()} (target {self.config.target.url})")
+        return result
+
+    def _repeat(self) -> None:
+        for repetition in range(self.config.repetitions):
+            if repetition:
+                self.observer.repetition(repetition - 1, self.result(partial=True))
+            if repetition > 1 and self._precise():
+                return
+            for stage in self._ordered(repetition):
+                if self._must_stop():
+                    return
+                self._measure(self.levels[stage.name], repetition)
+
+    def _precise(self) -> bool:
+        rule = self.config.stop_rules.when_precise
+        measured = [self._stage_result(level, self.config.seed) for level in self.levels.values()] if rule else []
+        return precise_enough(rule, measured)
+
+    def _search(self, asked: SearchSpec) -> None:
+        """One level after the other until the answer stands."""
+        template = self.config.stages[0]
+        search = self.search = Search(asked.find, start_of(asked.find, template), asked.max_steps)
+        while (level := search.next_level()) is not None and not self._must_stop():
+            stage = stage_at(asked.find, template, level)
+            measured = self.levels.setdefault(stage.name, Level(stage, floor=self._floor(stage)))
+            self._measure(measured, len(measured.parts))
+            if self.stop.asked:
+                return  # a level that was cut short says nothing
+            outcomes = objective_results([self._stage_result(measured)], self.config.objectives)
+            saturated = measured.parts[-1].ended_early is not None
+            search.note(level, not saturated and all(outcome.met == "true" for outcome in outcomes))
+            unknown = next((outcome.reason for outcome in outcomes if outcome.met == "unknown"), None)
+            if unknown and not saturated and not any(outcome.met == "false" for outcome in outcomes):
+                self.unjudged = f"stage {stage.name} cannot be judged: {unknown}; make stages longer"
+                return
+
+    def _ordered(self, repetition: int) -> list[Stage]:
+        """The first repetition as written, later ones shuffled: what drifts must not look like the load's doing."""
+        stages = list(self.config.stages)
+        if repetition:
+            random.Random(f"order:{self.config.seed}:{repetition}").shuffle(stages)
+        return stages
+
+    def _calibrate(self) -> None:
+        for level in self.levels.values():
+            level.floor = self._floor(level.stage)
+
+    def _floor(self, stage: Stage) -> dict[str, float] | None:
+        """The floor of a level of load, once; a machine that cannot give one is no reason not to measure."""
+        if not self.config.calibrate or self._must_stop():
+            return None
+        from ..instrument.calibrate import streams_of
+
+        streams = streams_of(stage)
+        if streams not in self.floors:
+            self.observer.progress(Progress("calibration", stage.name, 1, 1, 0.0))
+            try:
+                self.floors[streams] = self.bench.floor(streams)
+            except RunFailed:
+                self.floors[streams] = None
+        return self.floors[streams]
+
+    def _broken_off(self, why: RunFailed) -> RunResult:
+        """The load worker died: what earlier phases measured is a result, marked as interrupted."""
+        if not self._parts(succeeded=True):
+            raise why
+        self.stop.ask(str(why))
+        return self.result()
+
+    def _parts(self, *, succeeded: bool = False) -> list[Collected]:
+        """All that was measured; or only what holds a good answer."""
+        return [part for level in self.levels.values() for part in level.parts if part.succeeded or not succeeded]
+
+    def _first_message(self) -> str:
+        return next((message for part in self._parts() for message in part.messages.values()), "nothing came back")
+
+    def _stage_result(self, level: Level, seed: int | None = None) -> StageResult:
+        config = self.config
+        return stage_result(
+            level.stage, level.parts, max_output=config.workload.max_output_tokens, objectives=config.objectives,
+            order=level.orders, seed=seed, calibration=level.floor,
+            server=facts_over(level.growths, level.states),
+            resources=self._resources(level),
+        )  # fmt: skip
+
+    def _resources(self, level: Level) -> StageResources | None:
+        gpu = use_of(pooled(level.gpus), self.gpus.source) if self.gpus else None
+        return StageResources(gpu=gpu) if gpu else None
+
+    def result(self, *, partial: bool = False) -> RunResult:
+        """Everything measured so far as a result; `partial` says that more is to come."""
+        config = self.config
+        interrupted = self.stop.asked or partial
+        measured = [level for level in self.levels.values() if level.parts]
+        stages = [self._stage_result(level, None if partial else config.seed) for level in measured]
+        found = outcome_of(self.search, stages, self.unjudged) if self.search and self.search.steps else None
+        stamps = "user" if _user_stamps([self.warmup, *self._parts()]) else "kernel"
+        synthetic = config.workload.dataset.synthetic
+        models = sum((part.reported_models for part in self._parts()), start=Collected().reported_models)
+        return RunResult(
+            run=RunFacts(
+                **config.run.model_dump(include={"name", "namespace", "uid", "attempt"}),
+                repetitions=min((len(level.parts) for level in self.levels.values()), default=0),
+                started_at=iso_at(self.started),
+                ended_at=iso_now(),
+                purpose=config.purpose,
+                interrupted=interrupted,
+            ),
+            verdict=judge(
+                stages, warmup_requests=self.warmup.due, attempt=config.run.attempt, interrupted=interrupted,
+                stamps=stamps, shares_prefix=bool((synthetic and synthetic.shared_prefix_tokens) or config.workload.conversation),
+            ),
+            phases=Phases(warmup=_phase_facts([self.warmup]), measured=_phase_facts(self._parts())),
+            stages=stages,
+            objectives=objective_results(judged_stages(stages, found), config.objectives),
+            search=found,
+            provenance=provenance(
+                config, stamps=stamps, gpus=self.gpus,
+                engine=self.engine.model_copy(update={"reported_model": models.most_common(1)[0][0] if models else None}),
+            ),
+        )  # fmt: skip
+
+    # --- phases -----------------------------------------------------------------------------------------------------
+
+    def _warm_up(self) -> None:
+        rule = self.config.warmup
+        if not rule.request_count and not rule.duration_seconds:
+            return
+        stage = self.config.stages[0]
+        if stage.trace is not None:  # its times are the measurement's; one request at a time warms up
+            stage = stage.model_copy(update={"trace": None, "concurrency": 1})
+        self.warmup = self.bench.measure(self._order_of(stage, WARMUP, 0))
+        if not self.warmup.succeeded and not self.stop.asked:
+            message = next(iter(self.warmup.messages.values()), "nothing came back")
+            raise RunFailed(f"every warm-up request failed: {message} (target {self.config.target.url})")
+
+    def _measure(self, level: Level, repetition: int) -> None:
+        """One stage once, and what the engine says of it. Raises RunFailed when the worker dies."""
+        stage = level.stage
+        before = self.server.counters()
+        watch = Watch(self.config.stop_rules, open_loop=stage.concurrency is None)
+        states = Reading(self.server.states, STATES_EVERY_S)
+        gpus = Reading(self.gpus.read if self.gpus else dict, EVERY_S)
+        overseer = Lookout(watch, [states, gpus])
+        level.parts.append(self.bench.measure(self._order_of(stage, stage.name, repetition), overseer))
+        level.growths.append(growth(self.config.target.engine, before, self.server.counters()))
+        level.states.append(states.gauges)
+        level.gpus.append(gpus.gauges)
+        level.orders.append(self.order)
+        self.order += 1
+        self._cool_down()
+
+    def _order_of(self, stage: Stage, label: str, repetition: int) -> PhaseOrder:
+        """Prompts of no two phases are the same: their salt is made of all that tells phases apart."""
+        run = self.config.run
+        return PhaseOrder(
+            label, stage, repetition, salt_of(run.name, run.uid, run.attempt, label, repetition, self.started)
+        )
+
+    def _must_stop(self) -> bool:
+        if not self.stop.asked and time.monotonic_ns() - self.started > self.config.deadline_s * NS:
+            self.stop.ask(f"the run's own deadline of {self.config.deadline_s} s has passed")
+        return self.stop.asked
+
+    def _cool_down(self) -> None:
+        until = time.monotonic() + self.config.cooldown_seconds
+        while time.monotonic() < until and not self._must_stop():
+            time.sleep(0.1)
+
+
+def _user_stamps(parts: list[Collected]) -> bool:
+    """Whether answers came and the kernel stamped none of their reads."""
+    ticks = [end.tick for part in parts for end in part.windows]
+    return any(part.reads for part in parts) and not any(tick.kernel_stamps for tick in ticks)
+
+
+def _phase_facts(parts: list[Collected]) -> PhaseFacts:
+    errors = sum((part.errors for part in parts), start=Collected().errors)
+    duration = sum((max(p.last_end_ns, p.windows[-1].stop_ns) - p.windows[0].start_ns) for p in parts if p.windows)
+    return PhaseFacts(
+        requests=sum(part.due for part in parts),
+        failed=sum(part.failed for part in parts),
+        duration_s=duration / 1e9,
+        errors=dict(errors),
+    )

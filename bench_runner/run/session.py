@@ -1,0 +1,219 @@
+"""A run with a person or a pod around it: signals, files, progress, what is left behind when it ends early.
+
+The same session serves both; `InPod` adds log frames and the termination message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from tokenmark_schemas.errors import InvalidInput, RunFailed, TokenmarkError
+from tokenmark_schemas.result import RunResult, TerminationSummary
+from tokenmark_schemas.run import RunConfig, Team
+
+from ..instrument.phase_runner import Instrument
+from ..instrument.progress import Progress
+from ..instrument.stop import Stop
+from ..reports.live import LiveView
+from ..samples.sample import Sample
+from ..storage.pod_frames import (
+    compressed,
+    termination_stage,
+    write_frames,
+    write_progress,
+    write_requests,
+    write_termination,
+)
+from ..storage.request_log import RequestLog
+from ..storage.run_folder import run_folder, write_config, write_result
+from .runner import Bench, Runner
+
+if TYPE_CHECKING:
+    from ..team.leader import Leader
+
+EXIT_BY_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
+POD_PROGRESS_S = 2.0
+
+
+class Session:
+    """Observer of a run, owner of its files and of the exit code."""
+
+    def __init__(self, config: RunConfig, out: Path, *, quiet: bool, pod: bool) -> None:
+        self.config, self.pod = config, pod
+        self.folder = run_folder(out, config.run.name)
+        self.requests_file = self.folder / "requests.jsonl.gz"
+        self.log = RequestLog(self.requests_file, config.detail)
+        self.live = LiveView(quiet=quiet or pod)
+        self.stop = Stop()
+        self.unsaved = ""  # why result.json is not on disk, if it is not
+        self.signalled = 0
+        self._last_progress = 0.0
+        self._leader: Leader | None = None
+
+    # --- observer ---------------------------------------------------------------------------------------------------
+
+    def sample(self, sample: Sample) -> None:
+        if sample.stage != "warmup":
+            self.log.add(sample)
+
+    def progress(self, progress: Progress) -> None:
+        self.live.show(progress)
+        if self.pod and time.monotonic() - self._last_progress > POD_PROGRESS_S:
+            self._last_progress = time.monotonic()
+            write_progress(
+                {
+                    "phase": progress.phase, "stage": progress.stage, "repetition": progress.repetition,
+                    "repetitions": progress.repetitions, "elapsed_s": round(progress.elapsed_s, 1),
+                    "done": progress.done, "failed": progress.failed, "in_flight": progress.in_flight,
+                }
+            )  # fmt: skip
+
+    def repetition(self, index: int, result: RunResult) -> None:
+        """A finished repetition is safe: on disk, and in a pod's log as a frame of its own."""
+        self._save(result)
+        if self.pod and index + 1 < self.config.repetitions:
+            write_frames(f"partial-{index}", compressed(result))
+
+    # --- the run ----------------------------------------------------------------------------------------------------
+
+    def execute(self) -> RunResult:
+        """Runs; whatever happens, files hold what was measured. Raises what the run raises."""
+        self._heed_signals()
+        write_config(self.folder, self.config)
+        if self.pod:
+            write_progress({"phase": "starting", "stage": "", "repetition": 0, "repetitions": self.config.repetitions})
+        result: RunResult | None = None
+        try:
+            result = Runner(self.config, self, self.stop, self._spread).run()
+        except TokenmarkError as exc:
+            self._leave(None, None if self.signalled else exc)
+            if self.signalled:
+                raise SystemExit(self.exit_code) from exc
+            raise
+        finally:
+            self.live.clear()
+            self.log.close()
+            if result is None:
+                self._let_go()
+        self._save(result)
+        self._leave(result, None)
+        self._let_go()
+        self._leave_detail()
+        url = self.config.target.gpu_metrics_url
+        silent = f"{url} told of no GPU" if url and not any(stage.resources for stage in result.stages) else ""
+        for problem in filter(None, (self.unsaved, self.log.problem, silent)):
+            print(f"tokenmark: {problem}", file=sys.stderr)
+        return result
+
+    def follow(self, team: Team, index: int) -> int:
+        """Drives one pod's share of a run that another one leads; returns the exit code. Raises what ends it early."""
+        from ..team.follower import Follower
+
+        self._heed_signals()
+        try:
+            Follower(self.config, team, index, self, self.stop).serve(self._closed_log)
+        except TokenmarkError as exc:
+            self.log.close()
+            if not self.signalled:
+                self._leave(None, exc)
+                raise
+        self._leave(None, None)
+        return self.exit_code
+
+    def _spread(self, instrument: Instrument) -> Bench:
+        """The pods of a team in the place of this machine alone."""
+        team = self.config.team
+        if team is None:
+            return instrument
+        from ..team.leader import Leader
+
+        self._leader = Leader(instrument, team, self.stop, lambda here: self._gathered(here, team.pods))
+        return self._leader
+
+    def _gathered(self, here: int, wanted: int) -> None:
+        write_progress({"phase": "gathering", "stage": f"{here} of {wanted}", "repetition": 0, "repetitions": 0})
+
+    def _closed_log(self) -> tuple[Path, str | None]:
+        self.log.close()
+        return self.requests_file, self.log.problem
+
+    def _let_go(self) -> None:
+        """Lets the other pods of a team go, and puts their request logs behind this one. The result is safe by then."""
+        for log, missing in self._leader.finish() if self._leader is not None else ():
+            self.log.append(log, missing)
+
+    def _heed_signals(self) -> None:
+        for number in EXIT_BY_SIGNAL:
+            signal.signal(number, self._on_signal)
+
+    def _save(self, result: RunResult) -> None:
+        """A disk that is full ends neither the run nor what is printed of it."""
+        try:
+            write_result(self.folder, result)
+            self.unsaved = ""
+        except InvalidInput as exc:
+            self.unsaved = str(exc)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self.signalled:
+            os._exit(EXIT_BY_SIGNAL[signal.Signals(number)])
+        self.signalled = number
+        self.stop.ask(f"signal {signal.Signals(number).name}")
+
+    @property
+    def exit_code(self) -> int:
+        """128 + n after a signal; a runner never exits 0 on one."""
+        return EXIT_BY_SIGNAL[signal.Signals(self.signalled)] if self.signalled else 0
+
+    def _leave(self, result: RunResult | None, error: TokenmarkError | None) -> None:
+        """Frame and termination message of a pod."""
+        if not self.pod:
+            return
+        digest = None
+        if result is not None:
+            payload = compressed(result)
+            digest = hashlib.sha256(payload).hexdigest()
+            write_frames("result", payload)
+        write_termination(
+            Path(os.environ.get("TOKENMARK_TERMINATION_LOG", "/dev/termination-log")),
+            self._summary(result, error, digest),
+        )
+
+    def _leave_detail(self) -> None:
+        """A request log that is not whole is none."""
+        if self.pod and (why := self.log.problem or write_requests(self.requests_file)):
+            write_progress({"phase": "detail", "dropped": why})
+
+    def _summary(
+        self, result: RunResult | None, error: TokenmarkError | None, digest: str | None
+    ) -> TerminationSummary:
+        code = error.exit_code if error else self.exit_code
+        interrupted = self.stop.asked
+        return TerminationSummary(
+            outcome="failed" if error else "interrupted" if interrupted else "completed",
+            exit_code=code,
+            message=str(error) if error else self.stop.why,
+            result_sha256=digest,
+            verdict=result.verdict.state if result else None,
+            lost_pod=self.stop.lost_pod,
+            missing_pod=self.stop.missing_pod,
+            stages=[termination_stage(stage) for stage in result.stages] if result else [],
+        )
+
+
+def outcome_code(session: Session, result: RunResult) -> int:
+    """Exit code of a run that has a result: interruption, then objectives, then the verdict."""
+    if session.signalled:
+        return session.exit_code
+    if session.stop.asked or session.unsaved:
+        return RunFailed.exit_code
+    if any(o.met == "false" and o.on_violation == "Fail" for o in result.objectives):
+        return 3
+    return 4 if result.verdict.state == "invalid" else 0

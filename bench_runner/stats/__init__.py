@@ -1,0 +1,1 @@
+"""Distributions, percentiles, intervals; pure, knows no request. May import: the contracts."""

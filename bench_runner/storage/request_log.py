@@ -1,0 +1,86 @@
+"""`requests.jsonl.gz`: one line a request, written as they finish, so that whatever ends the process, what was measured
+is on disk. A full disk stops the writing, is reported, and never stops the run.
+"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from ..samples.sample import Sample
+
+
+def request_row(sample: Sample, *, chunks: bool) -> dict[str, Any]:
+    """One line of `requests.jsonl.gz`."""
+    content = sample.content_ns
+    return {
+        "id": sample.id,
+        "stage": sample.stage,
+        "repetition": sample.repetition,
+        "seq": sample.seq,
+        "due_ns": sample.due_ns,
+        "sent_ns": sample.sent_ns,
+        "first_byte_ns": sample.first_byte_ns,
+        "content_ns": list(content) if chunks or len(content) < 3 else [content[0], content[-1]],
+        "chunks": len(content),
+        "end_ns": sample.end_ns,
+        "output_tokens": sample.output_tokens,
+        "prompt_tokens": sample.prompt_tokens,
+        "token_source": sample.token_source,
+        "engine_timings": sample.engine_timings,
+        "status": sample.status,
+        **({"conversation": sample.conversation, "turn": sample.turn} if sample.turn is not None else {}),
+        "error": {"class": sample.failure.kind, "message": sample.failure.message} if sample.failure else None,
+    }
+
+
+class RequestLog:
+    """Appends rows to a gzip file; flushes with every repetition."""
+
+    def __init__(self, path: Path, detail: str) -> None:
+        self.problem: str | None = None
+        self._path, self._wanted = path, detail != "Summary"
+        self._chunks = detail in ("Chunks", "Text")
+        self._file: gzip.GzipFile | None = None
+        self._raw: BinaryIO | None = None
+        if detail != "Summary":
+            self._raw = path.open("wb")
+            self._file = gzip.GzipFile(fileobj=self._raw, mode="wb", compresslevel=3, mtime=0)
+
+    def add(self, sample: Sample) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(msgspec.json.encode(request_row(sample, chunks=self._chunks)) + b"\n")
+        except OSError as exc:
+            self._give_up(exc)
+
+    def close(self) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.close()
+            if self._raw is not None:
+                self._raw.close()
+        except OSError as exc:
+            self._give_up(exc)
+        self._file = None
+
+    def append(self, log: bytes, missing: str) -> None:
+        """Puts another pod's log behind this closed one: a gzip file may have several members."""
+        if missing and self._wanted:
+            self.problem = f"the request log lacks that of {missing}; the summary is complete"
+        if self.problem is not None or not log:
+            return
+        try:
+            with self._path.open("ab") as file:
+                file.write(log)
+        except OSError as exc:
+            self._give_up(exc)
+
+    def _give_up(self, exc: OSError) -> None:
+        self.problem = f"the request log could not be written ({exc.strerror}); the summary is complete"
+        self._file = None

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# One resolution with hashes for development, CI and images: dev.lock for every Python from 3.11 on, the others cut from it.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+lock() { uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-package tokenmark "$@"; }
+part() { lock --constraints deploy/locks/dev.lock "$@"; }
+upgrade=--upgrade
+[ "${TOKENMARK_LOCK_KEEP:-}" ] && upgrade=
+lock $upgrade pyproject.toml --extra dev -o deploy/locks/dev.lock
+part $upgrade pyproject.toml -o deploy/locks/runner.lock
+part $upgrade pyproject.toml --extra operator -o deploy/locks/operator.lock
+part $upgrade --group build -o deploy/locks/build.lock
+python -m tests.drift.locks --write
