@@ -14,7 +14,6 @@ from tokenmark_schemas.result import (
     Requests,
     StageResources,
     StageResult,
-    StageThroughput,
     Stat,
     TokenCounts,
     TurnResult,
@@ -23,11 +22,21 @@ from tokenmark_schemas.result import (
 from tokenmark_schemas.workload import Stage
 
 from ..load.clock import NS, iso_at
-from ..samples.aggregate import BOUNDED, Collected, steady_window, tokens_between
+from ..samples.aggregate import Collected
 from ..samples.metrics import METRICS
+from ..samples.records import BOUNDED, CLUSTERED, Tokens
 from ..stats.distribution import Distribution
-from ..stats.summary import bounded, enough_for, highest_of, percentile, stat, with_intervals
+from ..stats.summary import bounded, enough_for, highest_of, inclusive, percentile, stat, with_intervals
 from .objectives import latency_limits
+from .throughput import steady_window, throughput_of
+
+INCLUSIVE = (
+    "ttft",
+    "ttft_scheduled",
+    "tpot",
+    "e2e",
+    "e2e_scheduled",
+)  # what a request without an answer failed to have
 
 
 def stage_result(
@@ -40,6 +49,7 @@ def stage_result(
     seed: int | None = None,
     calibration: dict[str, float] | None = None,
     server: dict[str, float] | None = None,
+    server_dropped: str | None = None,
     resources: StageResources | None = None,
 ) -> StageResult:
     """One stage over all its repetitions: samples pooled, each repetition's figures beside them.
@@ -47,29 +57,32 @@ def stage_result(
     Without a seed there are no intervals: they are for the result that stays.
     """
     pooled = Collected.pooled(parts)
-    throughput = _throughput(stage, parts)
+    done, tokens = pooled.outcomes, pooled.tokens
+    throughput = throughput_of(stage, parts)
     return StageResult(
         name=stage.name,
         load=stage,
         window=_window(parts, stage),
         requests=Requests(
-            due=pooled.due, sent=pooled.sent, succeeded=pooled.succeeded, failed=pooled.failed,
-            cancelled=pooled.cancelled, errors=dict(pooled.errors),
+            due=done.due, sent=done.sent, succeeded=done.succeeded, failed=done.failed,
+            cancelled=done.cancelled, errors=dict(done.errors), unstreamed=done.unstreamed, failing_most=done.failing_most,
         ),
         tokens=TokenCounts(
-            prompt=pooled.prompt_tokens if pooled.prompt_known else None,
-            output=pooled.output_tokens,
+            prompt=tokens.prompt,
+            output=tokens.output,
             max_output=max_output,
-            output_source=_source(pooled),
-            mismatches=pooled.mismatches,
-            cached=pooled.cached_tokens if pooled.cached_known else None,
-            reasoning=pooled.reasoning_tokens,
+            asked=tokens.asked,
+            output_source=_source(tokens),
+            mismatches=tokens.mismatches,
+            cached=tokens.cached,
+            reasoning=tokens.reasoning,
         ),
         metrics=_metrics(pooled, parts, seed),
         throughput=throughput,
-        goodput=pooled.good / pooled.due if latency_limits(objectives) and pooled.due else None,
+        goodput=done.good / done.due if latency_limits(objectives) and done.due else None,
         client=_client(pooled, parts).model_copy(update={"calibration": calibration}),
         server=server,
+        server_dropped=server_dropped,
         resources=resources,
         turns=_turns(pooled),
         repetitions=[_repetition(i, order[i], part, stage) for i, part in enumerate(parts)],
@@ -77,13 +90,21 @@ def stage_result(
 
 
 def _metrics(pooled: Collected, parts: list[Collected], seed: int | None) -> dict[str, Stat]:
-    found = {m.id: stat(pooled.values[m.id], m.unit) for m in METRICS}
+    values, done = pooled.latencies.values, pooled.outcomes
+    found = {m.id: stat(values[m.id], m.unit) for m in METRICS}
     if seed is not None:
-        found = {name: with_intervals(s, [part.values[name] for part in parts], seed) for name, s in found.items()}
-    if pooled.uncertain or pooled.coalesced_reads:
+        found = {name: _with_intervals(name, s, pooled, parts, seed) for name, s in found.items()}
+    if pooled.reads.uncertain or pooled.reads.coalesced:
         for name in BOUNDED:
-            found[name] = bounded(found[name], pooled.lowest[name], pooled.highest[name])
+            found[name] = bounded(found[name], pooled.latencies.lowest[name], pooled.latencies.highest[name])
+    if lost := done.failed + done.cancelled:
+        found |= {f"{name}_inclusive": inclusive(values[name], found[name].unit, lost) for name in INCLUSIVE}
     return found
+
+
+def _with_intervals(name: str, found: Stat, pooled: Collected, parts: list[Collected], seed: int) -> Stat:
+    clusters = [pooled.latencies.clusters[name]] if name in CLUSTERED else []
+    return with_intervals(found, [part.latencies.values[name] for part in parts], seed, *clusters)
 
 
 def _turns(pooled: Collected) -> list[TurnResult] | None:
@@ -102,13 +123,9 @@ def _turns(pooled: Collected) -> list[TurnResult] | None:
     ]
 
 
-def _source(pooled: Collected) -> str | None:
-    kinds = list(pooled.sources)
+def _source(tokens: Tokens) -> str | None:
+    kinds = list(tokens.sources)
     return None if not kinds else kinds[0] if len(kinds) == 1 else "mixed"
-
-
-def _lanes(stage: Stage) -> int:
-    return stage.concurrency or 1
 
 
 def _whole(part: Collected) -> float:
@@ -117,7 +134,7 @@ def _whole(part: Collected) -> float:
 
 
 def _window(parts: list[Collected], stage: Stage) -> Window:
-    steady = [steady_window(part, _lanes(stage)) for part in parts]
+    steady = [steady_window(part, stage) for part in parts]
     known = [(b - a) / NS for a, b in filter(None, steady)]
     first = parts[0].windows[0].start_ns if parts and parts[0].windows else 0
     drain = max((max(0, p.last_end_ns - p.windows[-1].stop_ns) for p in parts if p.windows), default=0)
@@ -130,49 +147,30 @@ def _window(parts: list[Collected], stage: Stage) -> Window:
     )
 
 
-def _throughput(stage: Stage, parts: list[Collected]) -> StageThroughput:
-    steady_s = tokens = requests = 0.0
-    for part in parts:
-        window = steady_window(part, _lanes(stage))
-        if window is None:
-            continue
-        steady_s += (window[1] - window[0]) / NS
-        tokens += tokens_between(part, *window)
-        requests += sum(1 for end in part.ends if window[0] <= end < window[1])
-    whole_s = sum((max(p.last_end_ns, p.windows[-1].stop_ns) - p.windows[0].start_ns) / NS for p in parts if p.windows)
-    prompt = sum(p.prompt_tokens for p in parts)
-    output = sum(p.output_tokens for p in parts)
-    done = sum(p.succeeded for p in parts)
-    rate = tokens / steady_s if steady_s else None
-    return StageThroughput(
-        requests_per_s=requests / steady_s if steady_s else None,
-        output_tokens_per_s=rate,
-        total_tokens_per_s=rate * (1 + prompt / output) if rate is not None and output and prompt else None,
-        requests_per_s_whole=done / whole_s if whole_s else 0.0,
-        output_tokens_per_s_whole=output / whole_s if whole_s else 0.0,
-    )
-
-
 def _client(pooled: Collected, parts: list[Collected]) -> Client:
     ticks = [end.tick for part in parts for end in part.windows]
     busy_ns = sum(tick.cpu_ns for tick in ticks)
     wall_ns = sum(end.tick.at_ns - end.start_ns for part in parts for end in part.windows)
     fallbacks = sum(tick.stamp_fallbacks for tick in ticks)
+    arrived = sum(part.flow.tokens.total for part in parts)
     workers = max((end.workers for part in parts for end in part.windows), default=1)
     return Client(
-        cpu_us_per_token=busy_ns / 1e3 / pooled.chunks if pooled.chunks else None,
+        cpu_us_per_token=busy_ns / 1e3 / arrived if arrived else None,
         cores=busy_ns / wall_ns if wall_ns else 0.0,
-        read_lag=_lag(pooled.read_lags_s),
+        read_lag=_lag(pooled.reads.lags_s),
         coalesced=Coalesced(
-            reads=pooled.coalesced_reads,
-            first_tokens=pooled.uncertain,
-            share=pooled.coalesced_reads / pooled.reads if pooled.reads else 0.0,
-            max_interval_s=pooled.coalesced_interval_ns / NS,
+            reads=pooled.reads.coalesced,
+            first_tokens=pooled.reads.uncertain,
+            share=pooled.reads.coalesced / pooled.reads.count if pooled.reads.count else 0.0,
+            max_interval_s=pooled.reads.coalesced_interval_ns / NS,
         ),
-        send_lag=_lag(pooled.client_lags_s),
+        send_lag=_lag(pooled.latencies.send_lags_s),
+        busiest_cores=max((end.busiest_cores for part in parts for end in part.windows), default=0.0),
+        away_s=sum(tick.away_ns for tick in ticks) / NS,
         loop_lag_max_s=max((tick.loop_lag_max_ns for tick in ticks), default=0) / NS,
         gc_pause_max_s=max((tick.gc_pause_max_ns for tick in ticks), default=0) / NS,
         stamp_fallbacks=fallbacks,
+        reads=pooled.reads.count,
         clock_steps=sum(tick.clock_steps for tick in ticks),
         run_delay_s=sum(tick.run_delay_ns for tick in ticks) / NS if any(t.run_delay_ns for t in ticks) else None,
         stale_connections=sum(tick.stale_connections for tick in ticks),
@@ -198,10 +196,10 @@ def _lag(values: Distribution) -> Lag:
 
 
 def _repetition(index: int, order: int, part: Collected, stage: Stage) -> Repetition:
-    throughput = _throughput(stage, [part])
+    throughput = throughput_of(stage, [part])
     metrics = {}
     for metric in METRICS:
-        ordered = part.values[metric.id].ordered()
+        ordered = part.latencies.values[metric.id].ordered()
         shown = {
             name: percentile(ordered, q)
             for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
@@ -209,6 +207,6 @@ def _repetition(index: int, order: int, part: Collected, stage: Stage) -> Repeti
         }
         metrics[metric.id] = RepetitionMetric(count=len(ordered), **shown)
     return Repetition(
-        index=index, order=order, succeeded=part.succeeded, failed=part.failed, metrics=metrics,
+        index=index, order=order, succeeded=part.outcomes.succeeded, failed=part.outcomes.failed, metrics=metrics,
         output_tokens_per_s=throughput.output_tokens_per_s, requests_per_s=throughput.requests_per_s,
     )  # fmt: skip

@@ -23,7 +23,9 @@ from ..load.frames import End, Exchange
 from ..load.phase import Limits, Phase, stage_phase, warmup_phase
 from ..samples.aggregate import Collected
 from ..samples.decode import decode
+from ..samples.sample import Sample
 from ..target.route import bearer_token, masked, route_to
+from ..workload.conversations import Conversations, step_of
 from ..workload.prompts import RequestFactory
 from .progress import Observer, Progress, Quantiles
 from .stop import Stop
@@ -106,7 +108,7 @@ class Instrument:
     def measure(self, order: PhaseOrder, overseer: Overseer | None = None, peers: Peers | None = None) -> Collected:
         """One phase: fork, decode what comes, watch the time, and wait for peers. Raises RunFailed when a worker dies."""
         peers = peers or NoPeers()
-        out = Collected(limits=latency_limits(self.config.objectives))
+        out = Collected(limits=latency_limits(self.config.objectives), lanes=order.stage.concurrency or 0)
         drive = Drive(self._phase(order), self.config.workers)
         self.stop.hooks = [drive.stop]
         began = looked = time.monotonic_ns()
@@ -175,8 +177,6 @@ class Instrument:
         prefix, spec = self.request_id(order.label, order.repetition), self.config.workload.conversation
         if spec is None:
             return {"render": self.factory.renderer(order.salt, prefix)}
-        from ..workload.conversations import Conversations
-
         dialogue = Conversations(self.factory, spec, self.config.seed, order.salt, prefix)
         return {"render": dialogue.render, "dialogue": dialogue}
 
@@ -186,10 +186,16 @@ class Instrument:
             event, self.dialect, stage=order.label, repetition=order.repetition, stream=self.config.workload.streaming,
             request_id=f"{self.request_id(order.label, order.repetition)}-{event.seq}",
         )  # fmt: skip
+        sample.max_output_tokens = self._limit_of(sample)
         if order.ahead_ns:
             sample.move(-order.ahead_ns)
         out.add(sample)
         self.observer.sample(sample)
+
+    def _limit_of(self, sample: Sample) -> int:
+        if sample.conversation is None or sample.turn is None:
+            return self.factory.output_limit(sample.seq)
+        return self.factory.output_limit(sample.conversation, step_of(sample.conversation, sample.turn))
 
     def _judge(self, overseer: Overseer, tick: Tick, out: Collected) -> None:
         """A stop rule ends the stage, or the run."""
@@ -207,21 +213,21 @@ class Instrument:
                 duration_s=None if warms_up else order.stage.duration_seconds,
                 count=None if warms_up else order.stage.request_count,
                 in_flight=together.in_flight,
-                done=out.succeeded + sum(tick.finished - tick.refused for tick in others),
-                failed=out.failed + sum(tick.refused for tick in others),
-                ttft=Quantiles.of(out.recent_ttft_s),
-                tpot=Quantiles.of(out.recent_tpot_s),
-                send_lag_p99_s=Quantiles.of(out.recent_send_lag_s).p99,
-                read_lag_p99_s=Quantiles.of(out.recent_read_lag_s).p99,
+                done=out.outcomes.succeeded + sum(tick.finished - tick.refused for tick in others),
+                failed=out.outcomes.failed + sum(tick.refused for tick in others),
+                ttft=Quantiles.of(out.recent.ttft_s),
+                tpot=Quantiles.of(out.recent.tpot_s),
+                send_lag_p99_s=Quantiles.of(out.recent.send_lag_s).p99,
+                read_lag_p99_s=Quantiles.of(out.recent.read_lag_s).p99,
                 away_s=together.loop_lag_max_ns / NS,
                 cores=together.cpu_ns / (now - began),
                 workers=len(ticks) * self.config.workers,
-                tokens_per_s=out.output_tokens / elapsed_s if elapsed_s > 0.5 else None,
+                tokens_per_s=out.tokens.output / elapsed_s if elapsed_s > 0.5 else None,
             )
         )  # fmt: skip
 
 
 def _hopeless(order: PhaseOrder, out: Collected, drive: Drive) -> bool:
     """A warm-up in which nothing works need not go on; errors come back sooner than answers, so those are waited for."""
-    tried = order.label == WARMUP and not out.succeeded and out.failed >= WARMUP_GIVE_UP
-    return tried and out.failed > 2 * drive.tick.in_flight
+    tried = order.label == WARMUP and not out.outcomes.succeeded and out.outcomes.failed >= WARMUP_GIVE_UP
+    return tried and out.outcomes.failed > 2 * drive.tick.in_flight

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .clock import NS
 from .framing import Framing
@@ -19,14 +19,26 @@ WAY_LIMIT_NS = 15 * NS  # for a connection to be usable
 CONNECTING, TUNNELING, HANDSHAKING, IDLE, BUSY = range(5)
 
 
+class Request(NamedTuple):
+    """Its number, when it was due, and when the loop took it up: what it waits for from then on is not the loop."""
+
+    seq: int
+    due: int
+    ready: int
+
+
+NOTHING = Request(-1, 0, 0)
+
+
 class Connection:
     """Times are nanoseconds of the monotonic clock; 0 where something did not happen yet.
 
-    `log` holds, for each read in turn, its kernel stamp, the time of the read itself, and the bytes.
+    `log` holds, for each read in turn, its kernel stamp, the time of the read itself, the time before which none of its
+    bytes can have come, and the bytes.
     """
 
     __slots__ = (
-        "attempt", "carries", "due", "fd", "first", "framing", "kept", "log", "out", "reads", "ready", "recvmsg", "sent", "seq", "served",
+        "attempt", "carries", "connect", "fd", "first", "framing", "kept", "log", "out", "reads", "ready", "recvmsg", "request", "sent", "served",
         "size_bytes", "sock", "state", "tail", "tls", "touched",
     )  # fmt: skip
 
@@ -40,13 +52,14 @@ class Connection:
         self.kept: list[bytes] = []  # of a conversation's answer, what was already handed over
         self.out: memoryview | None = None
         self.tls: TlsChannel | None = None
-        self.carries: tuple[int, int] | None = None  # (seq, due) that this connection was opened for
+        self.carries: Request | None = None  # that this connection was opened for
         self.first = 0  # the address that was tried first, as a turn of the round
         self.attempt = 0  # addresses tried before this one
         self.served = 0  # answers that came whole
-        self.seq = -1
+        self.connect = 0  # what it took to be usable; told of the first request only
+        self.request = NOTHING
         self.size_bytes = 0
-        self.reads = self.due = self.ready = self.sent = self.touched = 0
+        self.reads = self.ready = self.sent = self.touched = 0
         self.tail = b""  # the last bytes of what was already handed over
 
     def begin(self, request: bytes) -> None:
@@ -58,21 +71,21 @@ class Connection:
     @property
     def last_read(self) -> int:
         """When anything was last read for this request; when it began, if nothing was."""
-        return self.log[-2] if self.log else self.touched  # type: ignore[return-value]
+        return self.log[-3] if self.log else self.touched  # type: ignore[return-value]
 
     def take_log(self, *, keep: bool) -> list[int | bytes]:
         """The reads so far; they are forgotten here, but for their bytes where the answer is to be read once more."""
         log = self.log
         if keep:
-            self.kept += log[2::3]  # type: ignore[arg-type]
-        self.reads += len(log) // 3
-        self.size_bytes += sum(map(len, log[2::3]))  # type: ignore[arg-type]
+            self.kept += log[3::4]  # type: ignore[arg-type]
+        self.reads += len(log) // 4
+        self.size_bytes += sum(map(len, log[3::4]))  # type: ignore[arg-type]
         self.touched, self.tail, self.log = self.last_read, self.tail_with_last()[-TAIL_BYTES:], []
         return log
 
     def tail_with_last(self) -> bytes:
         """The newest bytes: the last reads, and what went before them if they are few."""
-        return self.tail + b"".join(self.log[2::3][-TAIL_BYTES:])  # type: ignore[arg-type]
+        return self.tail + b"".join(self.log[3::4][-TAIL_BYTES:])  # type: ignore[arg-type]
 
     def rest_ns(self, honour_retry_after: bool) -> int:
         """How long a slot rests after a failure: a moment, or what the server asked for where that is to be honoured."""
@@ -85,7 +98,7 @@ class Connection:
         if self.state == BUSY:
             if now - self.ready > limits.request_ns:
                 return "request_timeout"
-            if self.reads + len(self.log) // 3 < 2:  # nothing but a head yet: waiting is no silence inside an answer
+            if self.reads + len(self.log) // 4 < 2:  # nothing but a head yet: waiting is no silence inside an answer
                 return "first_token_timeout" if now - self.ready > limits.first_token_ns else None
             return "idle_timeout" if now - self.last_read > limits.idle_ns else None
         if self.state < IDLE and now - self.touched > min(limits.first_token_ns, WAY_LIMIT_NS):

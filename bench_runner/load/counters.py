@@ -23,6 +23,7 @@ class Tick:
     cpu_ns: int = 0
     run_delay_ns: int = 0
     loop_lag_max_ns: int = 0
+    away_ns: int = 0  # absences of more than five milliseconds, together
     gc_pause_max_ns: int = 0
     stamp_fallbacks: int = 0
     stale_connections: int = 0
@@ -39,12 +40,12 @@ class Tick:
             return ticks[0]
         names = [f.name for f in fields(cls)]
         summed = {name: sum(getattr(tick, name) for tick in ticks) for name in names}
-        worst = [name for name in names if "max" in name or name in ("at_ns", "run_delay_ns")]
+        worst = [name for name in names if "max" in name or name in ("at_ns", "run_delay_ns", "away_ns")]
         largest = {name: max(getattr(tick, name) for tick in ticks) for name in worst}
         return cls(**{**summed, **largest, "load_ended": min(tick.load_ended for tick in ticks)})
 
 
-TICK = Struct("=16q")
+TICK = Struct("=17q")
 
 
 class CounterPage:

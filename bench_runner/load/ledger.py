@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
-from pathlib import Path
 
 from .counters import CounterPage, Tick
 from .frames import OUTCOME_CODE, End, pack_end, pack_exchange, pack_part
 from .outbox import Outbox
 from .poll import Poller
+from .rundelay import RunDelay
 
 PACK_BATCH = 8
 BACKLOG_MOST = 512
@@ -18,35 +18,28 @@ FLUSH_BYTES = 2**16
 Reads = list[int | bytes]
 
 
-def run_delay_ns() -> int:
-    """How long this process was ready to run and had no processor; 0 where the system does not tell."""
-    try:
-        return int(Path("/proc/self/schedstat").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-
-
 class Ledger:
     """Counters, and the queue to the parent. Maxima in nanoseconds."""
 
     def __init__(self, link: socket.socket, poller: Poller, board: CounterPage) -> None:
         self.outbox = Outbox(link, poller)
+        self.run_delay = RunDelay()
         self._board = board
         self._unpacked: deque[tuple[int, Reads, bytes]] = deque()  # (seq, reads, what follows them)
         self.in_flight = self.issued = self.finished = self.refused = self.stale = 0
         self.kernel_stamps = self.fallbacks = self.clock_steps = 0
-        self.loop_lag_max = self.gc_pause_max = 0
+        self.loop_lag_max = self.gc_pause_max = self.away = 0
 
     def part(self, seq: int, reads: Reads) -> None:
         """The beginning or middle of a long answer."""
         self._unpacked.append((seq, reads, b""))
 
     def ended(
-        self, seq: int, due: int, ready: int, sent: int, end: int, outcome: str, reads: Reads, place: tuple[int, int]
+        self, seq: int, times: tuple[int, int, int, int, int], outcome: str, reads: Reads, place: tuple[int, int]
     ) -> None:
-        """The end of an exchange, and what was read since its last part."""
+        """The end of an exchange, and what was read since its last part. `times`: due, ready, connect, sent, end."""
         self.finished += 1
-        self._unpacked.append((seq, reads, pack_exchange(seq, due, ready, sent, end, OUTCOME_CODE[outcome], *place)))
+        self._unpacked.append((seq, reads, pack_exchange(seq, *times, OUTCOME_CODE[outcome], *place)))
 
     @property
     def waits(self) -> bool:
@@ -76,8 +69,9 @@ class Ledger:
             finished=self.finished,
             refused=self.refused,
             cpu_ns=time.process_time_ns(),
-            run_delay_ns=run_delay_ns(),
+            run_delay_ns=self.run_delay.read(),
             loop_lag_max_ns=self.loop_lag_max,
+            away_ns=self.away,
             gc_pause_max_ns=self.gc_pause_max,
             stamp_fallbacks=self.fallbacks,
             stale_connections=self.stale,
@@ -90,9 +84,9 @@ class Ledger:
         self._board.write(tick)
         return tick
 
-    def close(self, now: int, start: int, stop: int, last_due: int) -> None:
-        """Everything that is left, and the End; waits for the parent."""
+    def close(self, now: int, window: tuple[int, int, int], load_cpu_ns: int) -> None:
+        """Everything that is left, and the End (`window`: start, stop, last due); waits for the parent."""
         tick = self.tick(now, load_ended=True)
         self.pack(len(self._unpacked))
-        self.outbox.data += pack_end(End(start, stop, last_due, tick))
+        self.outbox.data += pack_end(End(*window, tick, load_cpu_ns=load_cpu_ns))
         self.outbox.drain()

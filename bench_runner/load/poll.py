@@ -18,6 +18,9 @@ class Poller(Protocol):
     def poll(self, timeout_s: float) -> list[tuple[int, int]]: ...
 
 
+MOST_EVENTS = 1023  # that Python asks epoll for at a time
+
+
 class EpollPoller:
     """Linux. Other bits than WRITE (data, hang-ups, errors) all mean: read, and see."""
 

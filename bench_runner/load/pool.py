@@ -8,7 +8,7 @@ import time
 from collections import deque
 
 from . import stamps
-from .connection import HANDSHAKING, IDLE, TUNNELING, Connection
+from .connection import HANDSHAKING, IDLE, TUNNELING, Connection, Request
 from .framing import BLANK
 from .phase import Limits
 from .poll import READ, WRITE, Poller
@@ -16,6 +16,7 @@ from .route import Route
 
 mono = time.monotonic_ns
 MAX_TUNNEL_BYTES = 16_384
+NOTHING_LEFT = {errno.EMFILE: "no_descriptors", errno.ENFILE: "no_descriptors", errno.EADDRNOTAVAIL: "no_ports"}
 
 
 class Refused(Exception):
@@ -37,36 +38,39 @@ class Pool:
         self.opening = 0  # on their way to being usable
         self.unclaimed = 0  # those of them that will take any request
 
-    def open(self, carried: tuple[int, int] | None = None, after: Connection | None = None) -> bool:
-        """Begins a connection, for one request or for any, or in place of one that failed at its address; False when
-        the system refuses at once, at each address that is left."""
-        first = after.first if after else self._opened
+    def open(self, carried: Request | None = None, after: Connection | None = None) -> str | None:
+        """Begins a connection, for one request or for any, or in place of one that failed at its address. An outcome
+        where the system refuses at once, at each address that is left."""
+        first, refused = after.first if after else self._opened, "connect"
         self._opened += 1
         for tried in range(after.attempt + 1 if after else 0, len(self.route.addresses)):
             sock = self._begun(first + tried)
-            if sock is not None:
+            if isinstance(sock, str):
+                refused = sock
+            else:
                 conn = Connection(sock)
                 conn.carries, conn.first, conn.attempt, conn.touched = carried, first, tried, mono()
                 self.all[conn.fd] = conn
                 self.opening += 1
                 self.unclaimed += carried is None
                 self._poller.add(conn.fd, READ | WRITE)
-                return True
-        return False
+                return None
+        return refused
 
-    def _begun(self, turn: int) -> socket.socket | None:
+    def _begun(self, turn: int) -> socket.socket | str:
         address = self.route.addresses[turn % len(self.route.addresses)]
         try:
             sock = socket.socket(address.family, socket.SOCK_STREAM)
-        except OSError:  # no file descriptors left
-            return None
+        except OSError as exc:
+            return NOTHING_LEFT.get(exc.errno or 0, "connect")
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         stamps.enable(sock)
-        if sock.connect_ex(address.sockaddr) in (0, errno.EINPROGRESS):
+        failure = sock.connect_ex(address.sockaddr)
+        if failure in (0, errno.EINPROGRESS):
             return sock
         sock.close()
-        return None
+        return NOTHING_LEFT.get(failure, "connect")
 
     @property
     def full(self) -> bool:
@@ -147,7 +151,7 @@ class Pool:
 
     def _usable(self, conn: Connection) -> None:
         self._arrived(conn)
-        conn.state = IDLE
+        conn.state, conn.connect = IDLE, mono() - conn.touched
 
     def _arrived(self, conn: Connection) -> None:
         """No longer on its way: it is there, or will never be."""

@@ -31,13 +31,13 @@ class Turns:
         A turn that would come after the phase is not sent, but its speaker thinks all the same: the slot is not free
         before, or the last moments of a phase would be filled with the beginnings of conversations.
         """
-        place = self.dialogue.place(conn.seq)
+        place = self.dialogue.place(conn.request.seq)
         if failed:
             return place, end
-        pause = self.dialogue.answered(conn.seq, b"".join([*conn.kept, *conn.log[2::3]]))  # type: ignore[list-item]
+        pause = self.dialogue.answered(conn.request.seq, b"".join([*conn.kept, *conn.log[3::4]]))  # type: ignore[list-item]
         if pause is None:
             return place, end
-        return place, None if self._schedule.follow(end + pause, conn.seq) else end + pause
+        return place, None if self._schedule.follow(end + pause, conn.request.seq) else end + pause
 
     def over(self, seq: int) -> None:
         self.dialogue.over(seq)

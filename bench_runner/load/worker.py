@@ -14,15 +14,16 @@ from collections import deque
 from collections.abc import Callable
 
 from . import stamps
+from .arrival import Arrival
 from .clock import NS
-from .connection import BUSY, CONNECTING, IDLE, PAUSE_AFTER_FAILURE_NS, TAIL_BYTES, Connection
+from .connection import BUSY, CONNECTING, IDLE, PAUSE_AFTER_FAILURE_NS, TAIL_BYTES, Connection, Request
 from .counters import CounterPage
 from .dialogue import NOWHERE
 from .frames import PART_READS
 from .framing import BLANK, BROKEN, CHUNKED, DONE, UNTIL_CLOSE, ends_chunked
 from .ledger import Ledger
 from .phase import Phase
-from .poll import READ, WRITE, new_poller
+from .poll import MOST_EVENTS, READ, WRITE, new_poller
 from .pool import Pool, Refused
 from .schedule import FAR, Schedule
 from .stamps import ANCILLARY_BYTES
@@ -34,8 +35,9 @@ CHORE_NS = 10_000_000  # the longest sleep: an absence that is longer shows
 TIMER_GRAIN_NS = 2_000_000  # epoll rounds its timeouts up to milliseconds
 CLOCK_NS = 1_000_000  # an offset drifts by half a microsecond in that time at most
 READ_BYTES = 16_384
-PART_LOG = 3 * PART_READS
+PART_LOG = 4 * PART_READS
 MAX_ANSWER_BYTES = 64 * 2**20
+ABSENCE_NS = 5_000_000
 mono = time.monotonic_ns
 
 
@@ -49,45 +51,55 @@ class Worker:
         self.pool = Pool(phase.route, phase.max_connections, self.poller)
         self.schedule = Schedule(phase)
         self.turns = Turns(phase.dialogue, self.schedule) if phase.dialogue is not None else None
-        self.waiting: deque[tuple[int, int]] = deque()  # (seq, due) that no connection carries yet
+        self.waiting: deque[Request] = deque()  # that no connection carries yet
         self.stop = self.cut_at = 0  # when issuing ended; when the drain ends
         self.next_tick = self.next_chore = self.next_clock = 0
-        self._issuing = self._assigning = False
+        self.load_cpu = 0  # when issuing ended
         if self.timer.fd >= 0:
             self.poller.add(self.timer.fd, READ)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
+    def run(self) -> None:  # noqa: C901 - one flat loop, on purpose
         """Until the phase is over and the parent has everything."""
         self._open_ahead()
         start = max(mono(), self.phase.begin_ns)
         self.next_tick, self.next_chore = start + TICK_NS, start + CHORE_NS
         self.schedule.begin(start)
         poll, schedule, ledger, turns, now = self.poller.poll, self.schedule, self.ledger, self.turns, mono()
+        arrival = Arrival(now, ledger.run_delay)
         while not schedule.ended or ledger.in_flight or self.waiting:
             asked = 0.0 if ledger.waits or (turns is not None and turns.dialogue.unread) else self._sleep_s(now)
             slept, events = now, poll(asked)
             woke = now = mono()
-            if (absent := woke - slept - int(asked * NS) - TIMER_GRAIN_NS) > ledger.loop_lag_max:
-                ledger.loop_lag_max = absent  # the system did not let this process run: stopped, throttled, crowded out
+            absent = woke - slept - int(asked * NS) - TIMER_GRAIN_NS
+            if absent > 0:  # the system did not let this process run: stopped, throttled, crowded out
+                self._note_absence(absent)
             if now >= self.next_clock:
                 self.clock.refresh()
                 self.next_clock = now + CLOCK_NS
+            if events or asked:
+                since = arrival.since(slept, woke, plain=absent <= 0 and len(events) < MOST_EVENTS)
             if events:
-                self._receive(events)
+                self._receive(events, since)
                 now = mono()
             if now >= schedule.next_due:
-                self._issue(now)
+                self._advance()
             if ledger.waits and (not events or ledger.presses):
                 ledger.pack()
             elif turns is not None and not events and turns.dialogue.unread:
                 turns.dialogue.read_one()
             if now >= self.next_chore:
                 self._chores(now)
-            if now - woke > ledger.loop_lag_max:
-                ledger.loop_lag_max = now - woke
+            if now - woke > ABSENCE_NS:
+                self._note_absence(now - woke)
         self._close()
+
+    def _note_absence(self, length: int) -> None:
+        """Whatever kept the loop from its sockets, itself included."""
+        ledger = self.ledger
+        ledger.loop_lag_max = max(ledger.loop_lag_max, length)
+        ledger.away += length if length > ABSENCE_NS else 0
 
     def _open_ahead(self) -> None:
         """Connections are opened before the clock starts, so that the first requests do not wait for a handshake."""
@@ -96,7 +108,7 @@ class Worker:
         limit = mono() + 2 * NS
         self.clock.refresh()
         while self.pool.opening and mono() < limit:
-            self._receive(self.poller.poll(0.05))
+            self._receive(self.poller.poll(0.05), mono())
 
     def _sleep_s(self, now: int) -> float:
         due, chore = self.schedule.next_due, self.next_chore
@@ -104,11 +116,11 @@ class Worker:
             chore = due
         return (chore - now) / NS if chore > now else 0.0
 
-    def _receive(self, events: list[tuple[int, int]]) -> None:  # noqa: C901 - one flat loop, on purpose
+    def _receive(self, events: list[tuple[int, int]], since: int) -> None:  # noqa: C901 - one flat loop, on purpose
         """The hot path: everything a token costs the client happens here, with locals for all it looks up."""
         connections, offset, trusted = self.pool.all, self.clock.offset_ns, self.clock.trusted
         unpack, clock, busy, chunked, blank = stamps.unpack_timespec, mono, BUSY, CHUNKED, BLANK
-        stamped = 0
+        stamped, advance = 0, self._advance
         for fd, mask in events:
             conn = connections.get(fd)
             if mask != READ or conn is None:
@@ -121,6 +133,7 @@ class Worker:
                 continue
             except OSError:
                 self._broken(conn)
+                self._advance()
                 continue
             now = stamp = clock()
             if ancillary and trusted:
@@ -134,14 +147,16 @@ class Worker:
                 self.ledger.fallbacks += 1
             if conn.state != busy or not data:
                 self._out_of_turn(conn, data, stamp)
+                self._advance()
                 continue
             if conn.tls is not None and not (data := self._decrypted(conn, data)):
                 continue
             log, framing = conn.log, conn.framing
-            log += (stamp, now, data)
+            log += (stamp, now, since, data)
             if framing.mode == chunked:
                 if (data[-4:] == blank or len(data) < TAIL_BYTES) and ends_chunked(conn.tail_with_last()):
                     self._finish(conn, "ok", stamp)
+                    advance()
                 elif len(log) >= PART_LOG:
                     self._hand_over(conn, stamp)
                 continue
@@ -152,6 +167,10 @@ class Worker:
                 self._finish(conn, "not_http", stamp)
             elif len(log) >= PART_LOG:
                 self._hand_over(conn, stamp)
+                continue
+            else:
+                continue
+            advance()
         self.ledger.kernel_stamps += stamped
 
     def _unusual(self, fd: int, mask: int) -> Connection | None:
@@ -162,6 +181,7 @@ class Worker:
             return None
         if mask & WRITE:
             self._writable(conn)
+            self._advance()
             if not mask & ~WRITE or self.pool.all.get(fd) is not conn:  # writing found it broken
                 return None
         return conn
@@ -194,47 +214,45 @@ class Worker:
             return conn.tls.decrypt(data) if conn.tls is not None else data
         except OSError:  # which ssl.SSLError is
             self._broken(conn)
+            self._advance()
             return b""
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
-    def _issue(self, now: int) -> None:
-        """Everything that is due now gets a connection."""
-        if self._issuing:  # a send that failed at once came back here
-            return
-        self._issuing, schedule = True, self.schedule
-        while (due := schedule.take(now)) is not None:
+    def _advance(self) -> None:
+        """Everything that is due gets a connection. What fails at once frees its slot, which may make more due: a loop, so
+        that a target that refuses everything is no recursion."""
+        while True:
+            while self.waiting and self._assign():
+                pass
+            if (due := self.schedule.take(mono())) is None:
+                break
             if self.turns is not None:
-                self.turns.took(schedule.seq)
-            self.waiting.append((schedule.seq, due))
+                self.turns.took(self.schedule.seq)
+            self.waiting.append(Request(self.schedule.seq, due, mono()))
             self.ledger.in_flight += 1
-            self.ledger.issued = schedule.issued
-            self._assign()
-        self._issuing = False
-        if schedule.ended and not self.stop:
-            self._issuing_ended(now)
+            self.ledger.issued = self.schedule.issued
+        if self.schedule.ended and not self.stop:
+            self._issuing_ended(mono())
 
     def _issuing_ended(self, now: int) -> None:
-        self.stop = self.stop or now
+        self.stop, self.load_cpu = self.stop or now, self.load_cpu or time.process_time_ns()
         self.cut_at = now + self.phase.limits.drain_ns
 
-    def _assign(self) -> None:
-        if self._assigning:
-            return
-        self._assigning = True
-        while self.waiting:
-            conn = self.pool.take()
-            if conn is not None:
-                self._send(conn, *self.waiting.popleft())
-            elif self.pool.unclaimed >= len(self.waiting) or self.pool.full:
-                break
-            elif not self.pool.open():
-                self._never_sent(*self.waiting.popleft(), "connect")
-        self._assigning = False
+    def _assign(self) -> bool:
+        """The oldest request that waits gets a connection, or one is opened for it; False when it has to wait."""
+        conn = self.pool.take()
+        if conn is not None:
+            self._send(conn, self.waiting.popleft())
+        elif self.pool.unclaimed >= len(self.waiting) or self.pool.full:
+            return False
+        elif (refused := self.pool.open()) is not None:
+            self._never_sent(self.waiting.popleft(), refused)
+        return True
 
-    def _send(self, conn: Connection, seq: int, due: int) -> None:
-        conn.seq, conn.due, conn.ready = seq, due, mono()
-        conn.begin(self.phase.render(seq))
+    def _send(self, conn: Connection, request: Request) -> None:
+        conn.request, conn.ready = request, mono()
+        conn.begin(self.phase.render(request.seq))
         self._write(conn)
 
     def _write(self, conn: Connection) -> None:
@@ -256,11 +274,12 @@ class Worker:
             self.poller.modify(conn.fd, READ | WRITE)
 
     def _finish(self, conn: Connection, outcome: str, end: int) -> None:
-        """The exchange is over: note it for the parent, keep or drop the connection, let the freed slot send."""
+        """The exchange is over: note it for the parent, keep or drop the connection, free the slot. Callers `_advance`."""
         framing, head = conn.framing, conn.framing.head
         failed = outcome != "ok" or head is None or head.status >= 400
         place, free_at = self.turns.ended(conn, end, failed) if self.turns is not None else (NOWHERE, end)
-        self.ledger.ended(conn.seq, conn.due, conn.ready, conn.sent, end, outcome, conn.log, place)
+        request, connect = conn.request, 0 if conn.served else conn.connect
+        self.ledger.ended(request.seq, (request.due, request.ready, connect, conn.sent, end), outcome, conn.log, place)
         conn.log = []
         whole = outcome == "ok" and conn.out is None and head is not None and head.keep_alive and not framing.extra
         if whole and framing.mode != UNTIL_CLOSE and self.phase.route.reuse:
@@ -269,7 +288,7 @@ class Worker:
         else:
             self.pool.drop(conn)
         self.ledger.refused += failed and outcome != "cancelled"
-        self._over(conn.seq, mono() + conn.rest_ns(self.phase.route.honour_retry_after) if failed else free_at)
+        self._over(request.seq, mono() + conn.rest_ns(self.phase.route.honour_retry_after) if failed else free_at)
 
     def _over(self, seq: int, free_at: int | None) -> None:
         """The request's slot is free from then on; None while its conversation keeps it."""
@@ -278,22 +297,18 @@ class Worker:
             if self.turns is not None:
                 self.turns.over(seq)
             self.schedule.freed(free_at)
-            if self.schedule.next_due <= free_at:
-                self._issue(mono())
-        if self.waiting:
-            self._assign()
 
     def _hand_over(self, conn: Connection, stamp: int) -> None:
-        self.ledger.part(conn.seq, conn.take_log(keep=self.turns is not None))
+        self.ledger.part(conn.request.seq, conn.take_log(keep=self.turns is not None))
         if conn.size_bytes > MAX_ANSWER_BYTES:
             self._finish(conn, "too_large", stamp)
 
-    def _never_sent(self, seq: int, due: int, outcome: str) -> None:
+    def _never_sent(self, request: Request, outcome: str) -> None:
         now = mono()
         self.ledger.refused += outcome != "cancelled"
-        place = self.turns.dialogue.place(seq) if self.turns is not None else NOWHERE
-        self.ledger.ended(seq, due, now, 0, now, outcome, [], place)
-        self._over(seq, now + PAUSE_AFTER_FAILURE_NS)
+        place = self.turns.dialogue.place(request.seq) if self.turns is not None else NOWHERE
+        self.ledger.ended(request.seq, (request.due, request.ready, 0, 0, now), outcome, [], place)
+        self._over(request.seq, now + PAUSE_AFTER_FAILURE_NS)
 
     def _cancel_all(self) -> None:
         now = mono()
@@ -304,8 +319,8 @@ class Worker:
             elif conn.carries and conn.state < IDLE:
                 left.append(conn.carries)
                 self.pool.drop(conn)
-        for seq, due in left:
-            self._never_sent(seq, due, "cancelled")
+        for request in left:
+            self._never_sent(request, "cancelled")
 
     # --- connections ------------------------------------------------------------------------------------------------
 
@@ -324,10 +339,9 @@ class Worker:
             self._broken(conn, exc.outcome)
             return
         if usable and conn.carries:
-            self._send(conn, *conn.carries)
+            self._send(conn, conn.carries)
         elif usable:
             self.pool.keep(conn)
-            self._assign()
 
     def _broken(self, conn: Connection, outcome: str = "connect") -> None:
         """The socket reported an error, or the way to the target is closed."""
@@ -340,13 +354,13 @@ class Worker:
         if not on_its_way or self._tried_elsewhere(conn):
             return
         if conn.carries:
-            self._never_sent(*conn.carries, outcome)
+            self._never_sent(conn.carries, outcome)
         elif self.waiting and self.pool.unclaimed < len(self.waiting):
-            self._never_sent(*self.waiting.popleft(), outcome)
+            self._never_sent(self.waiting.popleft(), outcome)
 
     def _tried_elsewhere(self, conn: Connection) -> bool:
         """A name with several addresses has not failed before each of them has."""
-        return bool(conn.carries or self.waiting) and self.pool.open(conn.carries, after=conn)
+        return bool(conn.carries or self.waiting) and self.pool.open(conn.carries, after=conn) is None
 
     def _closed(self, conn: Connection, stamp: int) -> None:
         """The server closed its side."""
@@ -365,10 +379,10 @@ class Worker:
         if not conn.served or conn.reads or conn.log or mono() >= self.cut_at > 0:
             return False
         self.ledger.stale += 1
-        carried = (conn.seq, conn.due)
+        carried = conn.request
         self.pool.drop(conn)
-        if not self.pool.open(carried):
-            self._never_sent(*carried, "connect")
+        if (refused := self.pool.open(carried)) is not None:
+            self._never_sent(carried, refused)
         return True
 
     # --- everything that may wait a little --------------------------------------------------------------------------
@@ -390,11 +404,12 @@ class Worker:
                 self._broken(conn, outcome)
             else:
                 self._finish(conn, outcome, now)
+        self._advance()
 
     def _close(self) -> None:
         now = mono()
         self.ledger.clock_steps = self.clock.steps
-        self.ledger.close(now, self.schedule.start, self.stop or now, self.schedule.last_due)
+        self.ledger.close(now, (self.schedule.start, self.stop or now, self.schedule.last_due), self.load_cpu)
         for conn in list(self.pool.all.values()):
             self.pool.drop(conn)
         self.timer.close()

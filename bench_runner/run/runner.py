@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -170,10 +171,14 @@ class Runner:
 
     def _parts(self, *, succeeded: bool = False) -> list[Collected]:
         """All that was measured; or only what holds a good answer."""
-        return [part for level in self.levels.values() for part in level.parts if part.succeeded or not succeeded]
+        return [
+            part for level in self.levels.values() for part in level.parts if part.outcomes.succeeded or not succeeded
+        ]
 
     def _first_message(self) -> str:
-        return next((message for part in self._parts() for message in part.messages.values()), "nothing came back")
+        return next(
+            (message for part in self._parts() for message in part.outcomes.messages.values()), "nothing came back"
+        )
 
     def _stage_result(self, level: Level, seed: int | None = None) -> StageResult:
         config = self.config
@@ -181,6 +186,7 @@ class Runner:
             level.stage, level.parts, max_output=config.workload.max_output_tokens, objectives=config.objectives,
             order=level.orders, seed=seed, calibration=level.floor,
             server=facts_over(level.growths, level.states),
+            server_dropped=next((part.dropped for part in level.growths if part.dropped), None),
             resources=self._resources(level),
         )  # fmt: skip
 
@@ -197,7 +203,7 @@ class Runner:
         found = outcome_of(self.search, stages, self.unjudged) if self.search and self.search.steps else None
         stamps = "user" if _user_stamps([self.warmup, *self._parts()]) else "kernel"
         synthetic = config.workload.dataset.synthetic
-        models = sum((part.reported_models for part in self._parts()), start=Collected().reported_models)
+        models = sum((part.tokens.models for part in self._parts()), start=Counter[str]())
         return RunResult(
             run=RunFacts(
                 **config.run.model_dump(include={"name", "namespace", "uid", "attempt"}),
@@ -208,7 +214,7 @@ class Runner:
                 interrupted=interrupted,
             ),
             verdict=judge(
-                stages, warmup_requests=self.warmup.due, attempt=config.run.attempt, interrupted=interrupted,
+                stages, warmup_requests=self.warmup.outcomes.due, attempt=config.run.attempt, interrupted=interrupted,
                 stamps=stamps, shares_prefix=bool((synthetic and synthetic.shared_prefix_tokens) or config.workload.conversation),
             ),
             phases=Phases(warmup=_phase_facts([self.warmup]), measured=_phase_facts(self._parts())),
@@ -231,8 +237,8 @@ class Runner:
         if stage.trace is not None:  # its times are the measurement's; one request at a time warms up
             stage = stage.model_copy(update={"trace": None, "concurrency": 1})
         self.warmup = self.bench.measure(self._order_of(stage, WARMUP, 0))
-        if not self.warmup.succeeded and not self.stop.asked:
-            message = next(iter(self.warmup.messages.values()), "nothing came back")
+        if not self.warmup.outcomes.succeeded and not self.stop.asked:
+            message = next(iter(self.warmup.outcomes.messages.values()), "nothing came back")
             raise RunFailed(f"every warm-up request failed: {message} (target {self.config.target.url})")
 
     def _measure(self, level: Level, repetition: int) -> None:
@@ -272,15 +278,15 @@ class Runner:
 def _user_stamps(parts: list[Collected]) -> bool:
     """Whether answers came and the kernel stamped none of their reads."""
     ticks = [end.tick for part in parts for end in part.windows]
-    return any(part.reads for part in parts) and not any(tick.kernel_stamps for tick in ticks)
+    return any(part.reads.count for part in parts) and not any(tick.kernel_stamps for tick in ticks)
 
 
 def _phase_facts(parts: list[Collected]) -> PhaseFacts:
-    errors = sum((part.errors for part in parts), start=Collected().errors)
+    errors = sum((part.outcomes.errors for part in parts), start=Counter[str]())
     duration = sum((max(p.last_end_ns, p.windows[-1].stop_ns) - p.windows[0].start_ns) for p in parts if p.windows)
     return PhaseFacts(
-        requests=sum(part.due for part in parts),
-        failed=sum(part.failed for part in parts),
+        requests=sum(part.outcomes.due for part in parts),
+        failed=sum(part.outcomes.failed for part in parts),
         duration_s=duration / 1e9,
         errors=dict(errors),
     )

@@ -1,238 +1,176 @@
-"""Sums of one stage (one repetition, or several pooled): everything a result needs, in memory that does not grow with
-the run. Raw answers are dropped once decoded, values go to `Distribution`, arrivals to bins of 10 ms; what still grows is
-16 bytes a request.
+"""Sums of one phase (one repetition of a stage, or several pooled): everything a result needs, in memory that does not grow
+with the run. Raw answers are dropped once decoded; what still grows is the bytes a request of `records.Flow`.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from ..load.clock import NS
 from ..load.frames import End
-from ..stats.distribution import Distribution
 from .metrics import METRICS
+from .records import CLUSTERED, Flow, Latencies, Outcomes, Reads, Recent, Tokens, Turn
 from .sample import Sample
 
-if TYPE_CHECKING:
-    Stamps = array[int]
-else:
-    Stamps = array  # read at run time, where Python 3.11 cannot subscript it
-
-BIN_NS = 10_000_000
-RECENT = 500  # answers that progress is computed from
 MOST_TURNS = 64  # later ones are counted as the last of these
-BOUNDED = ("ttft", "tpot", "e2e")  # metrics whose stamps may be uncertain
-
-
-def _per_metric() -> dict[str, Distribution]:
-    return {metric.id: Distribution() for metric in METRICS}
-
-
-@dataclass
-class Turn:
-    """What the answers to one turn of conversations came to."""
-
-    ttft: Distribution = field(default_factory=Distribution)
-    e2e: Distribution = field(default_factory=Distribution)
-    prompt_tokens: int = 0
-    prompts_told: int = 0  # answers that told their prompt's tokens
-    cached_tokens: int = 0
-    cached_told: int = 0
-
-    def merge(self, other: Turn) -> None:
-        self.ttft.merge(other.ttft)
-        self.e2e.merge(other.e2e)
-        self.prompt_tokens += other.prompt_tokens
-        self.prompts_told += other.prompts_told
-        self.cached_tokens += other.cached_tokens
-        self.cached_told += other.cached_told
 
 
 @dataclass
 class Collected:
-    """Add samples, then read. Times in nanoseconds; `limits` are (metric, seconds) that a good request keeps."""
+    """Add samples, then read. `limits` are (metric, seconds) that a good request keeps, `lanes` the slots of a closed loop."""
 
     limits: Sequence[tuple[str, float]] = ()
-    values: dict[str, Distribution] = field(default_factory=_per_metric)
-    lowest: dict[str, Distribution] = field(default_factory=lambda: {name: Distribution() for name in BOUNDED})
-    highest: dict[str, Distribution] = field(default_factory=lambda: {name: Distribution() for name in BOUNDED})
-    errors: Counter[str] = field(default_factory=Counter)
-    messages: dict[str, str] = field(default_factory=dict)
-    sources: Counter[str] = field(default_factory=Counter)
-    reported_models: Counter[str] = field(default_factory=Counter)
-    read_lags_s: Distribution = field(default_factory=Distribution)
-    client_lags_s: Distribution = field(default_factory=Distribution)
+    lanes: int = 0
+    outcomes: Outcomes = field(default_factory=Outcomes)
+    tokens: Tokens = field(default_factory=Tokens)
+    reads: Reads = field(default_factory=Reads)
+    latencies: Latencies = field(default_factory=Latencies)
     turns: dict[int, Turn] = field(default_factory=dict)
-    tokens_by_bin: Counter[int] = field(default_factory=Counter)
-    ends: Stamps = field(default_factory=lambda: array("q"))
-    first_tokens: Stamps = field(default_factory=lambda: array("q"))
-    recent_ttft_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
-    recent_tpot_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
-    recent_read_lag_s: deque[float] = field(default_factory=lambda: deque(maxlen=10 * RECENT))
-    recent_send_lag_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    flow: Flow = field(default_factory=Flow)
+    recent: Recent = field(default_factory=Recent)
     windows: list[End] = field(default_factory=list)
-    due: int = 0
-    sent: int = 0
-    succeeded: int = 0
-    cancelled: int = 0
-    good: int = 0
-    chunks: int = 0
-    output_tokens: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-    prompt_known: bool = False
-    cached_known: bool = False
-    mismatches: int = 0
-    reads: int = 0
-    coalesced_reads: int = 0
-    coalesced_interval_ns: int = 0
-    uncertain: int = 0
     last_end_ns: int = 0
     ended_early: str | None = None
     pods: int = 1
     clock_uncertainty_ns: int = 0  # how well the pods' clocks are known against each other
 
+    # --- one sample -------------------------------------------------------------------------------------------------
+
     def add(self, sample: Sample) -> None:
-        self.due += 1
-        self.reads += sample.reads
-        self.coalesced_reads += sample.coalesced_reads
-        self.coalesced_interval_ns = max(self.coalesced_interval_ns, sample.coalesced_interval_ns)
-        self.read_lags_s.extend(sample.read_lags_s)
-        self.recent_read_lag_s.extend(sample.read_lags_s)
-        if sample.sent_ns is not None:
-            self.sent += 1
-            lag = (sample.sent_ns - sample.due_ns) / 1e9
-            self.client_lags_s.extend((lag,))
-            self.recent_send_lag_s.append(lag)
+        self.outcomes.due += 1
+        self.outcomes.sent += sample.sent_ns is not None
+        self.tokens.asked += sample.max_output_tokens or 0
+        self._add_reads(sample)
+        lag = (sample.ready_ns - sample.due_ns) / NS
+        self.latencies.send_lags_s.extend((lag,))
+        self.recent.send_lag_s.append(lag)
         self.last_end_ns = max(self.last_end_ns, sample.end_ns)
         if sample.failure is not None:
             self._fail(sample)
         else:
             self._succeed(sample)
 
+    def _add_reads(self, sample: Sample) -> None:
+        reads = self.reads
+        reads.count += sample.reads
+        reads.coalesced += sample.coalesced_reads
+        reads.coalesced_interval_ns = max(reads.coalesced_interval_ns, sample.coalesced_interval_ns)
+        reads.lags_s.extend(sample.read_lags_s)
+        self.recent.read_lag_s.extend(sample.read_lags_s)
+
     def _fail(self, sample: Sample) -> None:
         assert sample.failure is not None
+        outcomes = self.outcomes
         if sample.failure.kind == "cancelled":
-            self.cancelled += 1  # the server was serving it: its tokens count towards throughput, a chunk as one
+            outcomes.cancelled += 1  # the server was serving it: its tokens count towards throughput, a chunk as one
             self._arrived(sample.content_ns, 1.0)
             return
-        self.errors[sample.failure.kind] += 1
-        self.messages.setdefault(sample.failure.kind, sample.failure.message)
+        outcomes.errors[sample.failure.kind] += 1
+        outcomes.messages.setdefault(sample.failure.kind, sample.failure.message)
+        outcomes.failing += 1
+        outcomes.failing_most = max(outcomes.failing_most, outcomes.failing)
 
     def _succeed(self, sample: Sample) -> None:
-        self.succeeded += 1
+        outcomes, latencies = self.outcomes, self.latencies
+        outcomes.succeeded += 1
+        outcomes.failing = 0
+        outcomes.unstreamed += sample.unstreamed
         firsts: dict[str, float] = {}
         for metric in METRICS:
             found = metric.values(sample)
-            self.values[metric.id].extend(found)
+            latencies.values[metric.id].extend(found)
             if isinstance(found, tuple) and found:
                 firsts[metric.id] = found[0]
-        for name, recent in (("ttft", self.recent_ttft_s), ("tpot", self.recent_tpot_s)):
+            elif metric.id in CLUSTERED and isinstance(found, list):
+                latencies.clusters[metric.id].add(found)
+        for name, recent in (("ttft", self.recent.ttft_s), ("tpot", self.recent.tpot_s)):
             if name in firsts:
                 recent.append(firsts[name])
-        self.good += all(_within(firsts, name, limit) for name, limit in self.limits)
+        outcomes.good += all(_within(firsts, name, limit) for name, limit in self.limits)
         self._bounds(sample, firsts)
         self._count_tokens(sample)
         if sample.turn is not None:
             self._turn(sample, sample.turn, firsts)
-        self.ends.append(sample.end_ns)
-        if sample.reported_model:
-            self.reported_models[sample.reported_model] += 1
+        self.flow.begun.append(sample.due_ns)
+        self.flow.ended.append(sample.end_ns)
 
     def _bounds(self, sample: Sample, values: dict[str, float]) -> None:
         """Where a stamp is shared, between what and what a value lies."""
         content, first, last = sample.content_ns, sample.first_earliest_ns, sample.last_earliest_ns
-        self.uncertain += first is not None
-        first_early = (content[0] - first) / 1e9 if first is not None else 0.0
-        last_early = (content[-1] - last) / 1e9 if last is not None else 0.0
+        self.reads.uncertain += first is not None
+        first_early = (content[0] - first) / NS if first is not None else 0.0
+        last_early = (content[-1] - last) / NS if last is not None else 0.0
         spread = {"ttft": (first_early, 0.0), "e2e": (last_early, 0.0)}
         if sample.output_tokens and sample.output_tokens > 1:
             gaps = sample.output_tokens - 1
             spread["tpot"] = last_early / gaps, first_early / gaps
         for name, (early, late) in spread.items():
             if name in values:
-                self.lowest[name].extend((max(0.0, values[name] - early),))
-                self.highest[name].extend((values[name] + late,))
+                self.latencies.lowest[name].extend((max(0.0, values[name] - early),))
+                self.latencies.highest[name].extend((values[name] + late,))
 
     def _turn(self, sample: Sample, number: int, values: dict[str, float]) -> None:
         turn = self.turns.setdefault(min(number, MOST_TURNS - 1), Turn())
-        for name in ("ttft", "e2e"):
+        for name, kept in (("ttft", turn.ttft), ("e2e", turn.e2e)):
             if name in values:
-                getattr(turn, name).extend((values[name],))
+                kept.extend((values[name],))
         turn.prompt_tokens += sample.prompt_tokens or 0
         turn.cached_tokens += sample.cached_tokens or 0
         turn.prompts_told += sample.prompt_tokens is not None
         turn.cached_told += sample.cached_tokens is not None
 
     def _count_tokens(self, sample: Sample) -> None:
-        self.output_tokens += sample.output_tokens or 0
+        tokens, chunks = self.tokens, len(sample.content_ns)
+        tokens.output += sample.output_tokens or 0
+        tokens.reasoning += sample.reasoning_tokens or 0
         if sample.prompt_tokens is not None:
-            self.prompt_tokens += sample.prompt_tokens
-            self.prompt_known = True
+            tokens.prompt = (tokens.prompt or 0) + sample.prompt_tokens
         if sample.cached_tokens is not None:
-            self.cached_tokens += sample.cached_tokens
-            self.cached_known = True
-        self.reasoning_tokens += sample.reasoning_tokens or 0
+            tokens.cached = (tokens.cached or 0) + sample.cached_tokens
         if sample.token_source:
-            self.sources[sample.token_source] += 1
-        chunks = len(sample.content_ns)
+            tokens.sources[sample.token_source] += 1
+        if sample.reported_model:
+            tokens.models[sample.reported_model] += 1
         if sample.output_tokens is not None and sample.output_tokens < chunks:
-            self.mismatches += 1
+            tokens.mismatches += 1
         if chunks:
             self._arrived(sample.content_ns, (sample.output_tokens or 0) / chunks)
-            self.first_tokens.append(sample.content_ns[0])
+            if sample.seq < self.lanes:
+                self.flow.lane_firsts[sample.seq] = sample.content_ns[0]
 
     def _arrived(self, stamps: Sequence[int], tokens_each: float) -> None:
-        self.chunks += len(stamps)
-        bins = [stamp // BIN_NS for stamp in stamps]
-        if tokens_each == 1:
-            self.tokens_by_bin.update(bins)
-            return
-        for at, count in Counter(bins).items():
-            self.tokens_by_bin[at] += count * tokens_each  # type: ignore[assignment]
+        self.tokens.chunks += len(stamps)
+        self.flow.tokens.add(stamps, tokens_each)
 
-    @property
-    def failed(self) -> int:
-        return sum(self.errors.values())
+    # --- several as one ---------------------------------------------------------------------------------------------
+
+    def _merge(self, part: Collected) -> None:
+        self.outcomes.merge(part.outcomes)
+        self.tokens.merge(part.tokens)
+        self.reads.merge(part.reads)
+        self.latencies.merge(part.latencies)
+        for number, turn in part.turns.items():
+            self.turns.setdefault(number, Turn()).merge(turn)
+        self.windows.extend(part.windows)
+        self.pods = max(self.pods, part.pods)
+        self.clock_uncertainty_ns = max(self.clock_uncertainty_ns, part.clock_uncertainty_ns)
 
     @classmethod
     def pooled(cls, parts: list[Collected]) -> Collected:
-        """All samples of several repetitions as one."""
+        """All samples of several repetitions as one; what flowed when stays with each."""
         total = cls()
         for part in parts:
-            for name in ("values", "lowest", "highest"):
-                for metric, values in getattr(part, name).items():
-                    getattr(total, name)[metric].merge(values)
-            for name in ("errors", "sources", "reported_models"):
-                getattr(total, name).update(getattr(part, name))
-            for name in _SUMS:
-                setattr(total, name, getattr(total, name) + getattr(part, name))
-            for number, turn in part.turns.items():
-                total.turns.setdefault(number, Turn()).merge(turn)
-            total.messages = {**part.messages, **total.messages}
-            total.prompt_known = total.prompt_known or part.prompt_known
-            total.cached_known = total.cached_known or part.cached_known
-            total.coalesced_interval_ns = max(total.coalesced_interval_ns, part.coalesced_interval_ns)
-            total.read_lags_s.merge(part.read_lags_s)
-            total.client_lags_s.merge(part.client_lags_s)
-            total.windows.extend(part.windows)
-            total.pods = max(total.pods, part.pods)
-            total.clock_uncertainty_ns = max(total.clock_uncertainty_ns, part.clock_uncertainty_ns)
+            total._merge(part)
         return total
 
     @classmethod
     def together(cls, parts: list[Collected]) -> Collected:
         """One phase that several machines drove at the same time, stamps on one clock, as one."""
         total = cls.pooled(parts)
-        total.limits = parts[0].limits
+        total.limits, total.lanes = parts[0].limits, parts[0].lanes
         for part in parts:
-            total.tokens_by_bin.update(part.tokens_by_bin)
-            total.ends.extend(part.ends)
-            total.first_tokens.extend(part.first_tokens)
+            total.flow.merge(part.flow)
         total.windows = [End.together([end for part in parts for end in part.windows])]
         total.last_end_ns = max(part.last_end_ns for part in parts)
         total.ended_early = next((part.ended_early for part in parts if part.ended_early), None)
@@ -240,33 +178,7 @@ class Collected:
         return total
 
 
-_SUMS = (
-    "due", "sent", "succeeded", "cancelled", "good", "chunks", "output_tokens", "prompt_tokens", "cached_tokens",
-    "reasoning_tokens", "mismatches", "reads", "coalesced_reads", "uncertain",
-)  # fmt: skip
-
-
 def _within(values: dict[str, float], metric: str, limit: float) -> bool:
     """One request against one limit; its own ITL is its TPOT, and an answer of one token has no gap to miss."""
     value = values.get("tpot" if metric == "itl" else metric)
     return value <= limit if value is not None else metric in ("tpot", "itl")
-
-
-def steady_window(part: Collected, lanes: int) -> tuple[int, int] | None:
-    """(start, end) in monotonic nanoseconds, whole bins: from when every lane had its first token to the last send.
-
-    None where that is no fifth of the window.
-    """
-    if not part.windows or not part.first_tokens:
-        return None
-    firsts = sorted(part.first_tokens)
-    start = -(-firsts[min(lanes, len(firsts)) - 1] // BIN_NS) * BIN_NS
-    end = part.windows[-1].steady_until_ns // BIN_NS * BIN_NS
-    return (start, end) if end - start > (end - part.windows[-1].start_ns) // 5 else None
-
-
-def tokens_between(part: Collected, start: int, end: int) -> float:
-    """Output tokens that arrived in [start, end), whole bins; a chunk's share of its answer's tokens counts when the
-    chunk arrives."""
-    first, last = start // BIN_NS, end // BIN_NS
-    return float(sum(tokens for at, tokens in part.tokens_by_bin.items() if first <= at < last))

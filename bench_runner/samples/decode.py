@@ -1,8 +1,8 @@
 """Exchange -> Sample: raw bytes and stamps become tokens and times, long after they arrived.
 
-An event's time is the stamp of the read that brought its last byte. Where that read brought more than this one event,
-the event may have arrived at any time since the read before: that interval is kept, because it is the instrument's
-uncertainty about it.
+An event's time is the stamp of the read that brought its last byte, and the last event of a read owns that stamp. An
+earlier one of the same read may have arrived at any time since the socket was last known to be empty: that interval is
+kept, because it is the instrument's uncertainty about it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import msgspec
 
 from ..engines.base import VISIBLE, Answer, Dialect, ProtocolError, error_text
 from ..load.frames import Exchange
-from ..load.framing import Body, Head, body_of, parse_head
-from .events import Events, carefully, decoded, quickly
+from ..load.framing import Body
+from .events import Events, Refused, events_of, shown
 from .sample import Failure, Sample
 
 # the classes of failure that results count
@@ -32,12 +32,20 @@ TRANSPORT_FAILURES = {
     "not_http": ("protocol", "the answer is not HTTP"),
     "request_timeout": ("timeout", "the answer took longer than the request time limit"),
     "first_token_timeout": ("timeout", "no token arrived within the first-token time limit"),
+    "no_descriptors": (
+        "client",
+        "this machine has no file descriptors left: raise `ulimit -n`, or open fewer connections",
+    ),
+    "no_ports": (
+        "client",
+        "this machine has no local ports left for this target: keep connections open, or load it from several machines",
+    ),
     "too_large": ("protocol", "the answer is larger than 64 MiB"),
     "idle_timeout": ("timeout", "the stream fell silent for longer than the idle time limit"),
 }
 
 MOST_TOKENS = 2_000_000  # of one answer, where usage tells the tokens of each chunk: more is no answer
-EVENT_ENDS = (b"\n\n", b"\n\n\r\n", b"}\n", b"}\n\r\n")
+TAIL_BYTES = 16  # of a read: enough to see what stands behind its last event
 
 
 def decode(
@@ -53,6 +61,7 @@ def decode(
         due_ns=exchange.due_ns,
         ready_ns=exchange.ready_ns,
         sent_ns=exchange.sent_ns or None,
+        connect_ns=exchange.connect_ns or None,
         first_byte_ns=stamps[0] if stamps else None,
         content_ns=array("q"),
         end_ns=exchange.end_ns,
@@ -72,48 +81,13 @@ def decode(
 
 def _read(sample: Sample, exchange: Exchange, dialect: Dialect, stream: bool) -> None:
     """Fills the sample from the bytes. Raises ProtocolError."""
-    head = _plain_head(exchange.data)
-    if head is not None and stream and exchange.outcome == "ok" and _streams(head):
-        events = quickly(exchange, dialect, head.size)
-        if events is not None:
-            sample.status = head.status
-            _fill(sample, dialect.read(events.decoded), events, exchange)
-            return
     try:
-        body = body_of(exchange.data)
-    except ValueError as exc:
-        raise ProtocolError("the answer is not HTTP") from exc
-    sample.status = body.head.status
-    if body.head.status != 200:
-        sample.failure = _refused(body)
+        events = events_of(exchange.data, exchange.sizes, dialect, stream=stream, ended=exchange.outcome == "ok")
+    except Refused as exc:
+        sample.status, sample.failure = exc.body.head.status, _refused(exc.body)
         return
-    if exchange.outcome == "ok" and not body.complete:
-        raise ProtocolError("the chunks of the answer do not add up")
-    if b"html" in body.head.headers.get(b"content-type", b""):
-        raise ProtocolError(f"expected JSON, got a page of HTML: {_shown(body.payload)}")
-    events = carefully(exchange, dialect, body) if stream and _streams(body.head) else _whole(exchange, dialect, body)
+    sample.status, sample.unstreamed = 200, stream and events.whole
     _fill(sample, dialect.read(events.decoded), events, exchange)
-
-
-def _plain_head(data: bytes) -> Head | None:
-    """The head of an answer that can go the quick way: 200, chunked."""
-    try:
-        head = parse_head(data)
-    except ValueError:
-        return None
-    if head is None or head.status != 200:
-        return None
-    return head if head.headers.get(b"transfer-encoding", b"").lower() == b"chunked" else None
-
-
-def _streams(head: Head) -> bool:
-    content_type = head.headers.get(b"content-type", b"")
-    return not content_type.startswith(b"application/json") and b"html" not in content_type
-
-
-def _whole(exchange: Exchange, dialect: Dialect, body: Body) -> Events:
-    """An answer in one piece: it has one time, that of its last byte."""
-    return Events([decoded(dialect, body.payload)], [len(exchange.stamps_ns) - 1], done=True, whole=True)
 
 
 def _refused(body: Body) -> Failure:
@@ -128,12 +102,8 @@ def _server_words(payload: bytes) -> str:
     try:
         words = msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _shown(payload)
-    return error_text(words) if isinstance(words, dict) else _shown(payload)
-
-
-def _shown(payload: bytes) -> str:
-    return " ".join(payload[:200].decode("utf-8", "replace").split()) or "(empty body)"
+        return shown(payload)
+    return error_text(words) if isinstance(words, dict) else shown(payload)
 
 
 def _fill(sample: Sample, answer: Answer, events: Events, exchange: Exchange) -> None:
@@ -152,35 +122,46 @@ def _fill(sample: Sample, answer: Answer, events: Events, exchange: Exchange) ->
     if answer.chunk_tokens and len(answer.chunk_tokens) == len(reads) and sum(answer.chunk_tokens) <= MOST_TOKENS:
         sample.chunk_tokens = answer.chunk_tokens
     if reads:
-        _uncertainty(sample, reads, events, exchange)
+        _uncertainty(sample, reads, kinds, events, exchange)
     if sample.failure is None:
         sample.failure = _judge(answer, events.done, len(reads))
 
 
-def _uncertainty(sample: Sample, reads: list[int], events: Events, exchange: Exchange) -> None:
-    """Which chunks shared a read, and how early the first and the last one may have arrived."""
+def _uncertainty(sample: Sample, reads: list[int], kinds: list[int], events: Events, exchange: Exchange) -> None:
+    """Which chunks shared a read, and how early the first and the last one may have arrived.
+
+    The last event of a read owns its stamp, whatever stood before it. What stood before it, or has something behind it
+    that is no event yet, arrived between the earliest moment of that read and its stamp.
+    """
     if len(set(reads)) != len(reads):
         shared = [read for read, chunks in Counter(reads).items() if chunks > 1]
         sample.coalesced_reads = len(shared)
-        sample.coalesced_interval_ns = max(exchange.stamps_ns[read] - _before(exchange, read) for read in shared)
+        sample.coalesced_interval_ns = max(exchange.stamps_ns[read] - _since(exchange, read) for read in shared)
     if not events.whole:
-        sample.first_earliest_ns = _earliest(reads[0], events, exchange)
-        sample.last_earliest_ns = _earliest(reads[-1], events, exchange)
+        first, last = (
+            kinds.index(next(filter(None, kinds))),
+            len(kinds) - 1 - next(i for i, kind in enumerate(reversed(kinds)) if kind),
+        )
+        sample.first_earliest_ns = None if _owns(first, events, exchange) else _since(exchange, reads[0])
+        sample.last_earliest_ns = None if _owns(last, events, exchange) else _since(exchange, reads[-1])
 
 
-def _earliest(read: int, events: Events, exchange: Exchange) -> int | None:
-    """None where the read's stamp is the event's own: nothing else came with that read, before or behind it."""
-    with_end_mark = events.done and read == len(exchange.stamps_ns) - 1
-    if events.reads.count(read) == 1 and not with_end_mark:
-        end = sum(exchange.sizes[: read + 1])
-        if exchange.data[end - 4 : end].endswith(EVENT_ENDS):
-            return None
-    return min(_before(exchange, read), exchange.stamps_ns[read])
+def _owns(event: int, events: Events, exchange: Exchange) -> bool:
+    """Whether nothing but line ends came behind an event with the read that completed it."""
+    read = events.reads[event]
+    if read == events.done_read or events.reads[event + 1 : event + 2] == [read]:
+        return False
+    end = sum(exchange.sizes[: read + 1])
+    start = max(end - exchange.sizes[read], end - TAIL_BYTES)
+    return exchange.data[start:end].rstrip(b"\r\n").endswith(b"}")
 
 
-def _before(exchange: Exchange, read: int) -> int:
-    """What a read brought cannot have been there at the read before it, nor before the request left."""
-    return exchange.reads_ns[read - 1] if read else exchange.sent_ns
+def _since(exchange: Exchange, read: int) -> int:
+    """Before which moment nothing of a read can have come: what the loop knows of it, what was read before it, and the
+    request itself. Where the read's own stamp gainsays the loop, the loop was wrong, and only the others count."""
+    before = exchange.reads_ns[read - 1] if read else exchange.sent_ns
+    since = exchange.since_ns[read]
+    return min(max(before, since) if since <= exchange.stamps_ns[read] else before, exchange.stamps_ns[read])
 
 
 def _judge(answer: Answer, done: bool, chunks: int) -> Failure | None:

@@ -36,6 +36,7 @@ class Sample:
     content_ns: array[int]
     end_ns: int
     visible_ns: int | None = None
+    max_output_tokens: int | None = None  # what the request allowed
     output_tokens: int | None = None
     prompt_tokens: int | None = None
     token_source: str | None = None
@@ -52,6 +53,8 @@ class Sample:
     reads: int = 0
     coalesced_reads: int = 0
     coalesced_interval_ns: int = 0
+    connect_ns: int | None = None  # where the request went out on a new connection: what that took
+    unstreamed: bool = False  # a stream was asked for, and the answer came in one piece
     conversation: int | None = None
     turn: int | None = None  # from 0
 

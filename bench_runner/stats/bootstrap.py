@@ -17,19 +17,24 @@ ROUNDS = 60  # from any two floats to the tolerance, but where the answer is nou
 TOLERANCE = 1e-4  # of the value: far below what an interval of noise is known to
 
 
-def bootstrap(parts: Sequence[Sequence[float]], q: float, seed: int) -> tuple[float, float] | None:
-    """Interval of the q-quantile of what the ordered `parts` (one a repetition) hold together; None without values."""
+def bootstrap(
+    parts: Sequence[Sequence[float]], q: float, seed: int, design_effect: float = 1.0
+) -> tuple[float, float] | None:
+    """Interval of the q-quantile of what the ordered `parts` (one a repetition) hold together; None without values.
+
+    So many values count as that many independent ones divided by `design_effect` (see `clusters`).
+    """
     parts = [part for part in parts if len(part)]
     if not parts:
         return None
     rng = random.Random(f"bootstrap:{seed}:{q}")
-    found = sorted(_resampled(parts, q, rng) for _ in range(RESAMPLES))
+    found = sorted(_resampled(parts, q, rng, design_effect) for _ in range(RESAMPLES))
     return found[round(0.025 * (RESAMPLES - 1))], found[round(0.975 * (RESAMPLES - 1))]
 
 
-def _resampled(parts: Sequence[Sequence[float]], q: float, rng: random.Random) -> float:
+def _resampled(parts: Sequence[Sequence[float]], q: float, rng: random.Random, design_effect: float) -> float:
     drawn = rng.choices(parts, k=len(parts))
-    count = sum(len(part) for part in drawn)
+    count = sum(len(part) for part in drawn) / design_effect
     return quantile_of(drawn, rng.betavariate(q * (count + 1), (1 - q) * (count + 1)))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from tokenmark_schemas.result import Stat
 
 from .bootstrap import bootstrap
+from .clusters import Clusters
 from .distribution import Distribution
 
 SAMPLES_ABOVE = 5
@@ -22,7 +23,11 @@ def percentile(ordered: Sequence[float], q: float) -> float:
     """q in [0, 1] of values in ascending order; raises ValueError on none."""
     if not ordered:
         raise ValueError("no values have no percentile")
-    rank = q * (len(ordered) - 1)
+    return percentile_of(ordered, q * (len(ordered) - 1))
+
+
+def percentile_of(ordered: Sequence[float], rank: float) -> float:
+    """The value at a rank from 0 on, between two values linearly."""
     low = math.floor(rank)
     high = min(low + 1, len(ordered) - 1)
     return ordered[low] + (ordered[high] - ordered[low]) * (rank - low)
@@ -63,14 +68,38 @@ def stat(values: Distribution, unit: str) -> Stat:
     )
 
 
-def with_intervals(summary: Stat, parts: Sequence[Distribution], seed: int) -> Stat:
-    """The same with bootstrap intervals of p50 and p99, and how far the repetitions lie apart."""
+def inclusive(values: Distribution, unit: str, lost: int) -> Stat:
+    """The same over all requests that were due: those without an answer count as infinitely slow. A percentile that falls
+    among them is named in `infinite`; mean and spread would be infinite and are left out."""
+    ordered, n = values.ordered(), values.count + lost
+    shown: dict[str, float] = {}
+    beyond: list[str] = []
+    for name, q in QUANTILES.items():
+        if not enough_for(n, q):
+            continue
+        if math.ceil(q * (n - 1)) < len(ordered):
+            shown[name] = percentile_of(ordered, q * (n - 1))
+        else:
+            beyond.append(name)
+    least = values.extremes
+    withheld = [name for name in QUANTILES if name not in shown and name not in beyond]
+    return Stat(
+        unit=unit, count=n, precision="exact" if values.exact else "three_digits", min=least[0] if least else None,
+        withheld=withheld, infinite=beyond, **shown,
+    )  # fmt: skip
+
+
+def with_intervals(summary: Stat, parts: Sequence[Distribution], seed: int, clusters: Clusters | None = None) -> Stat:
+    """The same with bootstrap intervals of p50 and p99, and how far the repetitions lie apart. Of values of which a request
+    has many, `clusters` tells how much they go together."""
     ordered = [part.ordered() for part in parts if part.count]
     found: dict[str, object] = {}
     for name in ("p50", "p99"):
         if getattr(summary, name) is None:
             continue
-        found[f"ci95_{name}"] = bootstrap(ordered, QUANTILES[name], seed)
+        effect = clusters.design_effect(getattr(summary, name)) if clusters is not None else 1.0
+        if effect is not None:
+            found[f"ci95_{name}"] = bootstrap(ordered, QUANTILES[name], seed, max(1.0, effect))
         own = sorted(percentile(part, QUANTILES[name]) for part in ordered)
         middle = percentile(own, 0.5)
         if len(own) > 1 and middle:

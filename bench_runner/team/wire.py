@@ -19,6 +19,8 @@ from tokenmark_schemas.errors import RunFailed
 
 from ..load.counters import Tick
 from ..samples.aggregate import Collected
+from ..samples.flow import Bins
+from ..stats.clusters import Clusters
 from ..stats.distribution import Distribution
 
 PREFIX = struct.Struct("!I")
@@ -108,8 +110,11 @@ Command = Ping | Go | Halt | Calibrate | Finish
 Told = Hello | Pong | State | Measured | Floor | Log | Failed
 
 
+PACKED = (Distribution, Clusters, Bins)
+
+
 def _plain(value: Any) -> Any:
-    if isinstance(value, Distribution):
+    if isinstance(value, PACKED):
         return value.packed()
     if isinstance(value, array):
         return value.tobytes()
@@ -120,8 +125,8 @@ def _plain(value: Any) -> Any:
 
 def _typed(kind: Any, value: Any) -> Any:
     kind = get_origin(kind) or kind
-    if kind is Distribution:
-        return Distribution.unpacked(value)
+    if kind in PACKED:
+        return kind.unpacked(value)
     if kind is array:
         return array("q", value)
     if kind is Counter:

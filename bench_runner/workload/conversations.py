@@ -7,7 +7,6 @@ bytes of every request have to be equal.
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +14,7 @@ from tokenmark_schemas.workload import Conversation
 
 from ..engines.base import Dialect, ProtocolError
 from ..load.dialogue import Place
-from ..load.frames import Exchange
-from ..load.framing import body_of, parse_head
-from ..samples.events import Events, carefully, decoded, quickly
+from ..samples.events import events_of
 from .prompts import RequestFactory
 from .synthetic import Lengths
 
@@ -73,7 +70,7 @@ class Conversations:
             return None
         thread.unread = answer
         self._unread[seq] = thread
-        return self._thinks[thread.number * SPACING + thread.turn] * MS if self._thinks else 0
+        return self._thinks[self._step(thread)] * MS if self._thinks else 0
 
     def over(self, seq: int) -> None:
         self._open.pop(seq, None)
@@ -96,12 +93,12 @@ class Conversations:
         """Whether a whole answer tells of an error inside; only what mentions one is looked at."""
         if b'"error"' not in answer:
             return False
-        found = events_of(answer, self._factory.dialect, self._factory.streaming)
+        found = _heard(answer, self._factory.dialect, self._factory.streaming)
         return found is None or self._factory.dialect.read(found).error is not None
 
     @staticmethod
     def _step(thread: _Thread) -> int:
-        return thread.number * SPACING + thread.turn
+        return step_of(thread.number, thread.turn)
 
     def _hear(self, thread: _Thread) -> None:
         """The newest answer becomes part of what was said, once."""
@@ -115,25 +112,20 @@ class Conversations:
         thread.said.append({"role": "assistant", "content": words})
 
 
+def step_of(conversation: int, turn: int) -> int:
+    """Where in the sequence of lengths a turn stands."""
+    return conversation * SPACING + turn
+
+
 def spoken(raw: bytes, dialect: Dialect, streaming: bool) -> str:
     """The visible text of a raw answer; empty where there is none that can be read."""
-    found = events_of(raw, dialect, streaming)
+    found = _heard(raw, dialect, streaming)
     return dialect.text(found) if found is not None else ""
 
 
-def events_of(raw: bytes, dialect: Dialect, streaming: bool) -> list[Any] | None:
+def _heard(raw: bytes, dialect: Dialect, streaming: bool) -> list[Any] | None:
     """The decoded events of a raw answer; None where it cannot be read."""
-    whole = Exchange(0, 0, 0, 0, 0, "ok", array("q", [0]), array("q", [0]), array("I", [len(raw)]), raw)
     try:
-        head = parse_head(raw)
-        events = quickly(whole, dialect, head.size) if streaming and head is not None else None
-        if events is None:
-            body = body_of(raw)
-            plain = body.head.headers.get(b"content-type", b"").startswith(b"application/json")
-            if streaming and not plain:
-                events = carefully(whole, dialect, body)
-            else:
-                events = Events([decoded(dialect, body.payload)], [0], done=True)
-    except (ValueError, ProtocolError):
+        return events_of(raw, [len(raw)], dialect, stream=streaming).decoded
+    except ProtocolError:
         return None
-    return events.decoded

@@ -79,10 +79,13 @@ class RequestFactory:
         times = [prompt.at_ms or 0.0 for prompt in self._literal]
         return [round((at - times[0]) * 1e6 / speedup) for at in times]
 
-    def output_tokens(self, seq: int) -> int:
-        """The most tokens the seq-th answer may have."""
-        limit = self._workload.max_output_tokens
-        return min(limit, self._outputs[seq]) if self._outputs else limit
+    def output_limit(self, number: int, step: int | None = None) -> int:
+        """The most tokens an answer may have: what the data set or the spread of lengths says of the number-th request (or
+        conversation, at that step of it), never above the workload's own limit."""
+        said = self._prompt(number).max_output_tokens if self._literal else None
+        if said is None and self._outputs:
+            said = self._outputs[number if step is None else step]
+        return min(self._workload.max_output_tokens, said or self._workload.max_output_tokens)
 
     def renderer(self, salt: str, id_prefix: str) -> Callable[[int], bytes]:
         """A function from sequence number to the bytes of that request."""
@@ -118,12 +121,13 @@ class RequestFactory:
     def scripted_answer(self, conversation: int, turn: int, step: int) -> str:
         """What stands for an engine's answer where every request has to have the same bytes everywhere."""
         recorded = self._prompt(conversation).answers if self._literal else ()
-        return recorded[turn] if turn < len(recorded) else self._script.words(step, self.output_tokens(step))
+        return (
+            recorded[turn] if turn < len(recorded) else self._script.words(step, self.output_limit(conversation, step))
+        )
 
     def request(self, request_id: str, messages: Sequence[dict[str, Any]], conversation: int, step: int) -> bytes:
         """The bytes of one turn's request."""
-        said = self._prompt(conversation).max_output_tokens if self._literal else None
-        payload = self._payload(said or self.output_tokens(step))
+        payload = self._payload(self.output_limit(conversation, step))
         return self._whole(
             request_id, msgspec.json.encode(self.dialect.with_prompt(payload, Prompt("", tuple(messages))))
         )
@@ -139,7 +143,7 @@ class RequestFactory:
     # --- bodies -----------------------------------------------------------------------------------------------------
 
     def _synthetic_body(self, seq: int, salt: str) -> bytes:
-        before, after = self._template(self.output_tokens(seq))
+        before, after = self._template(self.output_limit(seq))
         return b"%b%b%b" % (before, self._made_up(seq, None, salt).encode(), after)
 
     def _made_up(self, seq: int, tokens: int | None, salt: str) -> str:
@@ -156,7 +160,7 @@ class RequestFactory:
 
     def _literal_body(self, seq: int, salt: str) -> bytes:
         prompt = self._filled(self._prompt(seq), seq, salt)
-        body = self.dialect.with_prompt(self._payload(prompt.max_output_tokens or self.output_tokens(seq)), prompt)
+        body = self.dialect.with_prompt(self._payload(self.output_limit(seq)), prompt)
         return msgspec.json.encode(body)
 
     def _filled(self, prompt: Prompt, number: int, salt: str) -> Prompt:

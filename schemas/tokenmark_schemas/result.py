@@ -18,7 +18,8 @@ class Stat(Contract):
 
     `precision` is `three_digits` where there were too many values to keep each (mean, spread and extremes stay exact).
     `ci95_*` are bootstrap intervals over repetitions and requests, `spread_*` the range of the repetitions' own values
-    as a share of their median. `bounds_*` tell between what and what a percentile lies where chunks shared an arrival stamp.
+    as a share of their median. `infinite` names percentiles of `*_inclusive` metrics that fall among requests without an
+    answer. `bounds_*` tell between what and what a percentile lies where chunks shared an arrival stamp.
     """
 
     unit: str
@@ -40,6 +41,7 @@ class Stat(Contract):
     bounds_p50: tuple[float, float] | None = None
     bounds_p99: tuple[float, float] | None = None
     withheld: list[str] = []
+    infinite: list[str] = []
 
 
 class RunFacts(Contract):
@@ -98,12 +100,15 @@ class Requests(Contract):
     failed: int
     cancelled: int
     errors: dict[str, int] = {}
+    unstreamed: int = Field(default=0, description="Answers in one piece where a stream was asked for.")
+    failing_most: int = Field(default=0, description="The longest run of failures, one after the other.")
 
 
 class TokenCounts(Contract):
     prompt: int | None
     output: int
     max_output: int
+    asked: int = Field(default=0, description="The most tokens that the requests allowed, together.")
     output_source: Literal["usage", "tokenizer", "chunks", "mixed"] | None
     mismatches: int
     cached: int | None = Field(default=None, description="Prompt tokens that the engine took from its prefix cache.")
@@ -146,12 +151,15 @@ class Client(Contract):
 
     cpu_us_per_token: float | None
     cores: float
+    busiest_cores: float = Field(default=0.0, description="Of the busiest worker, while it sent.")
     read_lag: Lag
     coalesced: Coalesced
     send_lag: Lag
     loop_lag_max_s: float
+    away_s: float = Field(default=0.0, description="Absences of more than five milliseconds, together.")
     gc_pause_max_s: float
     stamp_fallbacks: int
+    reads: int = 0
     clock_steps: int = Field(default=0, description="How often the realtime clock was set while load ran.")
     run_delay_s: float | None = Field(
         default=None,
@@ -231,6 +239,7 @@ class StageResult(Contract):
     server: dict[str, float] | None = Field(
         default=None, description="The engine's own: counters as growth, the rest as mean and `*_peak` while load ran."
     )
+    server_dropped: str | None = Field(default=None, description="Why the engine's counters are left out.")
     repetitions: list[Repetition] = []
     turns: list[TurnResult] | None = None
 

@@ -27,10 +27,11 @@ def head(dialect: Dialect) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Type: " + kind + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def read(dialect: Dialect, *reads: bytes, stream: bool = True, outcome: str = "ok") -> Sample:
-    return decode(
-        exchange_of(*reads, outcome=outcome), dialect, stage="c1", repetition=0, request_id="x", stream=stream
-    )
+def read(
+    dialect: Dialect, *reads: bytes, stream: bool = True, outcome: str = "ok", late_ns: int | None = None
+) -> Sample:
+    exchange = exchange_of(*reads, outcome=outcome, late_ns=late_ns)
+    return decode(exchange, dialect, stage="c1", repetition=0, request_id="x", stream=stream)
 
 
 def reads_of(dialect: Dialect, *events: bytes) -> list[bytes]:
@@ -100,8 +101,38 @@ def test_chunks_that_came_in_one_read_carry_their_interval(dialect: Dialect) -> 
 @every_route
 def test_a_first_token_that_shared_its_read_may_have_come_right_after_the_request(dialect: Dialect) -> None:
     said = voice_of(dialect)
-    sample = read(dialect, b"".join(reads_of(dialect, said.visible, said.visible, *said.stop)))
+    packed = b"".join(reads_of(dialect, said.visible, said.visible, *said.stop))
+    sample = read(dialect, packed)
     assert sample.first_earliest_ns == sample.sent_ns == 1 * MS
+    assert read(dialect, packed, late_ns=MS).first_earliest_ns == 99 * MS, "the loop knew that the socket was empty then"
+
+
+@every_route
+def test_the_last_event_of_a_read_owns_its_stamp_whatever_stood_before_it(dialect: Dialect) -> None:
+    said = voice_of(dialect)
+    opening = [said.opening] if said.opening else []
+    first, *rest = reads_of(dialect, *opening, said.visible, said.visible, *said.stop)
+    together = [first + b"".join(rest[: len(opening)]), *rest[len(opening) :]]  # head, role chunk and first token
+    sample = read(dialect, *together)
+    assert (sample.failure, sample.first_earliest_ns, sample.content_ns[0]) == (None, None, 100 * MS)
+
+
+@every_route
+def test_what_has_the_end_of_the_body_behind_it_does_not_own_the_stamp(dialect: Dialect) -> None:
+    said = voice_of(dialect)
+    (only,) = reads_of(dialect, said.visible)
+    assert only.endswith(b"0\r\n\r\n")
+    sample = read(dialect, only, late_ns=MS)
+    assert (sample.content_ns[0], sample.first_earliest_ns) == (100 * MS, 99 * MS)
+
+
+@every_route
+def test_where_a_stamp_gainsays_the_loop_the_loop_was_wrong(dialect: Dialect) -> None:
+    said = voice_of(dialect)
+    packed = b"".join(reads_of(dialect, said.visible, said.visible, *said.stop))
+    exchange = exchange_of(packed)
+    exchange.since_ns[0] = 101 * MS
+    assert decode(exchange, dialect, stage="c1", repetition=0, request_id="x", stream=True).first_earliest_ns == 1 * MS
 
 
 @every_route
@@ -145,8 +176,8 @@ def test_the_quick_way_and_the_careful_way_agree(dialect: Dialect, cuts: list[in
     packed = b"".join(reads_of(dialect, *[said.visible] * 6, *said.stop))
     edges = [0, *sorted({cut for cut in cuts if cut < len(packed)}), len(packed)]
     exchange = exchange_of(*[packed[a:b] for a, b in pairwise(edges)])
-    quick = quickly(exchange, dialect, len(head(dialect)))
-    careful = carefully(exchange, dialect, body_of(packed))
+    quick = quickly(exchange.data, exchange.sizes, dialect, len(head(dialect)))
+    careful = carefully(exchange.sizes, dialect, body_of(packed))
     assert quick is None or (quick.decoded, quick.done) == (careful.decoded, careful.done)
     # a cut between the two ends of an event's blank line may put the same event one read later, never earlier
     assert quick is None or all(0 <= a - b <= 1 for a, b in zip(quick.reads, careful.reads, strict=True))

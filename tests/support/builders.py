@@ -22,7 +22,8 @@ def a_sample(**changes: Any) -> Sample:
         "repetition": 0,
         "seq": 1,
         "due_ns": 0,
-        "ready_ns": 0,
+        "ready_ns": MS // 2,
+        "connect_ns": MS // 4,
         "sent_ns": 1 * MS,
         "first_byte_ns": 99 * MS,
         "content_ns": array("q", [100 * MS, 110 * MS, 120 * MS, 130 * MS, 140 * MS]),
@@ -43,12 +44,15 @@ def chunked(*parts: bytes) -> bytes:
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def exchange_of(*reads: bytes, outcome: str = "ok", step_ns: int = 10 * MS) -> Exchange:
-    """Each argument is one read; reads arrive every 10 ms from 100 ms on, seen 1 µs later."""
+def exchange_of(*reads: bytes, outcome: str = "ok", step_ns: int = 10 * MS, late_ns: int | None = None) -> Exchange:
+    """Each argument is one read; reads arrive every 10 ms from 100 ms on, seen 1 µs later. The loop knows that nothing of a
+    read came more than `late_ns` before its stamp; without it, it knows nothing."""
     stamps = array("q", [100 * MS + i * step_ns for i in range(len(reads))])
     users = array("q", [stamp + 1000 for stamp in stamps])
     end = stamps[-1] if stamps else 200 * MS
-    return Exchange(1, 0, 0, 1 * MS, end, outcome, stamps, users, array("I", map(len, reads)), b"".join(reads))
+    since = array("q", [0 if late_ns is None else stamp - late_ns for stamp in stamps])
+    sizes = array("I", map(len, reads))
+    return Exchange(1, 0, 0, 0, 1 * MS, end, outcome, stamps, users, since, sizes, b"".join(reads))
 
 
 def whole(status: str, body: bytes, content_type: str = "application/json") -> bytes:

@@ -33,7 +33,7 @@ FLAGS: list[tuple[list[str], str]] = [
     ([*RUN, "--prompts", "no.jsonl"], "--prompts no.jsonl: No such file or directory"),
     (["run", "--target", "http://u:p@h", "--model", "m"], "must not contain user information"),
     ([*RUN, "--token-env", "TOKENMARK_NO_SUCH"], "TOKENMARK_NO_SUCH should hold the API token and is empty"),
-    ([*RUN, "--engine", "rag"], "spec.target.engine: rag; supported: openai"),
+    ([*RUN, "--engine", "rag"], "--engine rag: choose openai, openai-completions, vllm"),
     ([*RUN, "--rate", "2", "--arrival", "gamma"], "burstiness is the shape of arrival Gamma"),
     (["run", "--target", "http://h:99999", "--model", "m"], "write for example http://host:8000"),
     (["run", "--target", "http://h:abc", "--model", "m"], "write for example http://host:8000"),

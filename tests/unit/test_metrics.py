@@ -23,7 +23,8 @@ from tests.support.builders import MS, a_sample
         ("e2e", [0.139]),
         ("e2e_scheduled", [0.140]),
         ("stream_close", [0.010]),
-        ("send_lag", [0.001]),
+        ("send_lag", [0.0005]),
+        ("connect", [0.00025]),
         ("output_tokens_per_s", [5 / 0.139]),
         ("decode_tokens_per_s", [100.0]),
         ("prefill_tokens_per_s", [10 / 0.099]),
@@ -35,7 +36,7 @@ def test_a_metric_follows_its_formula(metric: str, want: list[float]) -> None:
 
 def test_every_metric_has_a_hand_computed_case() -> None:
     cases = {"ttft", "ttft_scheduled", "ttfo", "tpot", "itl", "chunk_gap", "e2e", "e2e_scheduled", "stream_close",
-             "send_lag", "output_tokens_per_s", "decode_tokens_per_s", "prefill_tokens_per_s"}  # fmt: skip
+             "send_lag", "connect", "output_tokens_per_s", "decode_tokens_per_s", "prefill_tokens_per_s"}  # fmt: skip
     assert {metric.id for metric in METRICS} == cases
 
 
@@ -46,6 +47,7 @@ def test_every_metric_has_a_hand_computed_case() -> None:
         pytest.param({"output_tokens": None}, "tpot", id="an unknown count has no tpot"),
         pytest.param({"content_ns": array("q")}, "ttft", id="nothing arrived"),
         pytest.param({"sent_ns": None}, "e2e", id="never sent"),
+        pytest.param({"connect_ns": None}, "connect", id="the connection was open"),
         pytest.param({"visible_ns": None}, "ttfo", id="only reasoning"),
         pytest.param({"prompt_tokens": None}, "prefill_tokens_per_s", id="prompt tokens unknown"),
         pytest.param({"output_tokens": 50}, "itl", id="several tokens a chunk and no word how many"),

@@ -25,7 +25,7 @@ def lines() -> tuple[wire.Line, wire.Line]:
 
 
 def part(samples: int, first_ms: int = 100, ahead_ns: int = 0) -> Collected:
-    found = Collected()
+    found = Collected(lanes=2)
     for seq in range(samples):
         sample = a_sample(seq=seq, content_ns=array("q", [(first_ms + k * 10) * MS + ahead_ns for k in range(5)]))
         found.add(sample)
@@ -36,7 +36,7 @@ def part(samples: int, first_ms: int = 100, ahead_ns: int = 0) -> Collected:
 @pytest.mark.parametrize("samples", [3, EXACT + 10], ids=["exact", "histogram"])
 def test_what_was_measured_crosses_the_wire_whole(samples: int) -> None:
     found = part(3)
-    found.values["chunk_gap"].extend([0.01] * samples)
+    found.latencies.values["chunk_gap"].extend([0.01] * samples)
     leader, follower = lines()
     try:
         follower.say(wire.Measured(found))
@@ -45,20 +45,22 @@ def test_what_was_measured_crosses_the_wire_whole(samples: int) -> None:
         leader.close(), follower.close()
     assert isinstance(heard, wire.Measured)
     same = heard.collected
-    assert same.due == 3
-    assert same.values["ttft"].ordered() == found.values["ttft"].ordered()
-    assert same.values["chunk_gap"].exact == (samples == 3)
-    assert same.values["chunk_gap"].mean == pytest.approx(found.values["chunk_gap"].mean)
-    assert same.tokens_by_bin == found.tokens_by_bin
+    assert same.outcomes.due == 3
+    assert same.latencies.values["ttft"].ordered() == found.latencies.values["ttft"].ordered()
+    assert same.latencies.values["chunk_gap"].exact == (samples == 3)
+    assert same.latencies.values["chunk_gap"].mean == pytest.approx(found.latencies.values["chunk_gap"].mean)
+    assert same.flow.tokens.packed() == found.flow.tokens.packed()
+    assert same.latencies.clusters["itl"].packed() == found.latencies.clusters["itl"].packed()
     assert same.windows == found.windows
-    assert same.first_tokens == found.first_tokens
+    assert (same.flow.begun, same.flow.ended) == (found.flow.begun, found.flow.ended)
+    assert same.flow.lane_firsts == found.flow.lane_firsts != {}
 
 
 def test_parts_that_ran_at_the_same_time_are_one_part() -> None:
     whole = Collected.together([part(3), part(5, ahead_ns=20 * MS)])
-    assert whole.succeeded == 8
-    assert len(whole.first_tokens) == len(whole.ends) == 8
-    assert sum(whole.tokens_by_bin.values()) == 40
+    assert whole.outcomes.succeeded == 8
+    assert len(whole.flow.begun) == len(whole.flow.ended) == 8
+    assert whole.flow.tokens.total == 40
     (window,) = whole.windows
     assert (window.start_ns, window.stop_ns) == (0, 170 * MS)
     assert (window.workers, window.skew_ns, whole.pods) == (2, 20 * MS, 2)
