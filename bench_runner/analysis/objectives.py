@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -17,6 +18,7 @@ OBJECTIVE = re.compile(
 SHAPES = "such as ttft:p99<=800ms, tpot:mean<=4.5ms, errors:mean<=1% or output_tokens_per_s:mean>=1000/s"
 _MICROSECONDS = {"us": 1, "ms": 1000, "s": 1_000_000}
 _RATES = {"output_tokens_per_s", "requests_per_s"}
+MOST_LOST = 0.01  # of the requests due, without counting
 
 
 def parse_objective(text: str) -> dict[str, Any]:
@@ -71,11 +73,21 @@ def _held_to(stage: StageResult, objective: Objective) -> ObjectiveResult:
     else:
         limit = (objective.min_per_second_milli or 0) / 1e3
     keeps = value is not None and (value >= limit if objective.metric in _RATES else value <= limit)
+    infinite = value == math.inf
     return ObjectiveResult(
-        metric=objective.metric, statistic=objective.statistic, stage=stage.name, limit=limit, value=value, unit=unit,
+        metric=objective.metric, statistic=objective.statistic, stage=stage.name, limit=limit, value=None if infinite else value, unit=unit,
         met="unknown" if value is None else "true" if keeps else "false", reason=reason,
         on_violation=objective.on_violation,
     )  # fmt: skip
+
+
+def _latency(stage: StageResult, metric: str) -> tuple[Stat, str | None]:
+    """The metric; where more than 1 % of the requests were lost, over all of them: a server must not look fast by failing."""
+    requests, over_all = stage.requests, stage.metrics.get(f"{metric}_inclusive")
+    lost = requests.failed + requests.cancelled
+    if over_all is None or lost <= MOST_LOST * requests.due:
+        return stage.metrics[metric], None
+    return over_all, f"{lost} of {requests.due} requests were lost and count as infinitely slow"
 
 
 def _measured(stage: StageResult, objective: Objective) -> tuple[float | None, str, str | None]:
@@ -85,8 +97,10 @@ def _measured(stage: StageResult, objective: Objective) -> tuple[float | None, s
     if objective.metric in _RATES:
         value = getattr(stage.throughput, objective.metric)
         return value, "1/s", None if value is not None else "no steady window: the stage was too short"
-    found: Stat = stage.metrics[objective.metric]
+    found, note = _latency(stage, objective.metric)
     value = getattr(found, objective.statistic)
     if value is not None:
-        return value, found.unit, None
+        return value, found.unit, note
+    if objective.statistic in found.infinite or (note and objective.statistic == "mean"):
+        return math.inf, found.unit, note
     return None, found.unit, f"only {found.count} samples: too few for {objective.statistic}"

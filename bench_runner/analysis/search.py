@@ -29,6 +29,7 @@ class Search:
     start: int = 1
     max_steps: int = 12
     steps: list[tuple[int, bool]] = field(default_factory=list)
+    client_limited: set[int] = field(default_factory=set)  # levels that were too much for this client
 
     @property
     def passed(self) -> int | None:
@@ -48,8 +49,10 @@ class Search:
         """A level has passed when its last measurement, which pools all of its answers, did."""
         return dict(self.steps)
 
-    def note(self, level: int, met: bool) -> None:
+    def note(self, level: int, met: bool, client_limited: bool = False) -> None:
         self.steps.append((level, met))
+        if client_limited:
+            self.client_limited.add(level)
 
     def next_level(self) -> int | None:
         """The level to measure now; None when the answer stands, or there are no steps left."""
@@ -164,7 +167,10 @@ def _words(search: Search, scale: int) -> str:
     if high < low:
         return f"noise: {low / scale:g} met every objective and {high / scale:g} did not; make stages longer"
     held = "twice" if search.confirmed else "once"
-    return f"{low / scale:g} met every objective {held}, {high / scale:g} did not"
+    end = f"{low / scale:g} met every objective {held}, {high / scale:g} did not"
+    if high in search.client_limited:
+        return end + "; it was too much for this client: more workers, or a machine with more cores, may find more"
+    return end
 
 
 def stage_name(find: Find, level: int) -> str:

@@ -18,6 +18,7 @@ chunk with text; end: the stream closed; N: output tokens.
 OTHER = {
     "few_samples": "degraded: fewer than 100 answers, so that p95 cannot be given",
     "no_samples": "invalid: no request succeeded",
+    "unsteady_warmup": "degraded: the warm-up's last answers took 1.25 times the first stage's p90 or more",
     "no_warmup": "degraded: the first requests paid for cold caches",
     "disrupted_attempt": "degraded: an earlier attempt loaded the target and was lost",
     "user_stamps": "degraded: no kernel arrival stamps here; read lag counts as latency",
@@ -39,9 +40,9 @@ def explain(word: str | None = typer.Argument(None, help="A metric or a rule, su
         )
     elif name in BY_CODE:
         rule = BY_CODE[name]
-        limits = (
-            f"degraded above {rule.degraded:g} {rule.unit}".rstrip() + f", invalid above {rule.invalid:g} {rule.unit}"
-        )
+        limits = f"degraded above {rule.degraded:g} {rule.unit}".rstrip()
+        if rule.invalid is not None:
+            limits += f", invalid above {rule.invalid:g} {rule.unit}"
         print(f"{rule.code}, a rule of the verdict\n\n  {rule.what}: {limits.rstrip()}\n\n{rule.remedy}")
     elif name in OTHER:
         print(f"{name}\n\n  {OTHER[name]}")

@@ -220,6 +220,7 @@ class Instrument:
                 send_lag_p99_s=Quantiles.of(out.recent.send_lag_s).p99,
                 read_lag_p99_s=Quantiles.of(out.recent.read_lag_s).p99,
                 away_s=together.loop_lag_max_ns / NS,
+                away_share=together.away_ns / max(NS, now - began),
                 cores=together.cpu_ns / (now - began),
                 workers=len(ticks) * self.config.workers,
                 tokens_per_s=out.tokens.output / elapsed_s if elapsed_s > 0.5 else None,

@@ -45,7 +45,8 @@ class Progress:
     tpot: Quantiles = Quantiles()
     send_lag_p99_s: float | None = None
     read_lag_p99_s: float | None = None
-    away_s: float = 0.0  # the longest that the client was away, see the verdict's loop_lag
+    away_s: float = 0.0  # the longest that the client was away
+    away_share: float = 0.0  # of the time so far, see the verdict's loop_lag
     cores: float = 0.0
     workers: int = 1
     tokens_per_s: float | None = None

@@ -143,7 +143,7 @@ class Worker:
                 if stamp > now:  # younger than the read itself: the clocks disagree by a little, or were stepped
                     self.ledger.fallbacks += stamp - now > stamps.STEP_NS
                     stamp = now
-            else:
+            elif data:  # the other side's end has no stamp, and needs none
                 self.ledger.fallbacks += 1
             if conn.state != busy or not data:
                 self._out_of_turn(conn, data, stamp)

@@ -118,7 +118,7 @@ def _so_far(p: Progress) -> tuple[str, str, str]:
         {
             "send_lag": p.send_lag_p99_s,
             "read_lag": p.read_lag_p99_s,
-            "loop_lag": p.away_s,
+            "loop_lag": p.away_share,
             "client_cpu": p.cores / max(1, p.workers) if p.elapsed_s >= 1 else None,
             "errors": p.failed / ended if ended else None,
         }

@@ -9,22 +9,23 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from tokenmark_schemas.errors import RunFailed
-from tokenmark_schemas.result import EngineFacts, Phases, RunFacts, RunResult, StageResources, StageResult
+from tokenmark_schemas.result import EngineFacts, Phases, RunFacts, RunResult, StageResources, StageResult, Verdict
 from tokenmark_schemas.result import Phase as PhaseFacts
 from tokenmark_schemas.run import RunConfig
 from tokenmark_schemas.stopping import Search as SearchSpec
 from tokenmark_schemas.workload import Stage
 
-from ..analysis.objectives import objective_results
+from ..analysis.objectives import MOST_LOST, objective_results
 from ..analysis.search import Search, judged_stages, outcome_of, stage_at, start_of
 from ..analysis.stage_result import stage_result
 from ..analysis.stoprules import Watch, precise_enough
-from ..analysis.verdict import judge
+from ..analysis.verdict import CLIENT_RULES, judge
+from ..analysis.warmup import unsteadiness
 from ..instrument.phase_runner import WARMUP, Instrument, Overseer, Peers, PhaseOrder
 from ..instrument.progress import Observer, Progress
 from ..instrument.stop import Stop
@@ -128,13 +129,39 @@ class Runner:
             self._measure(measured, len(measured.parts))
             if self.stop.asked:
                 return  # a level that was cut short says nothing
-            outcomes = objective_results([self._stage_result(measured)], self.config.objectives)
-            saturated = measured.parts[-1].ended_early is not None
-            search.note(level, not saturated and all(outcome.met == "true" for outcome in outcomes))
-            unknown = next((outcome.reason for outcome in outcomes if outcome.met == "unknown"), None)
-            if unknown and not saturated and not any(outcome.met == "false" for outcome in outcomes):
+            met, unknown = self._level_met(measured)
+            search.note(level, met, self._client_limits(measured))
+            if unknown:
                 self.unjudged = f"stage {stage.name} cannot be judged: {unknown}; make stages longer"
                 return
+
+    def _level_met(self, level: Level) -> tuple[bool, str | None]:
+        """Whether a level of a search may count as met, and what keeps it from being judged. One that was ended as
+        saturated, that lost requests, or that the instrument does not stand behind is none that met anything."""
+        stage = self._stage_result(level)
+        lost = stage.requests.failed + stage.requests.cancelled
+        sound = level.parts[-1].ended_early is None and lost <= MOST_LOST * max(1, stage.requests.due)
+        if not sound or self._verdict([stage]).state == "invalid":
+            return False, None
+        outcomes = objective_results([stage], self.config.objectives)
+        if any(outcome.met == "false" for outcome in outcomes):
+            return False, None
+        unknown = next((outcome.reason for outcome in outcomes if outcome.met == "unknown"), None)
+        return unknown is None, unknown
+
+    def _client_limits(self, level: Level) -> bool:
+        """Whether it is this client, not the target, that a level is too much for."""
+        reasons = self._verdict([self._stage_result(level)]).reasons
+        return any(reason.code in CLIENT_RULES for reason in reasons)
+
+    def _verdict(self, stages: Sequence[StageResult], *, interrupted: bool = False, stamps: str = "kernel") -> Verdict:
+        config, synthetic = self.config, self.config.workload.dataset.synthetic
+        first = next((part for level in self.levels.values() for part in level.parts), None)
+        return judge(
+            stages, warmup_requests=self.warmup.outcomes.due, attempt=config.run.attempt, interrupted=interrupted,
+            stamps=stamps, unsteady=unsteadiness(self.warmup, first) if first is not None else None,
+            shares_prefix=bool((synthetic and synthetic.shared_prefix_tokens) or config.workload.conversation),
+        )  # fmt: skip
 
     def _ordered(self, repetition: int) -> list[Stage]:
         """The first repetition as written, later ones shuffled: what drifts must not look like the load's doing."""
@@ -201,8 +228,8 @@ class Runner:
         measured = [level for level in self.levels.values() if level.parts]
         stages = [self._stage_result(level, None if partial else config.seed) for level in measured]
         found = outcome_of(self.search, stages, self.unjudged) if self.search and self.search.steps else None
+        judged = judged_stages(stages, found)
         stamps = "user" if _user_stamps([self.warmup, *self._parts()]) else "kernel"
-        synthetic = config.workload.dataset.synthetic
         models = sum((part.tokens.models for part in self._parts()), start=Counter[str]())
         return RunResult(
             run=RunFacts(
@@ -213,13 +240,10 @@ class Runner:
                 purpose=config.purpose,
                 interrupted=interrupted,
             ),
-            verdict=judge(
-                stages, warmup_requests=self.warmup.outcomes.due, attempt=config.run.attempt, interrupted=interrupted,
-                stamps=stamps, shares_prefix=bool((synthetic and synthetic.shared_prefix_tokens) or config.workload.conversation),
-            ),
+            verdict=self._verdict(judged, interrupted=interrupted, stamps=stamps),
             phases=Phases(warmup=_phase_facts([self.warmup]), measured=_phase_facts(self._parts())),
             stages=stages,
-            objectives=objective_results(judged_stages(stages, found), config.objectives),
+            objectives=objective_results(judged, config.objectives),
             search=found,
             provenance=provenance(
                 config, stamps=stamps, gpus=self.gpus,

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 KEPT = 262_144
+Z = 1.96
 
 
 class Clusters:
@@ -66,7 +67,8 @@ class Clusters:
             return 1.0
         requests = len(below)
         together = sum((m - p * n) ** 2 for m, n in zip(below, self._sizes, strict=True)) * requests / (requests - 1)
-        return float(together / independent)
+        few = 1 + (Z * Z + 1) / (4 * (requests - 1))  # Student's t over the normal quantile, to first order
+        return float(together / independent * few * few)
 
     def packed(self) -> dict[str, Any]:
         """Everything, as plain data for another process."""

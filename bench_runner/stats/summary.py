@@ -91,14 +91,14 @@ def inclusive(values: Distribution, unit: str, lost: int) -> Stat:
 
 def with_intervals(summary: Stat, parts: Sequence[Distribution], seed: int, clusters: Clusters | None = None) -> Stat:
     """The same with bootstrap intervals of p50 and p99, and how far the repetitions lie apart. Of values of which a request
-    has many, `clusters` tells how much they go together."""
+    has many, `clusters` tells how much they go together: where they are worth too few independent ones, there is no interval."""
     ordered = [part.ordered() for part in parts if part.count]
     found: dict[str, object] = {}
     for name in ("p50", "p99"):
         if getattr(summary, name) is None:
             continue
         effect = clusters.design_effect(getattr(summary, name)) if clusters is not None else 1.0
-        if effect is not None:
+        if effect is not None and enough_for(round(summary.count / max(1.0, effect)), QUANTILES[name]):
             found[f"ci95_{name}"] = bootstrap(ordered, QUANTILES[name], seed, max(1.0, effect))
         own = sorted(percentile(part, QUANTILES[name]) for part in ordered)
         middle = percentile(own, 0.5)

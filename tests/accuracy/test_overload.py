@@ -139,7 +139,7 @@ def test_a_busy_neighbour_on_the_same_core_is_seen(tmp_path: Path) -> None:
         "0",
     )
     assert result["verdict"]["state"] != "valid"
-    assert codes(result) & {"read_lag", "read_lag_share", "run_delay", "send_lag", "loop_lag"}
+    assert codes(result) & {"read_lag", "ttft_blur", "run_delay", "send_lag", "loop_lag"}
 
 
 def test_a_collection_that_pauses_the_client_is_measured() -> None:

@@ -104,7 +104,9 @@ def test_a_first_token_that_shared_its_read_may_have_come_right_after_the_reques
     packed = b"".join(reads_of(dialect, said.visible, said.visible, *said.stop))
     sample = read(dialect, packed)
     assert sample.first_earliest_ns == sample.sent_ns == 1 * MS
-    assert read(dialect, packed, late_ns=MS).first_earliest_ns == 99 * MS, "the loop knew that the socket was empty then"
+    assert read(dialect, packed, late_ns=MS).first_earliest_ns == 99 * MS, (
+        "the loop knew that the socket was empty then"
+    )
 
 
 @every_route

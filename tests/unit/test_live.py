@@ -40,8 +40,8 @@ def test_a_finished_phase_fits_one_line() -> None:
     ("changes", "said"),
     [
         ({}, "so far  valid"),
-        ({"away_s": 0.03}, "so far  degraded  loop_lag 0.03 s, limit 0.02"),
-        ({"away_s": 0.03, "send_lag_p99_s": 0.06}, "so far  invalid  send_lag 0.06 s, limit 0.05"),
+        ({"away_share": 0.03}, "so far  degraded  loop_lag 0.03, limit 0.002"),
+        ({"away_share": 0.03, "send_lag_p99_s": 0.06}, "so far  invalid  send_lag 0.06 s, limit 0.05"),
         ({"cores": 0.9, "elapsed_s": 30.0}, "so far  degraded  client_cpu 0.9 cores, limit 0.85"),
         ({"failed": 60, "done": 40}, "so far  invalid  errors 0.6, limit 0.5"),
     ],

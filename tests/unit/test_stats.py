@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from statistics import NormalDist
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench_runner.stats.bootstrap import bootstrap, quantile_of
+from bench_runner.stats.clusters import KEPT, Clusters
 from bench_runner.stats.distribution import EXACT, Distribution
 from bench_runner.stats.summary import QUANTILES, enough_for, needed_for, percentile, stat, with_intervals
 
@@ -140,3 +142,62 @@ def test_an_interval_around_nought_ends() -> None:
     low, high = bootstrap(parts, 0.5, 1) or (1, 1)
     assert abs(low) < 1e-8
     assert abs(high) < 1e-8
+
+
+def _answers(rng: random.Random, answers: int, gaps: int, spread: float) -> list[list[float]]:
+    """Gaps of answers that differ: each has its own speed."""
+    speeds = [math.exp(rng.gauss(0, spread)) for _ in range(answers)]
+    return [[0.01 * speed * rng.lognormvariate(0, 0.2) for _ in range(gaps)] for speed in speeds]
+
+
+def _true_quantile(q: float, spread: float) -> float:
+    """Of a gap: log-normal with both spreads together."""
+    return 0.01 * math.exp(NormalDist().inv_cdf(q) * math.hypot(spread, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("q", "name", "answers", "gaps", "spread"),
+    [
+        (0.5, "ci95_p50", 60, 200, 0.0),
+        (0.5, "ci95_p50", 60, 200, 0.3),
+        (0.5, "ci95_p50", 60, 50, 0.5),
+        (0.99, "ci95_p99", 60, 200, 0.0),
+        (0.99, "ci95_p99", 800, 10, 0.3),
+    ],
+)
+def test_intervals_of_gaps_cover_what_they_say(q: float, name: str, answers: int, gaps: int, spread: float) -> None:
+    """95 in 100 intervals hold the truth, whether answers differ or not: 400 trials, so that 93 to 97 is what to expect."""
+    rng, held, trials = random.Random(7), 0, 400
+    truth = _true_quantile(q, spread)
+    for trial in range(trials):
+        drawn, clusters = _answers(rng, answers, gaps, spread), Clusters()
+        for answer in drawn:
+            clusters.add(answer)
+        pooled = Distribution(value for answer in drawn for value in answer)
+        low, high = getattr(with_intervals(stat(pooled, "s"), [pooled], trial, clusters), name)
+        held += low <= truth <= high
+    assert 0.93 <= held / trials <= 0.97, held / trials
+
+
+def test_gaps_of_too_few_answers_have_no_interval_of_their_p99() -> None:
+    clusters, drawn = Clusters(), _answers(random.Random(1), 60, 200, 0.3)
+    for answer in drawn:
+        clusters.add(answer)
+    pooled = Distribution(value for answer in drawn for value in answer)
+    found = with_intervals(stat(pooled, "s"), [pooled], 1, clusters)
+    assert found.p99 is not None
+    assert found.ci95_p99 is None
+    assert found.ci95_p50 is not None
+
+
+def test_clusters_keep_whole_answers_in_bounded_memory() -> None:
+    clusters, rng = Clusters(), random.Random(3)
+    for answer in _answers(rng, 3000, 200, 0.3):
+        clusters.add(answer)
+    assert len(clusters.packed()["values"]) <= 4 * (KEPT + 200)
+    effect = clusters.design_effect(0.01)
+    assert effect is not None
+    assert 60 < effect < 150
+    again = Clusters.unpacked(clusters.packed())
+    again.merge(Clusters())
+    assert again.design_effect(0.01) == pytest.approx(effect)
