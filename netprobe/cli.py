@@ -32,6 +32,8 @@ def client(config: Path = typer.Argument(help="A netprobe-config/v1 file.")) -> 
         parsed = ProbeConfig.model_validate_json(config.read_text())
     except (OSError, ValidationError) as exc:
         raise InvalidInput(f"{config} is no netprobe-config/v1: {exc}") from exc
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop_client)
     raise typer.Exit(client_agent.probe(parsed))
 
 
@@ -42,6 +44,12 @@ def main() -> None:
     except TokenmarkError as exc:
         print(f"netprobe: {exc}", file=sys.stderr)
         sys.exit(exc.exit_code)
+
+
+def _stop_client(number: int, _frame: FrameType | None) -> None:
+    for again in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(again, signal.SIG_IGN)  # what was measured is being written
+    raise client_agent.Stopped(number)
 
 
 def _on_term(number: int, _frame: FrameType | None) -> None:

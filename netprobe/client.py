@@ -25,17 +25,29 @@ from .server import IPERF3_PORT, LATENCY_PORT
 WAIT_FOR_SERVER_S = 60
 
 
+class Stopped(Exception):
+    """A signal asks for the end."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"signal {signal}")
+        self.signal = signal
+
+
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def probe(config: ProbeConfig) -> int:
-    """Runs the plan; returns 0 when every measurement has a figure, else 5."""
-    started = now()
-    wait_for_server(config.server_host)
-    measurements = [
-        measured(config, test, repetition) for repetition in range(config.repetitions) for test in config.tests
-    ]
+    """Runs the plan; returns 0 when every measurement has a figure, 128 + n after a signal, else 5. What was measured before
+    a signal is written."""
+    started, measurements, stopped = now(), [], 0
+    try:
+        wait_for_server(config.server_host)
+        for repetition in range(config.repetitions):
+            for test in config.tests:
+                measurements.append(measured(config, test, repetition))
+    except Stopped as exc:
+        stopped = exc.signal
     result = NetProbeResult(
         probe=config.probe, namespace=config.namespace, uid=config.uid, source_node=config.source_node,
         target_node=config.target_node, started_at=started, ended_at=now(), iperf3_version=_iperf3_version(),
@@ -46,8 +58,9 @@ def probe(config: ProbeConfig) -> int:
         print(line)
     sys.stdout.flush()
     failed = [m.error for m in measurements if m.error]
-    _terminate({"outcome": "failed" if failed else "completed", "message": failed[0] if failed else ""})
-    return 5 if failed else 0
+    said = f"stopped by signal {stopped}" if stopped else failed[0] if failed else ""
+    _terminate({"outcome": "interrupted" if stopped else "failed" if failed else "completed", "message": said})
+    return 128 + stopped if stopped else 5 if failed else 0
 
 
 def measured(config: ProbeConfig, test: ProbeTest, repetition: int) -> ProbeMeasurement:

@@ -89,18 +89,26 @@ def _figures(trips: list[int]) -> Rtt:
     )  # fmt: skip
 
 
+def _whole(connection: socket.socket, size: int) -> bytes:
+    """Exactly so many bytes, in however many segments they come: MSG_WAITALL says nothing to a socket with a time limit.
+    Raises OSError when the other side leaves."""
+    data = b""
+    while len(data) < size:
+        piece = connection.recv(size - len(data))
+        if not piece:
+            raise OSError("the other side closed the connection")
+        data += piece
+    return data
+
+
 def answer(connection: socket.socket) -> None:
     """The server's half: says back what it hears, until the client leaves."""
     with connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(60)
         try:
-            head = connection.recv(4, socket.MSG_WAITALL)
-            size = struct.unpack("!I", head)[0] if len(head) == 4 else 0
+            (size,) = struct.unpack("!I", _whole(connection, 4))
             while 0 < size <= 65_536:
-                data = connection.recv(size, socket.MSG_WAITALL)
-                if len(data) < size:
-                    return
-                connection.sendall(data)
+                connection.sendall(_whole(connection, size))
         except OSError:
             return

@@ -20,7 +20,7 @@ def serve(deadline_s: int) -> int:
     ended: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda n, _frame: ended.append(n))
-    listener = socket.create_server(("", LATENCY_PORT), family=socket.AF_INET, backlog=BACKLOG)
+    listener = listening(LATENCY_PORT)
     listener.settimeout(0.5)
     iperf3 = _start_iperf3()
     print("netprobe server is ready", flush=True)
@@ -38,6 +38,13 @@ def serve(deadline_s: int) -> int:
         iperf3.terminate()
         iperf3.wait(5)
     return 128 + ended[0] if ended else 0
+
+
+def listening(port: int) -> socket.socket:
+    """IPv6 and IPv4 where the machine has both, as iperf3's server does."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+    return socket.create_server(("", port), family=socket.AF_INET, backlog=BACKLOG)
 
 
 def _start_iperf3() -> subprocess.Popen[bytes]:

@@ -94,7 +94,7 @@ def _metrics(pooled: Collected, parts: list[Collected], seed: int | None) -> dic
     found = {m.id: stat(values[m.id], m.unit) for m in METRICS}
     if seed is not None:
         found = {name: _with_intervals(name, s, pooled, parts, seed) for name, s in found.items()}
-    if pooled.reads.uncertain or pooled.reads.coalesced:
+    if pooled.reads.uncertain or pooled.reads.coalesced_s.count:
         for name in BOUNDED:
             found[name] = bounded(found[name], pooled.latencies.lowest[name], pooled.latencies.highest[name])
     if lost := done.failed + done.cancelled:
@@ -159,10 +159,11 @@ def _client(pooled: Collected, parts: list[Collected]) -> Client:
         cores=busy_ns / wall_ns if wall_ns else 0.0,
         read_lag=_lag(pooled.reads.lags_s),
         coalesced=Coalesced(
-            reads=pooled.reads.coalesced,
+            reads=pooled.reads.coalesced_s.count,
             first_tokens=pooled.reads.uncertain,
-            share=pooled.reads.coalesced / pooled.reads.count if pooled.reads.count else 0.0,
-            max_interval_s=pooled.reads.coalesced_interval_ns / NS,
+            share=pooled.reads.coalesced_s.count / pooled.reads.count if pooled.reads.count else 0.0,
+            tail_s=_lag(pooled.reads.coalesced_s).tail,
+            max_interval_s=(pooled.reads.coalesced_s.extremes or (0.0, 0.0))[1],
         ),
         send_lag=_lag(pooled.latencies.send_lags_s),
         busiest_cores=max((end.busiest_cores for part in parts for end in part.windows), default=0.0),

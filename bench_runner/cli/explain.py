@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 
 import typer
 
@@ -56,7 +57,5 @@ def _list() -> None:
     for row in METRICS:
         print(f"{row.id:<22} {row.formula}")
     print(LEGEND)
-    for rule in RULES:
-        print(f"{rule.code:<22} {rule.what}")
-    for name, meaning in OTHER.items():
-        print(f"{name:<22} {meaning}")
+    for name, meaning in [*((rule.code, rule.what) for rule in RULES), *OTHER.items()]:
+        print(textwrap.fill(f"{name:<22} {meaning}", 80, subsequent_indent=" " * 23))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from tokenmark_schemas.errors import InvalidInput
+
+from ..storage.request_log import read_rows
 
 
 def translate(
@@ -38,11 +38,10 @@ def translate(
 
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
-        with gzip.open(path) as lines:
-            return [json.loads(line) for line in lines]
+        return list(read_rows(path))
     except FileNotFoundError:
         raise InvalidInput(f"{path} does not exist; give a run's folder, such as results/demo") from None
-    except (OSError, EOFError, zlib.error, json.JSONDecodeError, UnicodeDecodeError) as exc:
+    except (OSError, ValueError) as exc:
         raise InvalidInput(f"{path} is no request log: {exc}") from exc
 
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from .rundelay import RunDelay
 
-WAKE_NS = 100_000  # from an arrival to the moment a thread is told to run, and what a poll itself takes
+WAKE_NS = 200_000  # from an arrival to the moment a thread is told to run, and what a poll itself takes
 
 
 class Arrival:
-    """One object a loop. `since(slept_at, woke_at)` is asked once a pass, after each poll that could have slept or found
-    something."""
+    """One object a loop; `since` is asked after every poll."""
 
     __slots__ = ("_delay", "_empty_at", "_told", "_waited")
 
@@ -25,15 +24,13 @@ class Arrival:
     def since(self, slept_at: int, woke_at: int, *, plain: bool = True) -> int:
         """Nanoseconds: what this poll found came after. Not `plain` is a poll that may have left something out, or took
         longer than it could by itself, as when the process was stopped: it says nothing new."""
-        before = self._empty_at
+        before, waited = self._empty_at, self._delay.read() if self._told else 0
+        late, self._waited = waited - self._waited, waited
         if not plain:
-            self._waited = self._delay.read()
             return before
         if not self._told:
             self._empty_at = slept_at
-            return max(before, slept_at if woke_at - slept_at > WAKE_NS else 0)
-        waited = self._delay.read()
-        late, self._waited = waited - self._waited, waited
-        away = woke_at - slept_at
-        self._empty_at = woke_at - min(late, away)  # it may have lost the processor between looking and returning
-        return max(slept_at, woke_at - late - WAKE_NS) if away - late > WAKE_NS else before
+            return slept_at if woke_at - slept_at > WAKE_NS else before
+        # it may have lost the processor between looking and returning, so that is taken off here too
+        self._empty_at = looked = max(slept_at, woke_at - late - WAKE_NS)
+        return looked if woke_at - slept_at - late > WAKE_NS else before

@@ -60,7 +60,7 @@ class Worker:
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:  # noqa: C901 - one flat loop, on purpose
+    def run(self) -> None:
         """Until the phase is over and the parent has everything."""
         self._open_ahead()
         start = max(mono(), self.phase.begin_ns)
@@ -70,7 +70,7 @@ class Worker:
         arrival = Arrival(now, ledger.run_delay)
         while not schedule.ended or ledger.in_flight or self.waiting:
             asked = 0.0 if ledger.waits or (turns is not None and turns.dialogue.unread) else self._sleep_s(now)
-            slept, events = now, poll(asked)
+            slept, events = mono(), poll(asked)
             woke = now = mono()
             absent = woke - slept - int(asked * NS) - TIMER_GRAIN_NS
             if absent > 0:  # the system did not let this process run: stopped, throttled, crowded out
@@ -78,8 +78,7 @@ class Worker:
             if now >= self.next_clock:
                 self.clock.refresh()
                 self.next_clock = now + CLOCK_NS
-            if events or asked:
-                since = arrival.since(slept, woke, plain=absent <= 0 and len(events) < MOST_EVENTS)
+            since = arrival.since(slept, woke, plain=absent <= 0 and len(events) < MOST_EVENTS)
             if events:
                 self._receive(events, since)
                 now = mono()

@@ -77,6 +77,7 @@ class Session:
 
     def repetition(self, index: int, result: RunResult) -> None:
         """A finished repetition is safe: on disk, and in a pod's log as a frame of its own."""
+        self.log.flush()
         self._save(result)
         if self.pod and index + 1 < self.config.repetitions:
             write_frames(f"partial-{index}", compressed(result))

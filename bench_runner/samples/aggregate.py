@@ -54,8 +54,7 @@ class Collected:
     def _add_reads(self, sample: Sample) -> None:
         reads = self.reads
         reads.count += sample.reads
-        reads.coalesced += sample.coalesced_reads
-        reads.coalesced_interval_ns = max(reads.coalesced_interval_ns, sample.coalesced_interval_ns)
+        reads.coalesced_s.extend(sample.coalesced_s)
         reads.lags_s.extend(sample.read_lags_s)
         self.recent.read_lag_s.extend(sample.read_lags_s)
 

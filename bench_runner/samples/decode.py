@@ -135,8 +135,7 @@ def _uncertainty(sample: Sample, reads: list[int], kinds: list[int], events: Eve
     """
     if len(set(reads)) != len(reads):
         shared = [read for read, chunks in Counter(reads).items() if chunks > 1]
-        sample.coalesced_reads = len(shared)
-        sample.coalesced_interval_ns = max(exchange.stamps_ns[read] - _since(exchange, read) for read in shared)
+        sample.coalesced_s = [(exchange.stamps_ns[read] - _since(exchange, read)) / 1e9 for read in shared]
     if not events.whole:
         first, last = (
             kinds.index(next(filter(None, kinds))),

@@ -92,11 +92,10 @@ class Tokens(Record):
 
 @dataclass
 class Reads(Record):
-    """How promptly the client read. `uncertain`: answers whose first token may have come earlier than its stamp."""
+    """How promptly the client read; `coalesced_s` are the intervals of reads that held several chunks. `uncertain`: answers whose first token may have come earlier than its stamp."""
 
     count: int = 0
-    coalesced: int = 0
-    coalesced_interval_ns: int = field(default=0, metadata=LARGER)
+    coalesced_s: Distribution = field(default_factory=Distribution)
     uncertain: int = 0
     lags_s: Distribution = field(default_factory=Distribution)
 

@@ -51,8 +51,7 @@ class Sample:
     last_earliest_ns: int | None = None
     read_lags_s: list[float] = field(default_factory=list)
     reads: int = 0
-    coalesced_reads: int = 0
-    coalesced_interval_ns: int = 0
+    coalesced_s: list[float] = field(default_factory=list)  # reads of several chunks: how early the first may have come
     connect_ns: int | None = None  # where the request went out on a new connection: what that took
     unstreamed: bool = False  # a stream was asked for, and the answer came in one piece
     conversation: int | None = None

@@ -1,10 +1,14 @@
-"""`requests.jsonl.gz`: one line a request, written as they finish, so that whatever ends the process, what was measured
-is on disk. A full disk stops the writing, is reported, and never stops the run.
+"""`requests.jsonl.gz`: one line a request, written as they finish and on disk with every repetition and every five seconds,
+so that whatever ends the process, what was measured is there. A file that was cut off anywhere is read up to its last
+whole line. A full disk stops the writing, is reported, and never stops the run.
 """
 
 from __future__ import annotations
 
 import gzip
+import time
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,8 +44,12 @@ def request_row(sample: Sample, *, chunks: bool) -> dict[str, Any]:
     }
 
 
+FLUSH_S = 5.0
+PIECE_BYTES = 2**20
+
+
 class RequestLog:
-    """Appends rows to a gzip file; flushes with every repetition."""
+    """Appends rows to a gzip file."""
 
     def __init__(self, path: Path, detail: str) -> None:
         self.problem: str | None = None
@@ -49,6 +57,7 @@ class RequestLog:
         self._chunks = detail in ("Chunks", "Text")
         self._file: gzip.GzipFile | None = None
         self._raw: BinaryIO | None = None
+        self._flushed = time.monotonic()
         if detail != "Summary":
             self._raw = path.open("wb")
             self._file = gzip.GzipFile(fileobj=self._raw, mode="wb", compresslevel=3, mtime=0)
@@ -58,6 +67,19 @@ class RequestLog:
             return
         try:
             self._file.write(msgspec.json.encode(request_row(sample, chunks=self._chunks)) + b"\n")
+        except OSError as exc:
+            self._give_up(exc)
+        if time.monotonic() - self._flushed > FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """What was added is in the file, readable, if the process ends now."""
+        self._flushed = time.monotonic()
+        if self._file is None or self._raw is None:
+            return
+        try:
+            self._file.flush()
+            self._raw.flush()
         except OSError as exc:
             self._give_up(exc)
 
@@ -87,3 +109,38 @@ class RequestLog:
     def _give_up(self, exc: OSError) -> None:
         self.problem = f"the request log could not be written ({exc.strerror}); the summary is complete"
         self._file = None
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a request log, several gzip members included; of a file that is cut off, all whole lines.
+
+    Raises OSError where it cannot be read, ValueError where it is no request log.
+    """
+    rest = b""
+    for piece in _unpacked(path):
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            row = msgspec.json.decode(line)
+            if not isinstance(row, dict):
+                raise ValueError("a line is no object")
+            yield row
+
+
+def _unpacked(path: Path) -> Iterator[bytes]:
+    """What can be unpacked, member after member."""
+    with path.open("rb") as file:
+        unpacker, fresh = zlib.decompressobj(wbits=31), True
+        while piece := file.read(PIECE_BYTES):
+            while piece:
+                try:
+                    data = unpacker.decompress(piece)
+                except zlib.error as exc:
+                    raise ValueError(f"it is not gzip: {exc}") from exc
+                fresh = False
+                if data:
+                    yield data
+                piece = unpacker.unused_data
+                if unpacker.eof:
+                    unpacker, fresh = zlib.decompressobj(wbits=31), True
+        if not fresh:
+            yield unpacker.flush()

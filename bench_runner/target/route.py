@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from tokenmark_schemas.errors import InvalidInput, RunFailed
+from tokenmark_schemas.problems import without_login
 from tokenmark_schemas.run import RunConfig, RunTarget
 
 from ..load.route import Address, Route
@@ -69,7 +70,7 @@ def split(text: str, what: str) -> SplitResult:
         parts = urlsplit(text)
         _ = parts.port
     except ValueError as exc:
-        raise InvalidInput(f"{what} {text}: {exc}; write for example http://host:8000") from exc
+        raise InvalidInput(f"{what} {without_login(text)}: {exc}; write for example http://host:8000") from None
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname or (what == "proxy" and parts.scheme != "http"):
         raise InvalidInput(
             f"{what} {parts._replace(netloc=parts.hostname or '').geturl()}: write for example http://host:8000"

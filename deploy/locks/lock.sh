@@ -10,4 +10,5 @@ lock $upgrade pyproject.toml --extra dev -o deploy/locks/dev.lock
 part $upgrade pyproject.toml -o deploy/locks/runner.lock
 part $upgrade pyproject.toml --extra operator -o deploy/locks/operator.lock
 part $upgrade --group build -o deploy/locks/build.lock
+lock $upgrade --group fronts -o deploy/locks/fronts.lock # servers that tests measure: an environment of their own
 python -m tests.drift.locks --write

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -41,11 +42,17 @@ def _problem(item: Any, model: type[BaseModel]) -> Problem:
     if kind == "missing":
         return Problem(path, "is required and missing")
     if kind == "value_error":
-        return Problem(path, str(item["ctx"]["error"]))
-    message = item["msg"][0].lower() + item["msg"][1:]
+        return Problem(path, without_login(str(item["ctx"]["error"])))
+    message = without_login(item["msg"][0].lower() + item["msg"][1:])
     if isinstance(given, str | int | float | bool):
-        return Problem(path, f"{message}; found {given!r}")
+        return Problem(path, f"{message}; found {without_login(repr(given))}")
     return Problem(path, message)
+
+
+def without_login(text: str) -> str:
+    """The same with every user and password of an address blotted out: what is printed or stored is read by many. Greedy up
+    to the last @ before a space: a password may hold any character, a wrong address too."""
+    return re.sub(r"(?<=://)[^\s]*@", "***@", text)
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -143,6 +143,7 @@ class Coalesced(Contract):
     reads: int
     first_tokens: int = 0
     share: float
+    tail_s: float | None = Field(default=None, description="How late the stamp may be for the earlier chunks, tail.")
     max_interval_s: float
 
 

@@ -50,12 +50,25 @@ def simulator(folder: Path, *flags: str) -> Iterator[tuple[str, Path]]:
         process.stderr.close()
 
 
+NEIGHBOURS = {"run_delay", "loop_lag", "read_lag"}  # what another tenant of the machine does to an idle client
+
+
+def healthy(url: str, out: Path, *flags: str) -> dict[str, Any]:
+    """A run that has to be `valid`. What other tenants of this machine did to it gets it two more chances."""
+    for attempt in range(3):
+        result = run(url, out / str(attempt), *flags)
+        if not {reason["code"] for reason in result["verdict"]["reasons"]} & NEIGHBOURS:
+            break
+    assert (result["verdict"]["state"], result["verdict"]["reasons"]) == ("valid", [])
+    return result
+
+
 def run(url: str, out: Path, *flags: str, code: int = 0) -> dict[str, Any]:
     """`tokenmark run`; refuses a vacuous result."""
     words = [*CLI, "run", "--target", url, "--model", "sim", "--out", str(out), "--name", "t", "--format", "json",
              "--quiet", "--detail", "chunks", "--warmup-requests", "3", *flags]  # fmt: skip
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode in (code, 4), done.stderr
+    assert done.returncode == code, f"exit code {done.returncode}: {done.stderr}{done.stdout[-2000:]}"
     return json.loads(done.stdout) if done.stdout else {}
 
 

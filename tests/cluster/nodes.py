@@ -163,14 +163,31 @@ def load(name: str, archive: Path) -> None:
 
 
 def down(names: list[str]) -> None:
-    """Programs, shims, mounts, cgroups, files. Also right when all programs were killed before."""
+    """Programs, shims, namespaces, mounts, cgroups, files. Also right when all programs were killed before."""
+    namespaces = pod_namespaces()
     processes.stop(*[f"{name}-{part}" for name in names for part in ("kubelet", "proxy")])
     for name in names:
         processes.kill_by_argument(str(socket_of(name)))
     processes.stop(*[f"{name}-containerd" for name in names])
     _kill_in_cgroups()
+    for namespace in namespaces:
+        run(["ip", "netns", "del", namespace.name], check=False)
     _unmount()
     _remove_cgroups()
+
+
+def pod_namespaces() -> list[Path]:
+    """The network namespaces that CNI made for our pods, by the word of their sandboxes: others on this machine, of whoever
+    else runs containers here, have names of the same kind."""
+    found = set()
+    for bundle in STATE.glob("*/run/containerd/io.containerd.runtime.v2.task/k8s.io/*/config.json"):
+        try:
+            parts = json.loads(bundle.read_text())["linux"]["namespaces"]
+        except (OSError, ValueError, KeyError):
+            continue
+        paths = [Path(part["path"]) for part in parts if part["type"] == "network" and part.get("path")]
+        found |= {Path("/run/netns") / path.name for path in paths if path.parent.name == "netns"}
+    return sorted(path for path in found if path.exists())
 
 
 def _mounts() -> list[str]:
@@ -218,5 +235,5 @@ def _remove(path: Path) -> None:
 
 
 def leftovers() -> list[str]:
-    found = [f"mount {point}" for point in _mounts()]
+    found = [f"mount {point}" for point in _mounts()] + [f"namespace {path.name}" for path in pod_namespaces()]
     return found + [f"cgroup {root}/tm" for root in _controllers() if (root / "tm").exists()]

@@ -52,7 +52,7 @@ def test_text_chunks_are_stamped_by_the_read_that_completed_them(dialect: Dialec
     assert (sample.output_tokens, sample.prompt_tokens, sample.token_source) == (3, 9, "usage")
     assert sample.visible_ns == first
     assert sample.first_earliest_ns is None
-    assert sample.coalesced_reads == 0
+    assert sample.coalesced_s == []
 
 
 @every_route
@@ -92,8 +92,7 @@ def test_chunks_that_came_in_one_read_carry_their_interval(dialect: Dialect) -> 
     said = voice_of(dialect)
     first, *rest = reads_of(dialect, said.opening or said.visible, said.visible, said.visible, *said.stop)
     sample = read(dialect, first, b"".join(rest))
-    assert sample.coalesced_reads == 1
-    assert sample.coalesced_interval_ns == 10 * MS - 1000
+    assert sample.coalesced_s == pytest.approx([0.010 - 1e-6])
     assert sample.content_ns[-1] == 110 * MS
     assert sample.last_earliest_ns == 100 * MS + 1000
 

@@ -15,6 +15,7 @@ WANTED = {  # lock -> extras, or groups, that it installs beside the dependencie
     "runner": (),
     "operator": ("operator",),
     "build": ("build",),
+    "fronts": ("fronts",),
 }
 MARK = "# answers requirements "
 

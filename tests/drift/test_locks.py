@@ -18,7 +18,7 @@ def test_a_lock_answers_what_pyproject_asks_for(lock: str) -> None:
         assert all(wanted.specifier.contains(version) for version in versions), (wanted, versions)
 
 
-@pytest.mark.parametrize("lock", sorted(set(WANTED) - {"dev"}))
+@pytest.mark.parametrize("lock", ["build", "operator", "runner"])
 def test_images_install_what_was_developed_with(lock: str) -> None:
     developed = pinned("dev")
     assert {name: versions for name, versions in pinned(lock).items() if developed.get(name) != versions} == {}

@@ -34,7 +34,10 @@ def test_up_recovers_where_every_process_was_killed(mine: Embedded) -> None:
 
 
 def test_down_leaves_nothing_behind_and_twice_is_fine(mine: Embedded) -> None:
+    namespaces = nodes.pod_namespaces()
+    assert namespaces, "no pod ran, so nothing is proven"
     mine.down()
+    assert [path for path in namespaces if path.exists()] == []
     assert nodes.leftovers() + network.leftovers() == []
     assert not any(processes.alive(name) for name in PROGRAMS)
     mine.down()

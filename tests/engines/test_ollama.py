@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.accuracy.test_truth import rows, run
+from tests.accuracy.test_truth import healthy, rows, run
 from tests.cluster import ollama
 
 SHAPE = (
@@ -111,3 +111,10 @@ def test_a_model_that_is_not_there_fails_with_the_servers_own_words(server: str,
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 5
     assert "model 'nope' not found" in done.stderr
+
+
+@pytest.mark.parametrize("route", ["", "/api/generate"], ids=["chat", "generate"])
+def test_a_healthy_run_is_valid(server: str, route: str, tmp_path: Path) -> None:
+    shape = (*SHAPE[:-4], "--requests", "100", "--input-tokens", "12")
+    result = healthy(server + route, tmp_path, *shape, "--max-output-tokens", "6")
+    assert result["stages"][0]["requests"]["succeeded"] == 100

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from bench_runner.load import spool as spools
 from bench_runner.load import stamps
+from bench_runner.load.arrival import WAKE_NS, Arrival
 from bench_runner.load.clock import NS
 from bench_runner.load.connection import Connection
 from bench_runner.load.cores import cores
@@ -23,8 +24,10 @@ from bench_runner.load.drive import may_leave_idle
 from bench_runner.load.outbox import IN_MEMORY_BYTES, Outbox
 from bench_runner.load.phase import Limits
 from bench_runner.load.poll import new_poller
+from bench_runner.load.rundelay import RunDelay
 from bench_runner.load.spool import Spool
 from bench_runner.load.timer import Timer
+from tests.support.builders import MS
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=30), st.integers(1, 400))
@@ -175,3 +178,47 @@ def test_idle_scheduling_is_entered_only_where_it_can_be_left(
     assert may_leave_idle(tmp_path / "status") is may
     monkeypatch.setattr("bench_runner.load.drive.resource.getrlimit", lambda _: (40, 40))
     assert may_leave_idle(tmp_path / "none")
+
+
+class Waited:
+    """A run delay as told."""
+
+    def __init__(self, *readings: int) -> None:
+        self._readings, self.told = iter(readings), True
+
+    def read(self) -> int:
+        return next(self._readings)
+
+
+def test_what_a_poll_finds_came_after_the_poll_before_it() -> None:
+    arrival = Arrival(0, Waited(0, 0, 0))  # type: ignore[arg-type]
+    assert arrival.since(1 * MS, 1 * MS + 50_000) == 0, "it did not sleep: all that is known is the poll before"
+    assert arrival.since(2 * MS, 2 * MS + 20_000) == 1 * MS, "which was called then, and found the rest empty"
+
+
+def test_a_poll_that_slept_was_woken_by_the_first_arrival() -> None:
+    arrival = Arrival(0, Waited(0, 0, 3 * MS, 3 * MS))  # type: ignore[arg-type]
+    assert arrival.since(1 * MS, 9 * MS) == 9 * MS - WAKE_NS
+    assert arrival.since(10 * MS, 19 * MS) == 16 * MS - WAKE_NS, "it waited 3 ms for a processor after it was woken"
+    assert arrival.since(20 * MS, 20 * MS) == 16 * MS - WAKE_NS, "and may have lost it before it looked"
+
+
+def test_a_poll_that_was_stopped_says_nothing_new() -> None:
+    arrival = Arrival(0, Waited(0, 0, 0))  # type: ignore[arg-type]
+    arrival.since(1 * MS, 1 * MS)
+    assert arrival.since(2 * MS, 300 * MS, plain=False) == 1 * MS
+
+
+def test_where_nobody_counts_the_wait_sleep_began_before_the_arrival() -> None:
+    delay = Waited(0)
+    delay.told = False
+    arrival = Arrival(0, delay)  # type: ignore[arg-type]
+    assert arrival.since(1 * MS, 9 * MS) == 1 * MS
+    assert arrival.since(10 * MS, 10 * MS) == 1 * MS
+
+
+def test_the_kernel_counts_how_long_this_thread_waited() -> None:
+    delay = RunDelay()
+    if not delay.told:
+        pytest.skip("no schedstat here")
+    assert delay.read() <= delay.read()

@@ -111,3 +111,32 @@ def test_a_trace_is_replayed_in_the_order_of_its_times(tmp_path: Path) -> None:
 def test_a_trace_without_times_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="timestamp in milliseconds"):
         traced(tmp_path, '{"prompt": "a"}').trace_offsets(1)
+
+
+LINES = ("{\"prompt\": \"a\", \"output_length\": 800}\n{\"prompt\": \"b\", \"max_output_tokens\": 5}\n"
+         "{\"prompt\": \"c\"}\n{\"turns\": [\"d\", \"e\"], \"output_length\": 900}\n")  # fmt: skip
+
+
+@pytest.mark.parametrize("conversation", [None, {}])
+def test_no_source_of_length_allows_more_than_the_workload(tmp_path: Path, conversation: dict | None) -> None:
+    lines = LINES.splitlines()[3:] if conversation is not None else LINES.splitlines()[:3]
+    data = tmp_path / "data.jsonl"
+    data.write_text("\n".join(lines) + "\n")
+    digest = hashlib.sha256(data.read_bytes()).hexdigest()
+    spec = {"dataset": {"jsonl": {"uri": f"file://{data}", "sha256": digest}}, "maxOutputTokens": 64}
+    workload = WorkloadSpec.model_validate(
+        {**spec, **({"conversation": conversation} if conversation is not None else {})}
+    )
+    made = RequestFactory(ENGINES["openai"][0], "m", workload, host="h:1", path="/v1/chat/completions", token=None)
+    if conversation is not None:
+        words = made.said_by_user(0, 0, "0" * 8, 0)
+        assert body_of(made.request("x", words, 0, 0))["max_tokens"] == made.output_limit(0, 0) == 64
+        return
+    render = made.renderer("0" * 8, "a")
+    assert [body_of(render(seq))["max_tokens"] for seq in range(3)] == [64, 5, 64]
+    assert [made.output_limit(seq) for seq in range(3)] == [64, 5, 64]
+
+
+def test_spread_lengths_are_capped_too() -> None:
+    made = factory(outputTokens={"mean": 100, "stddev": 50})
+    assert {made.output_limit(seq) <= 32 for seq in range(200)} == {True}

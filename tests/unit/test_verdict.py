@@ -47,7 +47,7 @@ CASES: list[tuple[str, StageResult, str]] = [
     ("gc_pause", with_client(gc_pause_max_s=0.005), "degraded"),
     ("client_cpu", with_client(busiest_cores=0.9), "degraded"),
     ("client_cpu", with_client(busiest_cores=0.99), "invalid"),
-    ("coalesced", with_client(coalesced=STAGE.client.coalesced.model_copy(update={"share": 0.5, "max_interval_s": 0.02})), "degraded"),
+    ("coalesced", with_client(coalesced=STAGE.client.coalesced.model_copy(update={"share": 0.5, "tail_s": 0.02})), "degraded"),
     ("run_delay", with_client(run_delay_s=3.0), "degraded"),
     ("run_delay", with_client(run_delay_s=12.0), "invalid"),
     ("calibration_floor", with_client(calibration={"ttft_error_p99_s": 0.02}), "degraded"),

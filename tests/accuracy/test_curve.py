@@ -1,0 +1,51 @@
+"""The verdict in both directions: healthy servers of any legal shape are valid, and a disturbed client never is.
+
+`python -m tests.accuracy.curve` runs the same with more trials; docs/verdict.md holds what it printed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.accuracy.curve import STATES, trial
+from tests.accuracy.test_truth import NEIGHBOURS
+from tests.rig.rig import cores, quantile
+from tests.support.shapes import SHAPES
+
+
+def undisturbed(shape: str, folder: Path, *flags: str) -> dict[str, Any]:
+    """A run of which nothing but this machine's other tenants can have been in the way; those get two more chances."""
+    for attempt in range(3):
+        place = folder / str(attempt)
+        place.mkdir()
+        found = trial(shape, "idle", place, *flags)
+        if not {reason["code"] for reason in found["verdict"]["reasons"]} & NEIGHBOURS:
+            break
+    (folder / "last").symlink_to(place)
+    return found
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_healthy_server_of_any_shape_is_valid(shape: str, tmp_path: Path) -> None:
+    result = undisturbed(shape, tmp_path)
+    assert (result["verdict"]["state"], result["verdict"]["reasons"]) == ("valid", [])
+    known = {row["id"]: row for row in map(json.loads, (tmp_path / "last" / "truth.jsonl").read_text().splitlines())}
+    with gzip.open(tmp_path / "last" / "t" / "requests.jsonl.gz") as lines:
+        rows = [row for row in map(json.loads, lines) if row["id"] in known and not row["error"]]
+    assert len(rows) > 100
+    errors_s = [(row["content_ns"][0] - known[row["id"]]["sent_ns"][0]) / 1e9 for row in rows]
+    assert abs(quantile(errors_s, 0.5)) < 0.0005
+    assert abs(quantile(errors_s, 0.95)) < 0.005
+
+
+@pytest.mark.parametrize("state", [state for state in STATES if state != "idle"])
+@pytest.mark.parametrize("shape", ["role_with_first", "three_a_write"])
+def test_a_disturbed_client_is_never_valid(shape: str, state: str, tmp_path: Path) -> None:
+    if "neighbours" in state and cores()[0] == cores()[1]:
+        pytest.skip("one core: the server would be the neighbour")
+    assert trial(shape, state, tmp_path)["verdict"]["state"] != "valid"
