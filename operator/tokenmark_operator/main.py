@@ -14,12 +14,14 @@ from aiohttp import web
 
 from tokenmark_schemas.errors import TokenmarkError
 
-from .controller import Controller
-from .kube import ApiError, ClusterUnavailable, Kube
+from .core.controller import Controller
+from .core.counters import Counters
+from .core.kube import ApiError, ClusterUnavailable, Kube
+from .core.watch import build_registry, build_settings
+from .kinds.registry import KINDS
+from .kinds.sources import Sources
 from .serve import application
 from .settings import Settings
-from .telemetry import Counters
-from .watch import build_registry, build_settings
 
 log = logging.getLogger("tokenmark.operator")
 
@@ -63,7 +65,7 @@ async def operate(settings: Settings) -> None:
     """Runs until kopf ends (on SIGTERM or SIGINT)."""
     kube, counters = Kube(), Counters()
     await kube.open()
-    controller = Controller(kube, settings, counters)
+    controller = Controller(kube, settings, counters, KINDS, Sources)
     flag = asyncio.Event()
     tasks = [
         asyncio.create_task(controller.queue.work(controller.handle), name=f"worker-{i}")

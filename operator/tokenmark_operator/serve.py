@@ -12,7 +12,7 @@ from collections.abc import Callable
 from aiohttp import web
 from prometheus_client import CollectorRegistry, exposition
 
-from .controller import Controller
+from .core.controller import Controller
 from .telemetry import Projection
 
 STUCK_S = 180.0
@@ -20,8 +20,8 @@ STUCK_S = 180.0
 
 def unhealthy(controller: Controller, tasks: list[asyncio.Task[None]]) -> str | None:
     """Why a restart would help; None when it would not."""
-    if controller.memory.dead_watch:
-        return controller.memory.dead_watch
+    if controller.cache.dead_watch:
+        return controller.cache.dead_watch
     if controller.queue.oldest_s > STUCK_S:
         return f"the oldest object has waited {controller.queue.oldest_s:.0f} s for a worker"
     ended = [task.get_name() for task in tasks if task.done()]
@@ -32,7 +32,7 @@ def application(controller: Controller, tasks: list[asyncio.Task[None]], ready: 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(
         Projection(
-            controller.memory, controller.queue, controller.kube, controller.counters, controller.settings.newest_runs
+            controller.cache, controller.queue, controller.kube, controller.counters, controller.settings.newest_runs
         )
     )
 

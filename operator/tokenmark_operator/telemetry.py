@@ -6,20 +6,17 @@ called namespace, pod or job, which a scrape would rename.
 
 from __future__ import annotations
 
-import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from .kube import Kube
-from .memory import Memory
-from .queue import WorkQueue
+from .core.cache import Cache
+from .core.counters import Counters
+from .core.kube import Kube
+from .core.queue import WorkQueue
 
 VERSION = "0.1.0"
 QUANTILES = {"p50": "0.5", "p90": "0.9", "p95": "0.95", "p99": "0.99"}
@@ -32,33 +29,10 @@ LATENCIES = ("ttft", "ttftScheduled", "tpot", "itl", "e2e")
 PROBE = ("probe", "probe_namespace", "test", "source_node", "target_node", "source_zone", "target_zone", "path")
 
 
-@dataclass
-class Outcome:
-    result: str = "ok"
-
-
-@dataclass
-class Counters:
-    """What the operator counts of itself."""
-
-    reconciles: Counter[tuple[str, str]] = field(default_factory=Counter)
-    seconds: dict[str, tuple[int, float]] = field(default_factory=dict)
-
-    @contextmanager
-    def reconcile(self, kind: str) -> Iterator[Outcome]:
-        outcome, began = Outcome(), time.perf_counter()
-        try:
-            yield outcome
-        finally:
-            self.reconciles[kind, outcome.result] += 1
-            count, total = self.seconds.get(kind, (0, 0.0))
-            self.seconds[kind] = count + 1, total + time.perf_counter() - began
-
-
 class Projection(Collector):
     """Reads memory, queue and counters when scraped."""
 
-    def __init__(self, memory: Memory, queue: WorkQueue[Any], kube: Kube, counters: Counters, newest: int) -> None:
+    def __init__(self, memory: Cache, queue: WorkQueue[Any], kube: Kube, counters: Counters, newest: int) -> None:
         self._memory, self._queue, self._kube, self._counters, self._newest = memory, queue, kube, counters, newest
 
     def describe(self) -> Iterable[Metric]:

@@ -361,6 +361,11 @@ class Queue(Contract):
 
 class RunStatus(Status):
     attempts: Annotated[list[Attempt], Field(max_length=16, json_schema_extra=list_map("number"))] | None = None
+    admitted_at: Timestamp | None = Field(
+        default=None, description="Since when it holds its target; absent: it does not."
+    )
+    target_nodes: Annotated[list[Text253], Field(max_length=16)] | None = None
+    not_stored_since: Timestamp | None = None
     queue: Queue | None = None
     target_missing_since: Timestamp | None = None
     environment: StringMap | None = None

@@ -96,7 +96,10 @@ class Execution(Contract):
     pod_annotations: Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)] | None = None
     queue_name: Label | None = Field(default=None, description="A Kueue local queue.")
     active_deadline_seconds: Annotated[int, Field(ge=60, le=86_400)] | None = Field(
-        default=None, description="Default: what the plan needs, plus a margin."
+        default=None, description="Default: what the plan needs, plus a margin. Counted from when a node took the pod."
+    )
+    startup_deadline_seconds: Annotated[int, Field(ge=30, le=86_400)] = Field(
+        default=600, description="For every pod to run: scheduling and pulling images; then the target is free again."
     )
 
 

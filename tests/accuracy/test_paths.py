@@ -165,9 +165,9 @@ def test_a_machine_out_of_descriptors_is_said_to_be(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root for a network of its own")
 def test_a_machine_out_of_ports_is_said_to_be(tmp_path: Path) -> None:
     script = (
-        "ip link set lo up && echo 40000 40019 > /proc/sys/net/ipv4/ip_local_port_range && "
-        f"{CLI[0]} -m bench_runner sim --listen 127.0.0.1:18099 --ttft-ms 200 & "
-        'sleep 1.5; "$@"; code=$?; kill %1; exit $code'
+        "ip link set lo up; echo 40000 40019 > /proc/sys/net/ipv4/ip_local_port_range\n"
+        f"{CLI[0]} -m bench_runner sim --listen 127.0.0.1:18099 --ttft-ms 200 2>/dev/null & server=$!\n"
+        'sleep 1.5; "$@"; code=$?; kill $server; exit $code'
     )
     result = _short_of(tmp_path, "http://127.0.0.1:18099", "unshare", "-n", "bash", "-c", script, "-")
     assert set(result["stages"][0]["requests"]["errors"]) == {"client"}

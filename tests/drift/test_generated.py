@@ -16,9 +16,10 @@ from bench_runner.samples.metrics import METRICS
 from grafana import generate
 from tests.support.lab import condition
 from tests.support.results import a_result
-from tokenmark_operator.memory import Memory
-from tokenmark_operator.queue import WorkQueue
-from tokenmark_operator.telemetry import Counters, Projection
+from tokenmark_operator.core.cache import Cache
+from tokenmark_operator.core.counters import Counters
+from tokenmark_operator.core.queue import WorkQueue
+from tokenmark_operator.telemetry import Projection
 from tokenmark_schemas import export
 from tokenmark_schemas.documents import builtin_workloads, load_documents, parse, read_text
 
@@ -70,7 +71,7 @@ def _families() -> list:
     class NoRequests:
         requests: dict = {}
 
-    return list(Projection(Memory(), WorkQueue(), NoRequests(), Counters(), 200).collect())
+    return list(Projection(Cache(), WorkQueue(), NoRequests(), Counters(), 200).collect())
 
 
 def test_the_folder_operator_never_hides_the_standard_library() -> None:

@@ -37,7 +37,7 @@ def test_a_probe_measures_latency_and_throughput_between_two_nodes(lab: Lab) -> 
     assert {rows["rtt"]["sourceNode"], rows["rtt"]["targetNode"]} == {"node1", "node2"}
     assert 1_000 < rows["rtt"]["rttNanosecondsP50"] < 20_000_000
     assert rows["bw"]["throughputBitsPerSecond"] > 10_000_000
-    result = lab.result("east-west-result")
+    result = lab.result("east-west-nprobe-result")
     assert all(m["error"] is None for pair in result["pairs"] for m in pair["measurements"])
     assert {m["stamps"] for pair in result["pairs"] for m in pair["measurements"] if m["rtt"]} == {"kernel"}
     lab.until("the server agents are gone", lambda: not lab.items("jobs", "tokenmark.dev/role=server"), 40)

@@ -17,10 +17,11 @@ from tests.cluster import provider
 from tests.cluster.layout import TREE
 from tests.cluster.release import CHART
 from tests.support.builders import a_run
-from tokenmark_operator.lifecycle import read_run
+from tokenmark_operator.kinds.benchmarkrun import read_run
 from tokenmark_operator.plan.benchmark_job import plan_attempt, plan_config
 from tokenmark_operator.plan.netprobe_jobs import plan_client, plan_server
 from tokenmark_operator.settings import Settings
+from tokenmark_operator.shared.admission import group_of
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
 from tokenmark_schemas.documents import read_workload
 from tokenmark_schemas.netprobe import NetProbe, PairStatus
@@ -56,7 +57,7 @@ def job_of(**spec: Any) -> str:
     assert isinstance(run, BenchmarkRun), run
     workload = read_workload("smoke")
     config = plan_config(run, 1, SETTINGS, workload=workload, dataset=None, detected={"provider": "azure"})
-    config_map, *others = plan_attempt(run, config, SETTINGS)
+    config_map, *others = plan_attempt(run, config, SETTINGS, group_of(a_run(**spec)))
     config_map["data"] = {"config.json": "…"}  # has its own schema and tests
     return dumped(config_map, *others)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tokenmark_operator.apply import CreateRefused, NameConflict, NamesakeDying, create_once
-from tokenmark_operator.kube import ApiError
+from tokenmark_operator.core.apply import NamesakeDying, NotMade, create_once
+from tokenmark_operator.core.kube import ApiError
 from tokenmark_operator.plan import names
 
 
@@ -54,16 +54,28 @@ def test_what_an_earlier_namesake_left_is_waited_for(held: dict[str, Any] | None
 
 def test_what_belongs_to_somebody_else_is_a_conflict() -> None:
     foreign = {"kind": "ConfigMap", "metadata": {"name": "x-a1-config"}}
-    with pytest.raises(NameConflict, match="belongs to somebody else"):
+    with pytest.raises(NotMade, match="belongs to somebody else") as told:
         create(TAKEN, foreign)
+    assert (told.value.refusal.reason, told.value.refusal.passing) == ("NameConflict", False)
 
 
 def test_what_the_server_will_never_take_is_said_in_its_words() -> None:
-    with pytest.raises(CreateRefused, match="must be less than or equal to memory limit"):
+    with pytest.raises(NotMade, match="must be less than or equal to memory limit") as told:
         create(ApiError(422, "Invalid", "Job is invalid: must be less than or equal to memory limit"))
+    assert (told.value.refusal.reason, told.value.refusal.passing) == ("CreateRefused", False)
 
 
-@pytest.mark.parametrize("words", ["exceeded quota: compute", "because it is being terminated"])
-def test_what_may_pass_is_tried_again(words: str) -> None:
-    with pytest.raises(ApiError, match=words):
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [("exceeded quota: compute", "QuotaExceeded"), ("because it is being terminated", "NamespaceTerminating")],
+)
+def test_what_may_pass_is_a_fact_for_the_next_step(words: str, reason: str) -> None:
+    with pytest.raises(NotMade, match=words) as told:
         create(ApiError(403, "Forbidden", words))
+    assert (told.value.refusal.reason, told.value.refusal.passing) == (reason, True)
+
+
+def test_a_name_that_holds_the_word_is_no_namespace_that_ends() -> None:
+    with pytest.raises(NotMade) as told:
+        create(ApiError(403, "Forbidden", 'jobs.batch "terminator-a1" is forbidden: no'))
+    assert told.value.refusal.reason == "CreateRefused"

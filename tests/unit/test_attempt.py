@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.builders import NOW
 from tokenmark_operator.observe.attempt import view_attempt
-from tokenmark_operator.observe.conditions import stamp
+from tokenmark_operator.shared.conditions import stamp
 
 
 def job(*conditions: tuple[str, str], since_s: int = 0) -> dict[str, Any]:
@@ -38,8 +38,8 @@ SUMMARY = '{"outcome": "failed", "exit_code": 5, "message": "connection refused"
 
 CASES: list[tuple[str, dict[str, Any], dict[str, Any] | None, str, str, str]] = [
     ("no pod yet", job(), None, "Pending", "Pending", "waiting for the Job controller"),
-    ("image missing", job(), pod("Pending", status={"containerStatuses": WAITING}), "Pending", "Pending", "ImagePullBackOff: no such image"),
-    ("nowhere to go", job(), pod("Pending", status={"containerStatuses": [], "conditions": UNSCHEDULABLE}), "Pending", "Pending", "0/2 nodes"),
+    ("image missing", job(), pod("Pending", status={"containerStatuses": WAITING}), "Pending", "ImagePullFailed", "ImagePullBackOff: no such image"),
+    ("nowhere to go", job(), pod("Pending", status={"containerStatuses": [], "conditions": UNSCHEDULABLE}), "Pending", "Unschedulable", "0/2 nodes"),
     ("running", job(), pod(), "Running", "Running", "the runner has started"),
     ("ended well", job(("Complete", "")), pod("Succeeded", 0), "Finished", "Collecting", "collecting"),
     ("objective missed", job(("Failed", "BackoffLimitExceeded")), pod("Failed", 3), "Finished", "Collecting", "collecting"),

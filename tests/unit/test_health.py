@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.support.builders import a_run
-from tokenmark_operator.memory import POD_MEMORY, Memory
-from tokenmark_operator.queue import WorkQueue
+from tokenmark_operator.core.cache import POD_MEMORY, Cache
+from tokenmark_operator.core.queue import WorkQueue
 from tokenmark_operator.serve import STUCK_S, unhealthy
 
 KEY = ("BenchmarkRun", "bench", "demo")
@@ -21,43 +21,43 @@ def versioned(version: str) -> dict[str, Any]:
 
 
 def test_a_watch_that_misses_a_change_for_a_whole_resync_is_dead() -> None:
-    memory = Memory()
-    memory.see(KEY, versioned("1"), deleted=False)
-    memory.resync("BenchmarkRun", [versioned("2")])
-    assert memory.dead_watch is None
-    memory.resync("BenchmarkRun", [versioned("2")])
-    assert memory.dead_watch is not None
-    assert "bench/demo" in memory.dead_watch
+    cache = Cache()
+    cache.see(KEY, versioned("1"), deleted=False)
+    cache.resync("BenchmarkRun", [versioned("2")])
+    assert cache.dead_watch is None
+    cache.resync("BenchmarkRun", [versioned("2")])
+    assert cache.dead_watch is not None
+    assert "bench/demo" in cache.dead_watch
 
 
 def test_a_watch_that_is_only_late_is_alive() -> None:
-    memory = Memory()
-    memory.see(KEY, versioned("1"), deleted=False)
-    memory.resync("BenchmarkRun", [versioned("2")])
-    memory.see(KEY, versioned("2"), deleted=False)
-    memory.resync("BenchmarkRun", [versioned("2")])
-    assert memory.dead_watch is None
+    cache = Cache()
+    cache.see(KEY, versioned("1"), deleted=False)
+    cache.resync("BenchmarkRun", [versioned("2")])
+    cache.see(KEY, versioned("2"), deleted=False)
+    cache.resync("BenchmarkRun", [versioned("2")])
+    assert cache.dead_watch is None
 
 
 def test_objects_that_a_list_no_longer_has_are_forgotten() -> None:
-    memory = Memory()
-    memory.see(KEY, versioned("1"), deleted=False)
-    memory.resync("BenchmarkRun", [])
-    assert memory.of_kind("BenchmarkRun") == []
+    cache = Cache()
+    cache.see(KEY, versioned("1"), deleted=False)
+    cache.resync("BenchmarkRun", [])
+    assert cache.of_kind("BenchmarkRun") == []
 
 
 def test_pods_are_remembered_after_they_are_gone_and_not_without_end() -> None:
-    memory = Memory()
+    cache = Cache()
     for number in range(POD_MEMORY + 10):
-        memory.see_pod({"metadata": {"uid": f"p{number}"}}, deleted=True)
-    assert len(memory.pods) == POD_MEMORY
-    assert memory.pods[f"p{POD_MEMORY}"]["gone"] is True
+        cache.see_pod({"metadata": {"uid": f"p{number}"}}, deleted=True)
+    assert len(cache.pods) == POD_MEMORY
+    assert cache.pods[f"p{POD_MEMORY}"]["gone"] is True
 
 
 def controller(**changes: Any) -> Any:
     now = {"value": 0.0}
     queue: WorkQueue[str] = WorkQueue(lambda: now["value"])
-    return SimpleNamespace(memory=Memory(), queue=queue, now=now, **changes)
+    return SimpleNamespace(cache=Cache(), queue=queue, now=now, **changes)
 
 
 def test_a_queue_that_does_not_move_is_unhealthy() -> None:
@@ -70,7 +70,7 @@ def test_a_queue_that_does_not_move_is_unhealthy() -> None:
 
 def test_a_dead_watch_and_a_dead_task_are_unhealthy() -> None:
     subject = controller()
-    subject.memory.dead_watch = "the watch on NetProbe has not told"
+    subject.cache.dead_watch = "the watch on NetProbe has not told"
     assert unhealthy(subject, []) == "the watch on NetProbe has not told"
 
     async def story() -> str | None:

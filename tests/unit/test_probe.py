@@ -10,9 +10,9 @@ import pytest
 
 from netprobe.parse import NoFigure, parse_iperf3
 from tests.support.builders import NOW
-from tokenmark_operator.facts import Decision
-from tokenmark_operator.probe_lifecycle import ProbeFacts, decide_probe
+from tokenmark_operator.kinds.netprobe import decide_probe
 from tokenmark_operator.settings import Settings
+from tokenmark_operator.shared.facts import Decision, ProbeFacts
 from tokenmark_schemas.netprobe import NetProbeResult, ProbeMeasurement, ProbeTest, Rtt
 
 SETTINGS = Settings(runner_image="runner:1", netprobe_image="netprobe:1")
@@ -162,3 +162,27 @@ def test_the_receivers_rate_is_the_figure() -> None:
 def test_what_is_no_figure_is_said(text: str, said: str) -> None:
     with pytest.raises(NoFigure, match=said):
         parse_iperf3(text, TEST)
+
+
+def test_an_older_probe_that_is_resumed_waits_for_the_one_that_measures() -> None:
+    older, younger = a_probe("older"), a_probe("younger")
+    older = after(older, decide_probe(facts(older, others=[older])))
+    older["spec"]["suspend"] = True
+    older = after(older, decide_probe(facts(older)))
+    assert "admittedAt" not in older["status"]
+    younger["metadata"]["creationTimestamp"] = "2030-01-01T00:01:00Z"
+    younger = after(younger, decide_probe(facts(younger, others=[older, younger])))
+    assert younger["status"]["admittedAt"]
+    older["spec"]["suspend"] = False
+    waiting = decide_probe(facts(older, others=[older, younger]))
+    assert reason(waiting, "Admitted") == "Queued"
+    assert waiting.create == []
+
+
+def test_a_probe_waits_for_a_load_on_its_nodes() -> None:
+    run = {"metadata": {"name": "r", "namespace": "bench", "uid": "u-r", "creationTimestamp": "2030-01-01T00:00:00Z"}, "spec": {},
+           "status": {"admittedAt": "2030-01-01T00:00:00Z", "targetNodes": ["node2"], "attempts": []}}  # fmt: skip
+    waiting = decide_probe(facts(a_probe(), strangers=[run]))
+    assert reason(waiting, "Admitted") == "Queued"
+    elsewhere = {**run, "status": {**run["status"], "targetNodes": ["node9"]}}
+    assert reason(decide_probe(facts(a_probe(), strangers=[elsewhere])), "Admitted") == "Admitted"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tokenmark_operator.queue import BACKOFF_S, WorkQueue
+from tokenmark_operator.core.queue import BACKOFF_S, WorkQueue
 
 
 class Clock:

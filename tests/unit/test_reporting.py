@@ -14,10 +14,11 @@ from bench_runner.reports.units import seconds
 from bench_runner.storage.pod_frames import TERMINATION_BYTES, termination_stage, termination_text
 from tests.support.builders import a_run
 from tests.support.results import a_result, a_stage
-from tokenmark_operator.memory import Memory
-from tokenmark_operator.observe.result import headline, summarise
-from tokenmark_operator.queue import WorkQueue
-from tokenmark_operator.telemetry import Counters, Projection
+from tokenmark_operator.core.cache import Cache
+from tokenmark_operator.core.counters import Counters
+from tokenmark_operator.core.queue import WorkQueue
+from tokenmark_operator.results.config_map import headline, summarise
+from tokenmark_operator.telemetry import Projection
 from tokenmark_schemas.result import TerminationSummary
 
 
@@ -70,7 +71,7 @@ def exposed(*runs: dict[str, Any], newest: int = 200) -> str:
     class NoRequests:
         requests: dict[tuple[str, str], int] = {}
 
-    memory = Memory()
+    memory = Cache()
     for run in runs:
         key = ("BenchmarkRun", run["metadata"]["namespace"], run["metadata"]["name"])
         memory.see(key, run, deleted=False)

@@ -16,11 +16,16 @@ from pydantic import ValidationError
 from tokenmark_schemas.result import TerminationSummary
 
 from ..plan.names import index_of
-from .conditions import parse_time
+from .times import parse_time
 
 State = Literal["Pending", "Running", "Finished", "Failed", "Disrupted"]
 NODE_LOST_AFTER_S = 15
 FAILURE_TARGET_S = 60
+WAITING = {
+    "CreateContainerConfigError": "ContainerConfigError",  # a Secret or a key that is not there
+    "ErrImagePull": "ImagePullFailed", "ImagePullBackOff": "ImagePullFailed", "InvalidImageName": "ImagePullFailed",
+    "ErrImageNeverPull": "ImagePullFailed",
+}  # fmt: skip
 
 
 @dataclass
@@ -43,71 +48,83 @@ def view_attempt(
     blocks: dict[str, bytes],
     progress: dict[str, Any] | None,
     now: datetime,
-    mates: Sequence[dict[str, Any]] = (),
+    team: Sequence[dict[str, Any]] = (),
+    unmade: str = "",
 ) -> AttemptView:
     """`pod` is the newest one seen, even if it is gone by now: of several the leading one, which has the result."""
     facts: dict[str, Any] = {"blocks": blocks}
     if pod is not None:
         facts.update(node=pod["spec"].get("nodeName"), pod_uid=pod["metadata"]["uid"])
-    ended = job_condition(job, "Failed") or job_condition(job, "Complete")
-    if lost := _first_lost(job, (pod, *mates), now):
+    if lost := _first_lost(job, (pod, *team), now):
         return AttemptView("Disrupted", "NodeLost", lost[0], **{**facts, "node": lost[1]})
-    if (alone := _without_lead(pod, mates)) is not None:
+    if (alone := _without_lead(pod, team)) is not None:
         return AttemptView("Failed", "PodsMissing", alone, **facts)
+    if job.get("spec", {}).get("suspend") and not is_over(job):
+        message = "the Job is suspended, by a queue such as Kueue; it goes on when that lets it"
+        return AttemptView("Pending", "JobSuspended", message, **facts)
     if pod is None or (pod.get("gone") and not _terminated(pod)):
-        return _without_pod(job, pod, facts)
+        return _without_pod(job, pod, facts, unmade)
     terminated = _terminated(pod)
     if terminated is None:
-        if ended and (ended.get("reason") == "DeadlineExceeded"):
-            return AttemptView("Failed", "DeadlineExceeded", ended.get("message", ""), **facts)
-        state, reason, message = _alive(pod, progress)
-        if progress and progress.get("phase") == "gathering":
-            message += "".join(f"; {said}" for said in map(_absence, mates) if said)
-        return AttemptView(state, reason, message, **facts)
+        return _living(job, pod, progress, team, facts)
     summary = _summary(terminated.get("message", ""))
     facts.update(exit_code=terminated.get("exitCode"), summary=summary)
     disruption = _disruption(job, pod)
     if disruption:
         return AttemptView("Disrupted", *disruption, **facts)
     if summary is not None and (summary.lost_pod or summary.missing_pod):
-        return _without_mate(job, summary, mates, facts)
+        return _without_member(job, summary, team, facts)
     return _ended(job, terminated, summary, facts)
 
 
-def _without_lead(pod: dict[str, Any] | None, mates: Sequence[dict[str, Any]]) -> str | None:
-    """What a mate says that waited in vain for a leading pod which never ran; None where that is not so."""
+def _living(
+    job: dict[str, Any], pod: dict[str, Any], progress: dict[str, Any] | None, team: Sequence[dict[str, Any]],
+    facts: dict[str, Any],
+) -> AttemptView:  # fmt: skip
+    """The pod waits or runs."""
+    ended = job_condition(job, "Failed") or job_condition(job, "Complete")
+    if ended and ended.get("reason") == "DeadlineExceeded":
+        return AttemptView("Failed", "DeadlineExceeded", ended.get("message", ""), **facts)
+    state, reason, message = _alive(pod, progress)
+    if progress and progress.get("phase") == "gathering":
+        message += "".join(f"; {said}" for said in map(_absence, team) if said)
+    return AttemptView(state, reason, message, **facts)
+
+
+def _without_lead(pod: dict[str, Any] | None, team: Sequence[dict[str, Any]]) -> str | None:
+    """What a member says that waited in vain for a leading pod which never ran; None where that is not so."""
     if pod is not None and pod.get("status", {}).get("phase") not in (None, "Pending"):
         return None
-    for mate in mates:
-        ended = _terminated(mate)
+    for member in team:
+        ended = _terminated(member)
         if ended is not None and ended.get("exitCode") == 5 and (said := _summary(ended.get("message", ""))):
             why = _alive(pod, None)[2] if pod is not None else ""
             return "; ".join(filter(None, (said.message, f"pod 0: {why}" if why else "")))
     return None
 
 
-def _absence(mate: dict[str, Any]) -> str:
+def _absence(member: dict[str, Any]) -> str:
     """Why a pod of a team does not run yet; empty where it does."""
-    state, _, message = _alive(mate, None)
-    return f"pod {index_of(mate)}: {message}" if state == "Pending" else ""
+    state, _, message = _alive(member, None)
+    return f"pod {index_of(member)}: {message}" if state == "Pending" else ""
 
 
-def _without_mate(
-    job: dict[str, Any], summary: TerminationSummary, mates: Sequence[dict[str, Any]], facts: dict[str, Any]
+def _without_member(
+    job: dict[str, Any], summary: TerminationSummary, team: Sequence[dict[str, Any]], facts: dict[str, Any]
 ) -> AttemptView:
     """The leading pod says that another one did not come or was lost: what became of that one decides."""
     index = summary.lost_pod or summary.missing_pod
-    mate = next((mate for mate in mates if index_of(mate) == index), None)
-    terminated = _terminated(mate) if mate is not None else None
+    member = next((member for member in team if index_of(member) == index), None)
+    terminated = _terminated(member) if member is not None else None
     if summary.missing_pod and (terminated is None or terminated.get("exitCode") in (None, 5, 143)):
-        why = _absence(mate) if mate is not None and terminated is None else ""
+        why = _absence(member) if member is not None and terminated is None else ""
         return AttemptView("Failed", "PodsMissing", "; ".join(filter(None, (summary.message, why))), **facts)
-    if disruption := _disruption(job, mate):
+    if disruption := _disruption(job, member):
         return AttemptView("Disrupted", *disruption, **facts)
     if terminated is not None and terminated.get("exitCode") not in (None, 5):  # 5: it lost the leading one too
         return _ended(job, terminated, _summary(terminated.get("message", "")), facts)
-    if mate is not None:
-        facts["node"] = mate["spec"].get("nodeName")
+    if member is not None:
+        facts["node"] = member["spec"].get("nodeName")
     return AttemptView("Disrupted", "PodLost", summary.message, **facts)
 
 
@@ -125,6 +142,11 @@ def is_over(job: dict[str, Any]) -> bool:
 def pod_is_gone(pod: dict[str, Any] | None) -> bool:
     """True when no container of it can be running any more."""
     return pod is None or bool(pod.get("gone")) or pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def has_ended(pod: dict[str, Any]) -> bool:
+    """True once its container has, whatever the Job says."""
+    return _terminated(pod) is not None
 
 
 def _terminated(pod: dict[str, Any]) -> dict[str, Any] | None:
@@ -185,7 +207,7 @@ def _finished_by_itself(pod: dict[str, Any]) -> bool:
     return terminated is not None and terminated.get("exitCode") in (0, 2, 3, 4, 5)
 
 
-def _without_pod(job: dict[str, Any], pod: dict[str, Any] | None, facts: dict[str, Any]) -> AttemptView:
+def _without_pod(job: dict[str, Any], pod: dict[str, Any] | None, facts: dict[str, Any], unmade: str) -> AttemptView:
     disruption = _disruption(job, pod)
     if disruption:
         return AttemptView("Disrupted", *disruption, **facts)
@@ -196,6 +218,8 @@ def _without_pod(job: dict[str, Any], pod: dict[str, Any] | None, facts: dict[st
         return AttemptView("Disrupted", "PodDeleted", f"the runner pod is gone: {failed.get('message', '')}", **facts)
     if job_condition(job, "Complete"):
         return AttemptView("Finished", "Collecting", "the runner pod ended and is gone", **facts)
+    if unmade:
+        return AttemptView("Pending", "PodNotMade", unmade, **facts)
     return AttemptView("Pending", "Pending", "waiting for the Job controller to make the pod", **facts)
 
 
@@ -203,12 +227,14 @@ def _alive(pod: dict[str, Any], progress: dict[str, Any] | None) -> tuple[State,
     for status in pod.get("status", {}).get("containerStatuses", []):
         waiting = status.get("state", {}).get("waiting")
         if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            return "Pending", "Pending", f"{waiting['reason']}: {waiting.get('message', '')}".strip(": ")
+            reason = WAITING.get(waiting["reason"], "Pending")
+            return "Pending", reason, f"{waiting['reason']}: {waiting.get('message', '')}".strip(": ")
         if "running" in status.get("state", {}):
             return "Running", *_doing(progress)
     for condition in pod.get("status", {}).get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return "Pending", "Pending", f"{condition.get('reason')}: {condition.get('message', '')}"
+            reason = "Unschedulable" if condition.get("reason") == "Unschedulable" else "Pending"
+            return "Pending", reason, f"{condition.get('reason')}: {condition.get('message', '')}"
     return "Pending", "Pending", "the runner pod is starting"
 
 
@@ -230,6 +256,8 @@ def _ended(
     job: dict[str, Any], terminated: dict[str, Any], summary: TerminationSummary | None, facts: dict[str, Any]
 ) -> AttemptView:
     code = terminated.get("exitCode")
+    if code is None and terminated.get("reason") == "DeadlineExceeded":
+        return AttemptView("Failed", "DeadlineExceeded", "the pod's own deadline has passed", **facts)
     failed = job_condition(job, "Failed") or job_condition(job, "FailureTarget")
     if failed and failed.get("reason") == "DeadlineExceeded":
         return AttemptView("Failed", "DeadlineExceeded", failed.get("message", ""), **facts)

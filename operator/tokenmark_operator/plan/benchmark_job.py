@@ -47,8 +47,10 @@ def plan_config(
     )
 
 
-def plan_attempt(run: BenchmarkRun, config: RunConfig, settings: Settings) -> list[dict[str, Any]]:
-    """ConfigMap first, Job last: a Job never waits for its configuration, nor its pods for a name to meet at."""
+def plan_attempt(
+    run: BenchmarkRun, config: RunConfig, settings: Settings, group: str | None = None
+) -> list[dict[str, Any]]:
+    """`group` is what its pods hold. ConfigMap first, Job last: a Job never waits for its configuration, nor its pods for a name to meet at."""
     meta, attempt = run.metadata, config.run.attempt
     labels = names.labels("BenchmarkRun", meta, **{names.ATTEMPT_LABEL: str(attempt), names.ROLE_LABEL: "runner"})
     owner = names.owner("BenchmarkRun", meta)
@@ -68,7 +70,7 @@ def plan_attempt(run: BenchmarkRun, config: RunConfig, settings: Settings) -> li
         image=settings.runner_image,
         pull_policy=settings.pull_policy,
         args=["run", f"{CONFIG_PATH}/config.json", "--pod", "--out", "/tmp/results"],  # noqa: S108
-        labels=labels,
+        labels={**labels, **({names.TARGET_LABEL: group} if group else {})},
         config_map=config_name,
         env=_token(run),
         mounts=[
@@ -79,7 +81,7 @@ def plan_attempt(run: BenchmarkRun, config: RunConfig, settings: Settings) -> li
     )
     child = job(
         job_name, template, labels={**labels, **queue}, owner=owner,
-        deadline_s=config.deadline_s + JOB_MARGIN_S, pods=execution.workers,
+        deadline_s=config.deadline_s + JOB_MARGIN_S, startup_s=execution.startup_deadline_seconds, pods=execution.workers,
     )  # fmt: skip
     meeting = [_meeting_point(names.meeting_name(job_name), labels, owner)] if config.team else []
     return [config_map, *meeting, child]

@@ -10,6 +10,7 @@ MANAGED = {"app.kubernetes.io/managed-by": "tokenmark"}
 MANAGED_SELECTOR = "app.kubernetes.io/managed-by=tokenmark"
 RUN_LABEL, PROBE_LABEL = "tokenmark.dev/run", "tokenmark.dev/probe"
 UID_LABEL, ATTEMPT_LABEL, ROLE_LABEL = "tokenmark.dev/uid", "tokenmark.dev/attempt", "tokenmark.dev/role"
+TARGET_LABEL = "tokenmark.dev/target"  # the exclusivity group of the target that a pod loads
 INDEX_LABEL = "batch.kubernetes.io/job-completion-index"  # Kubernetes' own
 OWNER_LABEL = {"BenchmarkRun": RUN_LABEL, "NetProbe": PROBE_LABEL}
 
@@ -35,9 +36,11 @@ def config_name(job: str, uid: str) -> str:
     return f"{job}-config-{uid[:8]}"
 
 
-def result_name(name: str, uid: str, *, retain: bool) -> str:
-    """`<run>-result`; a result that outlives its run carries the run's uid, so that a rerun finds the name free."""
-    return f"{name}-{uid[:8]}-result" if retain else f"{name}-result"
+def result_name(kind: str, name: str, uid: str, *, retain: bool) -> str:
+    """`<run>-result`, `<probe>-nprobe-result`; a result that outlives its object carries its uid, so that a rerun finds the
+    name free."""
+    said = name if kind == "BenchmarkRun" else f"{name}-nprobe"
+    return f"{said}-{uid[:8]}-result" if retain else f"{said}-result"
 
 
 def labels(kind: str, meta: ObjectMeta, **more: str) -> dict[str, str]:

@@ -120,4 +120,7 @@ def _agent(
         execution, image=settings.netprobe_image, pull_policy=settings.pull_policy, args=args, labels=labels,
         config_map=config_map, affinity=on_node(node),
     )  # fmt: skip
-    return job(name, template, labels=labels, owner=names.owner("NetProbe", meta), deadline_s=deadline_s)
+    return job(
+        name, template, labels=labels, owner=names.owner("NetProbe", meta), deadline_s=deadline_s,
+        startup_s=execution.startup_deadline_seconds,
+    )  # fmt: skip

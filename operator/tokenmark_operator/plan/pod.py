@@ -9,6 +9,7 @@ from tokenmark_schemas.kube import Execution
 CONFIG_PATH = "/etc/tokenmark"
 UNREACHABLE_S = 30
 GRACE_S = 20
+BACKSTOP_S = 120
 DEFAULT_RESOURCES = {
     "requests": {"cpu": "500m", "memory": "256Mi", "ephemeral-storage": "64Mi"},
     "limits": {"memory": "1Gi", "ephemeral-storage": "2Gi"},
@@ -111,12 +112,15 @@ def job(
     labels: dict[str, str],
     owner: dict[str, Any],
     deadline_s: int,
+    startup_s: int,
     pods: int = 1,
 ) -> dict[str, Any]:
     """A Job that is never retried by Kubernetes: a silent retry would measure a warmed-up target.
 
-    Several pods are indexed, and the loss of one is the loss of all.
+    Several pods are indexed, and the loss of one is the loss of all. The deadline is the pods' own and counts from when a
+    node took them: time to be scheduled is no load. The Job's is a backstop behind both.
     """
+    template["spec"]["activeDeadlineSeconds"] = deadline_s
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -130,7 +134,7 @@ def job(
             "podFailurePolicy": {
                 "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
             },
-            "activeDeadlineSeconds": deadline_s,
+            "activeDeadlineSeconds": startup_s + deadline_s + BACKSTOP_S,
             "template": template,
         },
     }

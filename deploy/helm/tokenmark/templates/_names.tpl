@@ -47,5 +47,5 @@ app.kubernetes.io/component: operator
   verbs: [get, create, delete]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create]
+  verbs: [create, list]
 {{- end }}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from kubernetes.aio import client, config
 Object = dict[str, Any]
 MERGE = "application/merge-patch+json"
 TIMEOUT_S = 30
+PAGE = 500
+SILENCE_S = 60  # a log that says nothing for so long is asked for again: the line may be dead without anybody saying so
 
 
 class ClusterUnavailable(Exception):
@@ -58,11 +60,13 @@ BY_KIND = {"Job": JOBS, "ConfigMap": CONFIG_MAPS, "Service": SERVICES}
 
 
 class Kube:
-    """One connection pool. Methods raise ApiError and ClusterUnavailable, nothing else."""
+    """A connection pool for calls, and one for logs that are followed: two hundred of those must keep no call waiting. Methods
+    raise ApiError and ClusterUnavailable, nothing else."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str]] = Counter()
         self._api: client.ApiClient | None = None
+        self._streams: client.ApiClient | None = None
 
     async def open(self) -> None:
         """In-cluster configuration where there is one, else the kubeconfig."""
@@ -71,10 +75,13 @@ class Kube:
         except config.ConfigException:
             await config.load_kube_config()  # type: ignore[no-untyped-call]
         self._api = client.ApiClient()
+        unbounded = client.Configuration.get_default_copy()
+        unbounded.connection_pool_maxsize = 0
+        self._streams = client.ApiClient(unbounded)
 
     async def close(self) -> None:
-        if self._api is not None:
-            await self._api.close()  # type: ignore[no-untyped-call]
+        for opened in filter(None, (self._api, self._streams)):
+            await opened.close()  # type: ignore[no-untyped-call]
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """None when it does not exist."""
@@ -86,9 +93,15 @@ class Kube:
             raise
 
     async def list(self, resource: Resource, namespace: str | None, selector: str = "") -> list[Object]:
-        """A quorum read: what the server knows now, not what a cache remembers."""
-        answer = await self._json("GET", resource.path(namespace), {"labelSelector": selector} if selector else {})
-        return list(answer.get("items", []))
+        """A quorum read, page by page: what the server knows now, not what a cache remembers."""
+        query, found = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}, []
+        while True:
+            answer = await self._json("GET", resource.path(namespace), query)
+            found += answer.get("items", [])
+            token = (answer.get("metadata") or {}).get("continue")
+            if not token:
+                return found
+            query["continue"] = token
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
         return await self._json("POST", resource.path(namespace), body=body)
@@ -99,31 +112,50 @@ class Kube:
         """A merge patch; with `metadata.resourceVersion` in the body it fails on a lost race."""
         return await self._json("PATCH", resource.path(namespace, name, sub), body=body, content_type=MERGE)
 
-    async def delete(self, resource: Resource, namespace: str, name: str) -> None:
-        """Children follow in the background. What is gone already is fine."""
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        """That very object, and no namesake that took its place; children follow in the background. What is gone is fine."""
+        options = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": uid},
+        }
         try:
-            await self._json("DELETE", resource.path(namespace, name), {"propagationPolicy": "Background"})
+            await self._json("DELETE", resource.path(namespace, name), body=options)
         except ApiError as exc:
-            if exc.status != 404:
+            if exc.status not in (404, 409):
                 raise
 
-    async def follow_log(self, namespace: str, pod: str, container: str) -> AsyncIterator[str]:
-        """Lines of a container's log from its start, until the container ends. Undecodable bytes are replaced."""
-        query = {"container": container, "follow": "true"}
-        response = await self._send(
-            "GET", PODS.path(namespace, pod, "log"), query, limit=aiohttp.ClientTimeout(total=None, sock_connect=10)
-        )
+    async def events_of(self, namespace: str, uid: str, reason: str) -> Sequence[Object]:
+        """Events about one object with that reason."""
+        query = {"fieldSelector": f"involvedObject.uid={uid},reason={reason}", "limit": "20"}
+        answer = await self._json("GET", EVENTS.path(namespace), query)
+        return answer.get("items") or ()
+
+    async def follow_log(
+        self, namespace: str, pod: str, container: str, since: str = ""
+    ) -> AsyncIterator[tuple[str, str]]:
+        """(time, line) of a container's log, from its start or that time on (to the second), until the container ends or the
+        stream does. Undecodable bytes are replaced."""
+        query = {
+            "container": container,
+            "follow": "true",
+            "timestamps": "true",
+            **({"sinceTime": since} if since else {}),
+        }
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=SILENCE_S)
+        response = await self._send("GET", PODS.path(namespace, pod, "log"), query, limit=limit, api=self._streams)
         try:
             await self._check(response)
             rest = b""
             async for part in response.content.iter_any():
                 *lines, rest = (rest + part).split(b"\n")
                 for line in lines:
-                    yield line.decode("utf-8", "replace")
+                    yield _timed(line)
                 if len(rest) > 2**20:
                     rest = b""
             if rest:
-                yield rest.decode("utf-8", "replace")
+                yield _timed(rest)
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             raise ClusterUnavailable(f"the log of {namespace}/{pod} broke off: {exc}") from exc
         finally:
@@ -149,10 +181,12 @@ class Kube:
     async def _send(
         self, method: str, path: str, query: dict[str, str], body: Object | None = None,
         content_type: str = "application/json", limit: aiohttp.ClientTimeout | float = TIMEOUT_S,
+        api: client.ApiClient | None = None,
     ) -> aiohttp.ClientResponse:  # fmt: skip
-        assert self._api is not None, "open() comes first"
+        api = api or self._api
+        assert api is not None, "open() comes first"
         headers = {"Content-Type": content_type, "Accept": "application/json, */*"}
-        _, url, headers, payload, _ = await self._api.param_serialize(
+        _, url, headers, payload, _ = await api.param_serialize(
             method,
             path,
             query_params=list(query.items()),
@@ -161,7 +195,7 @@ class Kube:
             auth_settings=["BearerToken"],
         )
         try:
-            answer = await self._api.call_api(method, url, headers, payload, _request_timeout=limit)
+            answer = await api.call_api(method, url, headers, payload, _request_timeout=limit)
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             self.requests[method, "unreachable"] += 1
             raise ClusterUnavailable(f"{method} {path}: {exc or type(exc).__name__}") from exc
@@ -187,3 +221,9 @@ class Kube:
         if response.status == 429 or response.status >= 500:
             raise ClusterUnavailable(f"HTTP {response.status}: {message}")
         raise ApiError(response.status, reason, message)
+
+
+def _timed(line: bytes) -> tuple[str, str]:
+    """A log line's time and its text; no time where the line is none of the container's, as with a kubelet's complaint."""
+    time, space, text = line.decode("utf-8", "replace").partition(" ")
+    return (time, text) if space and time[:2] == "20" and "T" in time else ("", line.decode("utf-8", "replace"))

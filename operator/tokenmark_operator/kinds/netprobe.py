@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,30 +10,15 @@ from tokenmark_schemas.netprobe import NetProbe, NetProbeResult, PairStatus, Pro
 from tokenmark_schemas.problems import problems_of
 from tokenmark_schemas.support import unsupported_probe
 
-from .facts import Decision, KubeEvent
-from .observe.attempt import AttemptView, view_attempt
-from .observe.conditions import PROBE_ORDER, Conditions, parse_time, stamp
-from .observe.exclusivity import is_finished
-from .observe.probe_result import errors_of, plan_probe_result, read_probe_result, summarise_pair, totals
-from .plan.netprobe_jobs import choose_pairs, client_name, plan_client, plan_server, server_name
-from .plan.support import forbidden
-from .settings import Settings
-
-
-@dataclass(frozen=True)
-class ProbeFacts:
-    """Everything known about one NetProbe at one moment."""
-
-    cr: dict[str, Any]
-    now: datetime
-    settings: Settings
-    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    pods: dict[str, dict[str, Any]] = field(default_factory=dict)
-    blocks: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    log_read: frozenset[str] = frozenset()
-    stored: dict[str, Any] | None = None
-    nodes: list[dict[str, Any]] | None = None
-    others: list[dict[str, Any]] = field(default_factory=list)
+from ..observe.attempt import AttemptView, view_attempt
+from ..plan.netprobe_jobs import choose_pairs, client_name, plan_client, plan_server, server_name
+from ..plan.support import forbidden
+from ..results.probe_config_map import errors_of, plan_probe_result, read_probe_result, summarise_pair, totals
+from ..shared.admission import first_in_line, holds_target, may_run, sharing_nodes
+from ..shared.conditions import PROBE_ORDER
+from ..shared.facts import Decision, KubeEvent, ProbeFacts, Refusal
+from ..shared.status import read_status
+from ..shared.step import WAIT_S, Step
 
 
 def read_probe(cr: dict[str, Any]) -> NetProbe | str:
@@ -51,102 +34,117 @@ def decide_probe(facts: ProbeFacts) -> Decision:
     return _ProbeStep(facts).decide()
 
 
-class _ProbeStep:
+class _ProbeStep(Step):
+    order = PROBE_ORDER
+
     def __init__(self, facts: ProbeFacts) -> None:
+        existing = read_status(ProbeStatus, facts.cr.get("status"))
+        super().__init__(facts, existing.conditions)
         self.facts = facts
-        self.status: dict[str, Any] = dict(facts.cr.get("status") or {})
-        existing = ProbeStatus.model_validate(self.status) if self.status else ProbeStatus()
-        generation = facts.cr["metadata"].get("generation", 1)
-        self.conditions = Conditions(existing.conditions, generation, facts.now, PROBE_ORDER)
         self.pairs = list(existing.pairs or [])
-        self.decision = Decision(status={})
 
     def decide(self) -> Decision:
         if self.conditions.is_true("Finished"):
-            self._after_the_end()
+            self.outlive()
+        elif self.facts.refused is not None:
+            self._not_made(self.facts.refused)
         else:
             self._advance()
-        self.status["observedGeneration"] = self.facts.cr["metadata"].get("generation", 1)
-        self.status["conditions"] = [c.camel() for c in self.conditions.list()]
         if self.pairs:
             self.status["pairs"] = [p.camel() for p in self.pairs]
-        self.decision.status = self.status
-        return self.decision
+        if self.conditions.is_true("Finished") and self._load_is_over():
+            self.release()
+        elif self.conditions.is_true("Finished"):
+            self.wait(WAIT_S)
+        return self.closed()
 
     def _advance(self) -> None:
         probe = read_probe(self.facts.cr)
         if isinstance(probe, str):
-            self._refuse("InvalidSpec", probe)
+            self._stop_and_refuse("InvalidSpec", probe)
             return
         missing = unsupported_probe(probe.spec)
         if missing:
-            self._refuse("NotSupportedYet", "not supported by this version yet: " + "; ".join(missing))
+            self._stop_and_refuse("NotSupportedYet", "not supported by this version yet: " + "; ".join(missing))
             return
         if needs_word := forbidden(probe.spec.execution, self.facts.settings):
-            self._refuse("Forbidden", "; ".join(needs_word))
+            self._stop_and_refuse("Forbidden", "; ".join(needs_word))
             return
-        self.conditions.set(
-            "Accepted", "True", "Accepted", f"{len(probe.spec.tests)} tests, {probe.spec.repetitions} repetitions"
-        )
+        said = f"{len(probe.spec.tests)} tests, {probe.spec.repetitions} repetitions"
+        self.conditions.set("Accepted", "True", "Accepted", said)
         if probe.spec.suspend:
             self._suspend()
         elif self._admitted(probe):
             self._measure(probe)
 
-    def _refuse(self, reason: str, message: str) -> None:
+    def _stop_and_refuse(self, reason: str, message: str) -> None:
+        """Whatever runs is stopped before the probe is let go."""
+        self.decision.delete_jobs += list(self.facts.jobs)
+        if self._load_is_over():
+            self.refuse(reason, message)
+            return
         self.conditions.set("Accepted", "False", reason, message)
-        self._finish(succeeded=False, reason=reason, message=message)
+        self.conditions.set("Succeeded", "Unknown", reason, f"{message}; stopping its agents")
+        self.wait(1.0)
+
+    def _not_made(self, refusal: Refusal) -> None:
+        """The API server would not make a child of this probe."""
+        if not refusal.passing:
+            self._stop_and_refuse(refusal.reason, refusal.message)
+            return
+        self.conditions.set("Succeeded", "Unknown", refusal.reason, f"{refusal.message}; trying again")
+        self.wait(WAIT_S)
+
+    def _load_is_over(self) -> bool:
+        """No agent can be running any more."""
+        return not any(may_run(pod, self.facts.now) for pod in self.facts.pods.values())
 
     def _suspend(self) -> None:
         self.decision.delete_jobs += list(self.facts.jobs)
         self.pairs = [p.model_copy(update={"state": "Pending"}) if p.state == "Running" else p for p in self.pairs]
+        if self._load_is_over():
+            self.release()
+        else:
+            self.wait(1.0)
         self.conditions.set("Admitted", "False", "Suspended", "spec.suspend is true; set it to false to go on")
         self.conditions.set("Succeeded", "Unknown", "Suspended", "suspended")
 
     def _admitted(self, probe: NetProbe) -> bool:
-        """One probe of the cluster at a time: two would measure each other."""
-        if self.pairs:
-            self.conditions.set("Admitted", "True", "Admitted", f"{len(self.pairs)} pairs of nodes")
+        """One probe of the cluster at a time, and none beside a load on its nodes: they would measure each other."""
+        if holds_target(self.facts.cr, (), self.facts.now) or (self.pairs and self.facts.jobs):
+            self.admit(f"{len(self.pairs)} pairs of nodes")
             return True
-        if probe.spec.exclusivity.policy != "Allow" and (first := self._one_before()):
-            message = f"{first} measures the network now and goes first"
-            self.conditions.set("Admitted", "False", "Queued", message)
-            self.conditions.set("Succeeded", "Unknown", "Queued", message)
-            self.decision.requeue_s = 10.0
+        if self.facts.name_taken:
+            said = f"{self.facts.name_taken} exists and belongs to somebody else; remove it or rename the probe"
+            self.refuse("NameConflict", said)
+            return False
+        exclusive = probe.spec.exclusivity.policy != "Allow"
+        if exclusive and (first := first_in_line(self.facts.cr, self.facts.others, self.facts.now)):
+            self.stands_by("Queued", f"{first} measures the network now and goes first")
+            self.wait(WAIT_S)
             return False
         if self.facts.nodes is None:
-            self._refuse(
-                "NodesForbidden", "the operator may not list nodes; install it with rbac.nodes=true to place a probe"
-            )
+            said = "the operator may not list nodes; install it with rbac.nodes=true to place a probe"
+            self.refuse("NodesForbidden", said)
             return False
-        self.pairs = choose_pairs(probe.spec, self.facts.nodes)
-        if not self.pairs:
-            message = f"topology {probe.spec.placement.topology} needs more Ready, untainted nodes than there are"
-            self.conditions.set("Admitted", "False", "NotEnoughNodes", message)
-            self.conditions.set("Succeeded", "Unknown", "NotEnoughNodes", message)
-            self.decision.requeue_s = 10.0
+        pairs = self.pairs or choose_pairs(probe.spec, self.facts.nodes)
+        if not pairs:
+            said = f"topology {probe.spec.placement.topology} needs more Ready, untainted nodes than there are"
+            self.stands_by("NotEnoughNodes", said)
+            self.wait(WAIT_S)
             return False
-        self.status["pairsTotal"], self.status["startTime"] = len(self.pairs), self._now()
-        self.conditions.set("Admitted", "True", "Admitted", f"{len(self.pairs)} pairs of nodes")
+        nodes = {node for pair in pairs for node in (pair.source_node, pair.target_node)}
+        if exclusive and (found := sharing_nodes(self.facts.strangers, nodes, self.facts.now)):
+            said = f"BenchmarkRun {found[0]} loads node {', '.join(found[1])}; it goes first"
+            self.stands_by("Queued", said)
+            self.wait(WAIT_S)
+            return False
+        self.pairs = pairs
+        self.status["pairsTotal"] = len(self.pairs)
+        self.status.setdefault("startTime", self.now())
+        self.admit(f"{len(self.pairs)} pairs of nodes")
         self.decision.requeue_s = 0.0
         return True
-
-    def _one_before(self) -> str | None:
-        me = self.facts.cr["metadata"]
-        rank = (me["creationTimestamp"], me["uid"])
-        for other in self.facts.others:
-            meta = other["metadata"]
-            started = bool((other.get("status") or {}).get("pairs"))
-            if (
-                meta["uid"] == me["uid"]
-                or is_finished(other)
-                or other["spec"].get("suspend")
-                or meta.get("deletionTimestamp")
-            ):
-                continue
-            if started or (meta["creationTimestamp"], meta["uid"]) < rank:
-                return f"{meta['namespace']}/{meta['name']}"
-        return None
 
     # --- pairs ------------------------------------------------------------------------------------------------------
 
@@ -165,7 +163,7 @@ class _ProbeStep:
             "Running",
             f"pair {pair.index} of {len(self.pairs)}: {pair.source_node} to {pair.target_node}",
         )
-        self.decision.requeue_s = 5.0
+        self.wait(5.0)
         if client is not None:
             self._watch_client(probe, pair, client)
         elif server is None:
@@ -183,7 +181,10 @@ class _ProbeStep:
         return str(address) if address else None
 
     def _watch_server(self, pair: PairStatus, server: dict[str, Any]) -> None:
-        view = view_attempt(server, self.facts.pods.get(server["metadata"]["name"]), {}, None, self.facts.now)
+        name = server["metadata"]["name"]
+        view = view_attempt(
+            server, self.facts.pods.get(name), {}, None, self.facts.now, (), self.facts.unmade.get(name, "")
+        )
         if view.state in ("Failed", "Disrupted", "Finished"):
             self._fail_pair(pair, f"the server agent ended: {view.message}")
         else:
@@ -192,12 +193,17 @@ class _ProbeStep:
     def _watch_client(self, probe: NetProbe, pair: PairStatus, client: dict[str, Any]) -> None:
         pod = self.facts.pods.get(client["metadata"]["name"])
         uid = pod["metadata"]["uid"] if pod else ""
-        view = view_attempt(client, pod, self.facts.blocks.get(uid, {}), None, self.facts.now)
+        unmade = self.facts.unmade.get(client["metadata"]["name"], "")
+        view = view_attempt(client, pod, self.facts.blocks.get(uid, {}), None, self.facts.now, (), unmade)
         if view.state in ("Pending", "Running"):
+            if view.state == "Pending":
+                self.conditions.set(
+                    "Succeeded", "Unknown", view.reason, f"pair {pair.index}: client agent: {view.message}"
+                )
             return
         result = self._result_of(probe, view)
         if result is None and view.pod_uid is not None and view.pod_uid not in self.facts.log_read:
-            self.decision.requeue_s = 1.0
+            self.wait(1.0)
             return
         server = server_name(probe.metadata.name, pair.index)
         if server in self.facts.jobs:
@@ -217,14 +223,14 @@ class _ProbeStep:
 
     def _fail_pair(self, pair: PairStatus, message: str) -> None:
         self._replace(pair, state="Failed", message=message[:512])
-        self.decision.events.append(KubeEvent("Warning", "PairFailed", f"pair {pair.index}: {message}"))
+        self.events.append(KubeEvent("Warning", "PairFailed", f"pair {pair.index}: {message}"))
         self.decision.requeue_s = 0.0
 
     # --- results ----------------------------------------------------------------------------------------------------
 
     def _store(self, probe: NetProbe) -> None:
         if any(self._unread(probe, pair) for pair in self.pairs if pair.state == "Completed"):
-            self.decision.requeue_s = 1.0  # after a restart the logs are read again
+            self.wait(1.0)  # after a restart the logs are read again
             return
         for pair in self.pairs:
             if pair.state == "Completed" and self._captured(probe, pair) is None:
@@ -242,13 +248,13 @@ class _ProbeStep:
             self.conditions.set("ResultsStored", "True", "Stored", f"results are in ConfigMap {artifact.ref}")
         self.status["pairsCompleted"], self.status["pairsFailed"] = len(self.pairs) - len(failed), len(failed)
         if failed:
-            self._finish(
+            self.finish(
                 succeeded=False,
                 reason="PairsFailed",
                 message=f"{len(failed)} of {len(self.pairs)} pairs failed; {failed[0].message}",
             )
         else:
-            self._finish(succeeded=True, reason="Completed", message=f"{len(self.pairs)} pairs measured")
+            self.finish(succeeded=True, reason="Completed", message=f"{len(self.pairs)} pairs measured")
 
     def _unread(self, probe: NetProbe, pair: PairStatus) -> bool:
         pod = self.facts.pods.get(client_name(probe.metadata.name, pair.index))
@@ -263,25 +269,9 @@ class _ProbeStep:
         payload = self.facts.blocks.get(pod["metadata"]["uid"], {}).get("result") if pod else None
         return read_probe_result(payload, probe.metadata.uid) if payload else None
 
-    def _finish(self, *, succeeded: bool, reason: str, message: str) -> None:
-        self.conditions.finish(succeeded=succeeded, reason=reason, message=message)
-        self.status["completionTime"] = self._now()
+    def finish(self, *, succeeded: bool, reason: str, message: str) -> None:
+        super().finish(succeeded=succeeded, reason=reason, message=message)
         self.decision.delete_jobs += [name for name in self.facts.jobs if name.endswith("-server")]
-        self.decision.events.append(KubeEvent("Normal" if succeeded else "Warning", reason, message[:1000]))
-        self.decision.requeue_s = 0.0
-
-    def _after_the_end(self) -> None:
-        self.decision.ttl_jobs = [
-            n for n, job in self.facts.jobs.items() if job["spec"].get("ttlSecondsAfterFinished") is None
-        ]
-        ttl, done = self.facts.cr["spec"].get("ttlSecondsAfterFinished"), parse_time(self.status.get("completionTime"))
-        if ttl is not None and done is not None:
-            left = (done + timedelta(seconds=ttl) - self.facts.now).total_seconds()
-            self.decision.delete_self = left <= 0
-            self.decision.requeue_s = left if left > 0 else None
 
     def _replace(self, pair: PairStatus, **changes: Any) -> None:
         self.pairs = [p.model_copy(update=changes) if p.index == pair.index else p for p in self.pairs]
-
-    def _now(self) -> str:
-        return stamp(self.facts.now)

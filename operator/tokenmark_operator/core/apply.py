@@ -6,36 +6,37 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-from .facts import Decision, KubeEvent
+from ..plan import names
+from ..shared.facts import Decision, KubeEvent, Refusal
 from .kube import BY_KIND, EVENTS, JOBS, SERVICES, ApiError, Kube, Resource
-from .plan import names
-
-
-class NameConflict(Exception):
-    """A child's name is taken by an object of somebody else."""
 
 
 class NamesakeDying(Exception):
     """A child's name is taken by one of an earlier object of this name, which the cluster is removing."""
 
 
-class CreateRefused(Exception):
-    """The API server will not have a child, with its own words: no retry changes that."""
+class NotMade(Exception):
+    """A child could not be made: a fact for the next decision."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
 
 
 async def apply(kube: Kube, resource: Resource, cr: dict[str, Any], decision: Decision, *, job_ttl_s: int) -> bool:
-    """Returns True when the status changed. Raises NameConflict, ApiError, ClusterUnavailable."""
+    """Returns True when the status changed. Raises NotMade, NamesakeDying, ApiError, ClusterUnavailable."""
     namespace, name = cr["metadata"]["namespace"], cr["metadata"]["name"]
     if decision.delete_self:
-        await kube.delete(resource, namespace, name)
+        await kube.delete(resource, namespace, name, cr["metadata"]["uid"])
         return False
     for manifest in decision.create_first:
         await create_once(kube, namespace, manifest, cr["metadata"]["uid"])
     for service in decision.delete_services:
-        await kube.delete(SERVICES, namespace, service)
+        await _delete_own(kube, SERVICES, namespace, service, cr["metadata"]["uid"])
     changed = await write_status(kube, resource, cr, decision.status)
     for job in decision.delete_jobs:
-        await kube.delete(JOBS, namespace, job)
+        if (uid := decision.job_uids.get(job)) is not None:
+            await kube.delete(JOBS, namespace, job, uid)
     for manifest in decision.create:
         await create_once(kube, namespace, manifest, cr["metadata"]["uid"])
     for job in decision.ttl_jobs:
@@ -52,16 +53,33 @@ async def create_once(kube: Kube, namespace: str, manifest: dict[str, Any], uid:
     try:
         await kube.create(resource, namespace, manifest)
     except ApiError as exc:
-        passing = "exceeded quota" in exc.message or "terminat" in exc.message
-        if exc.status in (400, 403, 422) and not passing:
-            raise CreateRefused(f"the API server refuses {kind} {name}: {exc.message}") from exc
         if exc.status != 409:
-            raise
+            if (refusal := _refusal(kind, name, exc)) is None:
+                raise
+            raise NotMade(refusal) from exc
         found = await kube.get(resource, namespace, name)
         if found is None or _is_dying(found, manifest):
             raise NamesakeDying(f"an earlier {kind} {name} is still being removed") from exc
         if (found["metadata"].get("labels") or {}).get(names.UID_LABEL) != uid:
-            raise NameConflict(f"{kind} {name} exists and belongs to somebody else; remove it or rename") from exc
+            said = f"{kind} {name} exists and belongs to somebody else; remove it or rename"
+            raise NotMade(Refusal(kind, name, "NameConflict", said)) from exc
+
+
+def _refusal(kind: str, name: str, exc: ApiError) -> Refusal | None:
+    """What an answer other than "exists" means; None for one that says nothing of this child."""
+    said = f"the API server refuses {kind} {name}: {exc.message}"
+    if exc.status == 403 and "exceeded quota" in exc.message:
+        return Refusal(kind, name, "QuotaExceeded", said, passing=True)
+    if exc.status in (403, 404) and "being terminated" in exc.message:
+        return Refusal(kind, name, "NamespaceTerminating", said, passing=True)
+    return Refusal(kind, name, "CreateRefused", said) if exc.status in (400, 403, 422) else None
+
+
+async def _delete_own(kube: Kube, resource: Resource, namespace: str, name: str, owner_uid: str) -> None:
+    """A child by its name, if it is one of this very object."""
+    found = await kube.get(resource, namespace, name)
+    if found is not None and (found["metadata"].get("labels") or {}).get(names.UID_LABEL) == owner_uid:
+        await kube.delete(resource, namespace, name, found["metadata"]["uid"])
 
 
 def _is_dying(found: dict[str, Any], wanted: dict[str, Any]) -> bool:

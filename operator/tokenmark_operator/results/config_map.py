@@ -146,7 +146,7 @@ def plan_result(
     """The immutable ConfigMap; request detail goes in only while it fits."""
     meta = run.metadata
     retain = run.spec.results.retention == "Retain"
-    name = names.result_name(meta.name, meta.uid, retain=retain)
+    name = names.result_name("BenchmarkRun", meta.name, meta.uid, retain=retain)
     binary, reason, message = {"result.json.gz": payload}, "Stored", f"results are in ConfigMap {name}"
     wants_detail = run.spec.results.detail != "Summary"
     if requests is not None and len(payload) + len(requests) <= CONFIG_MAP_BYTES:

@@ -7,8 +7,9 @@ from typing import Literal
 from tokenmark_schemas.benchmarkrun import Attempt, BenchmarkRun
 from tokenmark_schemas.result import RunResult
 
-from .observe.attempt import AttemptView
-from .observe.result import (
+from ..observe.attempt import AttemptView
+from ..observe.times import parse_time, stamp
+from ..results.config_map import (
     Stored,
     best_block,
     fails_objectives,
@@ -20,7 +21,10 @@ from .observe.result import (
     summarise,
     valid_condition,
 )
-from .step import RunStep
+from ..shared.facts import Refusal
+from ..shared.step import RunStep
+
+STORE_PATIENCE_S = 3600.0
 
 
 def ended(step: RunStep, run: BenchmarkRun, current: Attempt, view: AttemptView) -> None:
@@ -29,7 +33,7 @@ def ended(step: RunStep, run: BenchmarkRun, current: Attempt, view: AttemptView)
     waiting = view.pod_uid is not None and view.pod_uid not in step.facts.log_read
     if waiting and (found is None or "result" not in view.blocks or _detail_missing(run, view)):
         step.conditions.set("Succeeded", "Unknown", "Collecting", f"attempt {current.number}: reading the runner's log")
-        step.decision.requeue_s = 1.0
+        step.wait(1.0)
         return
     if found is not None:
         store(step, run, current, *found, view)
@@ -88,10 +92,40 @@ def keep(step: RunStep, run: BenchmarkRun, result: RunResult, payload: bytes, vi
     """Summary and artifacts into the status; makes the ConfigMap where it is missing."""
     stored = _planned(step, run, result, payload, view)
     step.status["artifacts"] = [artifact.camel() for artifact in stored.artifacts]
+    step.conditions.set("ResultsStored", "True", stored.reason, stored.message)
+    step.status.pop("notStoredSince", None)
+    tell(step, result)
+
+
+def not_stored(step: RunStep, refusal: Refusal) -> None:
+    """The sink refuses: said at once, tried again ever less often. The Job, and with it the log that holds the result, stays
+    until then; after an hour the run ends without."""
+    since = parse_time(step.status.get("notStoredSince")) or step.facts.now
+    step.status["notStoredSince"] = stamp(since)
+    step.conditions.set("ResultsStored", "False", refusal.reason, f"{refusal.message}; trying again")
+    step.conditions.set("Succeeded", "Unknown", "Collecting", f"the result cannot be stored: {refusal.message}")
+    waited = (step.facts.now - since).total_seconds()
+    current = step.attempts[-1]
+    run = BenchmarkRun.model_validate({k: step.facts.cr[k] for k in ("apiVersion", "kind", "metadata", "spec")})
+    pod = step.facts.pods.get(current.job_name)
+    blocks = step.facts.blocks.get(pod["metadata"]["uid"], {}) if pod else {}
+    if (found := best_block(blocks, run.metadata.uid)) is not None:
+        tell(step, found[0])
+        step.status.setdefault("completionTime", step.now())
+    if waited < STORE_PATIENCE_S:
+        step.wait(min(60.0, max(2.0, waited / 4)))
+        return
+    step.replace(
+        current, state="Failed", reason="ResultsNotStored", message=refusal.message[:1024], ended_at=step.now()
+    )
+    step.finish(succeeded=False, reason="ResultsNotStored", message=refusal.message)
+
+
+def tell(step: RunStep, result: RunResult) -> None:
+    """What a result says, into the status."""
     step.status["summary"] = [stage.camel() for stage in summarise(result)]
     step.status["headline"] = headline(result).camel()
     step.status["objectives"] = [o.camel() for o in objective_outcomes(result)]
-    step.conditions.set("ResultsStored", "True", stored.reason, stored.message)
     step.conditions.set("Valid", *valid_condition(result))
     step.conditions.set("ObjectivesMet", *objectives_condition(result))
 

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from tokenmark_schemas.kube import Condition
 
+from ..observe.times import stamp
+
 ORDER = ("Accepted", "Admitted", "ResultsStored", "Valid", "ObjectivesMet", "Finished", "Succeeded")
 PROBE_ORDER = ("Accepted", "Admitted", "ResultsStored", "Finished", "Succeeded")
-
-
-def stamp(now: datetime) -> str:
-    return now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def parse_time(text: str | None) -> datetime | None:
-    """A Kubernetes timestamp; None for none."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
 
 
 class Conditions:
@@ -56,6 +49,12 @@ class Conditions:
                 self.set(name, "Unknown", reason, "the object finished before this was known")
         self.set("Finished", "True", reason, message)
         self.set("Succeeded", "True" if succeeded else "False", reason, message)
+
+    def observed(self) -> None:
+        """All of them hold for the spec as it is now: `kubectl wait` passes over a condition of an older generation."""
+        for name, condition in self._byname.items():
+            if condition.observed_generation != self._generation:
+                self._byname[name] = condition.model_copy(update={"observed_generation": self._generation})
 
     def list(self) -> list[Condition]:
         return [self._byname[name] for name in self._order]

@@ -8,14 +8,25 @@ from typing import Any, Literal
 
 from tokenmark_schemas.workload import Workload
 
-from .settings import Settings
+from ..settings import Settings
 
 Key = tuple[str, str, str]  # kind, namespace, name
 
 
 @dataclass(frozen=True)
-class RunFacts:
-    """Everything known about one BenchmarkRun at one moment."""
+class Refusal:
+    """What the API server would not make, in its own words. `passing`: it may yet, as with a quota."""
+
+    kind: str
+    name: str
+    reason: str
+    message: str
+    passing: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of an object of any kind at one moment."""
 
     cr: dict[str, Any]
     now: datetime
@@ -23,17 +34,36 @@ class RunFacts:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)  # by name
     pods: dict[str, dict[str, Any]] = field(
         default_factory=dict
-    )  # newest by job name, gone ones marked; the leading one
-    mates: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # the others of a Job of several pods
+    )  # the newest (leading) one by job name; gone ones marked
     blocks: dict[str, dict[str, bytes]] = field(default_factory=dict)  # verified frames by pod uid
     progress: dict[str, dict[str, Any]] = field(default_factory=dict)  # by pod uid
-    log_read: frozenset[str] = frozenset()  # pods whose log was read to its end, as often as is worth it
+    log_read: frozenset[str] = frozenset()  # pods whose log was read to its end, or cannot be had any more
     stored: dict[str, Any] | None = None  # the result ConfigMap
-    others: list[dict[str, Any]] = field(default_factory=list)  # all runs
+    name_taken: str | None = None  # by whom the result's name is taken, where it is somebody else's
+    refused: Refusal | None = None  # what the last step could not have
+    unmade: dict[str, str] = field(default_factory=dict)  # by job name: why the Job controller makes no pod
+    others: list[dict[str, Any]] = field(default_factory=list)  # all objects of the same kind
+    strangers: list[dict[str, Any]] = field(default_factory=list)  # objects of the other kind
+
+
+@dataclass(frozen=True)
+class RunFacts(Facts):
+    """Everything known about one BenchmarkRun at one moment."""
+
+    team: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by job name: the pods beside the leading one
+    target_pods: list[dict[str, Any]] = field(default_factory=list)  # runner pods of this target, whose ever they are
     target_exists: bool | None = None
+    target_nodes: frozenset[str] = frozenset()  # where the target's own pods run
     workload: Workload | str | None = None  # the file that workloadRef points at, or why there is none
     dataset: str | None = None  # content of dataset.configMap
     detected: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProbeFacts(Facts):
+    """Everything known about one NetProbe at one moment. `nodes` is None where the operator may not list them."""
+
+    nodes: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +85,7 @@ class Decision:
     create_first: list[dict[str, Any]] = field(default_factory=list)
     delete_services: list[str] = field(default_factory=list)  # before the status says that their attempt is over
     ttl_jobs: list[str] = field(default_factory=list)
+    job_uids: dict[str, str] = field(default_factory=dict)  # of the Jobs that were looked at: no other is deleted
     delete_self: bool = False
     events: list[KubeEvent] = field(default_factory=list)
     requeue_s: float | None = None

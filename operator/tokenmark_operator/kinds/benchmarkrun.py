@@ -19,19 +19,16 @@ from tokenmark_schemas.run import RunConfig
 from tokenmark_schemas.support import unsupported_run
 from tokenmark_schemas.workload import Workload, WorkloadSpec
 
-from . import collect
-from .facts import Decision, KubeEvent, RunFacts
-from .observe.attempt import AttemptView, is_over, pod_is_gone, view_attempt
-from .observe.conditions import parse_time, stamp
-from .observe.exclusivity import Place, place_of
-from .observe.result import best_block
-from .plan import names
-from .plan.benchmark_job import plan_attempt, plan_config
-from .plan.support import forbidden
-from .step import RunStep
-
-WAIT_S = 10.0
-ACTIVE = ("Creating", "Pending", "Running")
+from ..observe.attempt import AttemptView, is_over, pod_is_gone, view_attempt
+from ..observe.times import parse_time, stamp
+from ..plan import names
+from ..plan.benchmark_job import plan_attempt, plan_config
+from ..plan.support import forbidden
+from ..results.config_map import best_block
+from ..shared.admission import ACTIVE, group_of, place_of, sharing_nodes
+from ..shared.facts import Decision, KubeEvent, Refusal, RunFacts
+from ..shared.step import WAIT_S, RunStep
+from . import run_results as results
 
 
 def read_run(cr: dict[str, Any]) -> BenchmarkRun | str:
@@ -53,6 +50,8 @@ class _Life(RunStep):
     def decide(self) -> Decision:
         if self.conditions.is_true("Finished"):
             self._after_the_end()
+        elif self.facts.refused is not None:
+            self._not_made(self.facts.refused)
         else:
             self._advance()
         return self.closed()
@@ -61,10 +60,10 @@ class _Life(RunStep):
 
     def _advance(self) -> None:
         run = read_run(self.facts.cr)
-        if isinstance(run, str):
-            self.refuse("InvalidSpec", run)
-            return
         current = self.attempts[-1] if self.attempts else None
+        if isinstance(run, str):
+            self._cannot_be_read(run, current)
+            return
         if current is not None and self._under_way(current):
             # what was accepted is not judged again: a refusal now would leave a load without its record
             if run.spec.suspend:
@@ -89,6 +88,64 @@ class _Life(RunStep):
         else:
             self._admit(run, workload)
 
+    def _cannot_be_read(self, problem: str, current: Attempt | None) -> None:
+        """A spec that this version does not understand: nothing of it begins, and what runs is stopped before it is let go."""
+        if current is not None and current.state in ACTIVE and not self._stopped(current):
+            self.conditions.set("Accepted", "False", "InvalidSpec", problem)
+            self.conditions.set("Succeeded", "Unknown", "InvalidSpec", f"{problem}; stopping attempt {current.number}")
+            return
+        if current is not None and current.state in ACTIVE:
+            self.replace(current, state="Failed", reason="InvalidSpec", message=problem[:1024], ended_at=self.now())
+        self.refuse("InvalidSpec", problem)
+
+    def _stopped(self, current: Attempt) -> bool:
+        """Deletes the attempt's Job; True once nothing of it can be loading the target."""
+        self.decision.delete_jobs += [name for name, job in self.facts.jobs.items() if not is_over(job)]
+        if self._load_is_over(current):
+            return True
+        self.wait(1.0)
+        return False
+
+    def _not_made(self, refusal: Refusal) -> None:
+        """The API server would not make a child of this run."""
+        current = self.attempts[-1] if self.attempts else None
+        if refusal.kind == "ConfigMap" and refusal.name.endswith("-result"):
+            results.not_stored(self, refusal)
+            return
+        if refusal.passing and current is not None and not self._too_late(current, refusal.message):
+            self.conditions.set("Succeeded", "Unknown", refusal.reason, f"{refusal.message}; trying again")
+            self.wait(WAIT_S)
+            return
+        if current is not None and current.state == "Creating":
+            self.replace(
+                current, state="Failed", reason=refusal.reason, message=refusal.message[:1024], ended_at=self.now()
+            )
+        if not self.conditions.is_true("Finished"):
+            self.refuse(refusal.reason, refusal.message)
+
+    def _too_late(self, current: Attempt, why: str) -> bool:
+        """Ends an attempt that does not come to run: the target must not be held by what never loads it."""
+        execution = self.facts.cr["spec"].get("execution") or {}
+        limit = timedelta(seconds=execution.get("startupDeadlineSeconds", 600))
+        job = self.facts.jobs.get(current.job_name) or {}
+        if (job.get("spec") or {}).get("suspend"):  # a queue holds it back: nobody waits in vain
+            return False
+        began = (
+            parse_time((job.get("status") or {}).get("startTime")) or parse_time(current.started_at) or self.facts.now
+        )
+        if self.facts.now < began + limit:
+            self.wait((began + limit - self.facts.now).total_seconds() + 0.5)
+            return False
+        message = f"attempt {current.number} did not come to run within {limit.seconds} s: {why}"
+        if self._stopped(current):
+            self.replace(
+                current, state="Failed", reason="StartupDeadlineExceeded", message=message[:1024], ended_at=self.now()
+            )
+            self.finish(succeeded=False, reason="StartupDeadlineExceeded", message=message)
+        else:
+            self.conditions.set("Succeeded", "Unknown", "StartupDeadlineExceeded", message)
+        return True
+
     def _under_way(self, current: Attempt) -> bool:
         """An attempt whose Job was made, or that ended by itself: only following and collecting are left."""
         if current.state in ACTIVE:
@@ -99,7 +156,7 @@ class _Life(RunStep):
         if current.state in ACTIVE:
             self._follow(run, current)
         else:
-            collect.collect_again(self, run, current)
+            results.collect_again(self, run, current)
 
     def _workload(self, run: BenchmarkRun) -> Workload | WorkloadSpec | None:
         """The workload of the run; None when the run was refused or waits for it."""
@@ -126,15 +183,16 @@ class _Life(RunStep):
 
         The attempt ends once its pod has: until then it loads the target, and the next run waits.
         """
-        self.decision.delete_jobs += [name for name, job in self.facts.jobs.items() if not is_over(job)]
-        if current is not None and current.state in ACTIVE and self._load_is_over(current):
+        active = current is not None and current.state in ACTIVE
+        if current is not None and active and self._stopped(current):
             self.replace(
                 current, state="Failed", reason="Suspended", message="suspended by spec.suspend", ended_at=self.now()
             )
             said = f"attempt {current.number} was ended, its data discarded"
             self.events.append(KubeEvent("Normal", "Suspended", said))
-        elif current is not None and current.state in ACTIVE:
-            self.decision.requeue_s = 1.0
+            active = False
+        if not active and not any(attempt.load_ends_by for attempt in self.attempts):
+            self.release()
         self.conditions.set("Admitted", "False", "Suspended", "spec.suspend is true; set it to false to go on")
         self.conditions.set("Succeeded", "Unknown", "Suspended", "suspended")
         self.status.pop("queue", None)
@@ -151,11 +209,16 @@ class _Life(RunStep):
     def _pods(self, job: str) -> list[dict[str, Any]]:
         """All pods of an attempt that are known, the leading one first."""
         lead = self.facts.pods.get(job)
-        return [*([lead] if lead else []), *self.facts.mates.get(job, [])]
+        return [*([lead] if lead else []), *self.facts.team.get(job, [])]
 
     def _admit(self, run: BenchmarkRun, workload: Workload | WorkloadSpec) -> None:
-        place = place_of(self.facts.cr, self.facts.others, self.facts.now)
-        if self._waits_for_own_ghost() or self._waits_in_queue(run, place) or self._waits_for_target(run):
+        if self.facts.name_taken:
+            said = f"{self.facts.name_taken} exists and belongs to somebody else; remove it or rename the run"
+            self.refuse("NameConflict", said)
+            return
+        if self._waits_for_own_pods() or self._waits_in_queue(run) or self._waits_for_target(run):
+            return
+        if self._waits_for_probe():
             return
         self.status.pop("queue", None)
         number = len(self.attempts) + 1 if not self.attempts else self.attempts[-1].number + 1
@@ -176,11 +239,13 @@ class _Life(RunStep):
         self.status["fingerprint"], self.status["workloadHash"] = config.fingerprint, config.workload_identity.hash
         self.status["workloadName"] = config.workload_identity.name
         self.status["environment"] = self._environment(run)
-        self.conditions.set("Admitted", "True", "Admitted", f"attempt {number} may load the target")
+        self.admit(f"attempt {number} may load the target")
+        if self.facts.target_nodes:
+            self.status["targetNodes"] = sorted(self.facts.target_nodes)[:16]
         self.conditions.set("Succeeded", "Unknown", "Pending", f"attempt {number}: creating the Job")
         self.events.append(KubeEvent("Normal", "AttemptStarted", f"attempt {number}: Job {self.attempts[-1].job_name}"))
-        self.decision.create += plan_attempt(run, config, self.facts.settings)
-        self.decision.requeue_s = WAIT_S
+        self.decision.create += plan_attempt(run, config, self.facts.settings, group_of(self.facts.cr))
+        self.wait(WAIT_S)
 
     def _config(self, run: BenchmarkRun, workload: Workload | WorkloadSpec, attempt: int) -> RunConfig:
         return plan_config(
@@ -200,12 +265,12 @@ class _Life(RunStep):
         merged = {**{k: v for k, v in defaults.items() if v}, **self.facts.detected, **named, **(said.labels or {})}
         return dict(list(merged.items())[:32])
 
-    def _waits_for_own_ghost(self) -> bool:
+    def _waits_for_own_pods(self) -> bool:
         """An earlier attempt was lost with its node and may still load the target."""
         for attempt in self.attempts:
             if attempt.state != "Disrupted" or attempt.load_ends_by is None:
                 continue
-            if self._laid(attempt):
+            if self._lost_is_gone(attempt):
                 continue
             message = (
                 f"attempt {attempt.number} was lost with node {attempt.node}; no new load before its pod is known gone "
@@ -213,11 +278,11 @@ class _Life(RunStep):
             )
             self.conditions.set("Admitted", "False", "WaitingForLostNode", message)
             self.conditions.set("Succeeded", "Unknown", "Disrupted", message)
-            self.decision.requeue_s = WAIT_S
+            self.wait(WAIT_S)
             return True
         return False
 
-    def _laid(self, attempt: Attempt) -> bool:
+    def _lost_is_gone(self, attempt: Attempt) -> bool:
         """Clears a lost attempt once its pod is gone or its deadline has passed."""
         until = parse_time(attempt.load_ends_by)
         if all(map(pod_is_gone, self._pods(attempt.job_name))) or (until is not None and until <= self.facts.now):
@@ -225,18 +290,29 @@ class _Life(RunStep):
             return True
         return False
 
-    def _waits_in_queue(self, run: BenchmarkRun, place: Place) -> bool:
+    def _waits_in_queue(self, run: BenchmarkRun) -> bool:
+        place = place_of(self.facts.cr, self.facts.others, self.facts.now, self.facts.target_pods)
         if place.position == 1:
             return False
         message = f"position {place.position}: {place.blocked_by} uses the same target; {place.reason}"
         if run.spec.exclusivity.policy == "Reject":
             self.refuse("TargetBusy", f"{place.blocked_by} uses the same target and exclusivity.policy is Reject")
             return True
-        if self.conditions["Admitted"].reason != "Queued":
-            self.events.append(KubeEvent("Normal", "Queued", message))
         self.status["queue"] = Queue(position=place.position, blocked_by=place.blocked_by or "?").camel()
-        self.conditions.set("Admitted", "False", "Queued", message)
-        self.conditions.set("Succeeded", "Unknown", "Queued", message)
+        self.stands_by("Queued", message)
+        self.wait(WAIT_S)
+        return True
+
+    def _waits_for_probe(self) -> bool:
+        """A network probe on the target's node and a load would measure each other."""
+        found = sharing_nodes(self.facts.strangers, set(self.facts.target_nodes), self.facts.now)
+        if found is None:
+            return False
+        name, nodes = found
+        self.stands_by(
+            "Queued", f"NetProbe {name} measures node {', '.join(nodes)}, which the target runs on; it goes first"
+        )
+        self.wait(WAIT_S)
         return True
 
     def _waits_for_target(self, run: BenchmarkRun) -> bool:
@@ -252,11 +328,8 @@ class _Life(RunStep):
             self.finish(succeeded=False, reason="TargetNotFound", message=f"{message}; gave up after {wait_s} s")
             return True
         waiting = f"{message}; waiting up to {wait_s} s for it"
-        if self.conditions["Admitted"].reason != "WaitingForTarget":
-            self.events.append(KubeEvent("Warning", "WaitingForTarget", waiting))
-        self.conditions.set("Admitted", "False", "WaitingForTarget", waiting)
-        self.conditions.set("Succeeded", "Unknown", "WaitingForTarget", waiting)
-        self.decision.requeue_s = min(WAIT_S, max(1.0, wait_s / 4))
+        self.stands_by("WaitingForTarget", waiting, warn=True)
+        self.wait(min(WAIT_S, max(1.0, wait_s / 4)))
         return True
 
     # --- follow an attempt ------------------------------------------------------------------------------------------
@@ -270,7 +343,7 @@ class _Life(RunStep):
         uid = pod["metadata"]["uid"] if pod else ""
         view = view_attempt(
             job, pod, self.facts.blocks.get(uid, {}), self.facts.progress.get(uid), self.facts.now,
-            self.facts.mates.get(current.job_name, ()),
+            self.facts.team.get(current.job_name, ()), self.facts.unmade.get(current.job_name, ""),
         )  # fmt: skip
         current = self.replace(current, job_uid=job["metadata"]["uid"], pod_uid=view.pod_uid, node=view.node)
         match view.state:
@@ -279,7 +352,7 @@ class _Life(RunStep):
             case "Disrupted":
                 self._disrupted(run, current, view)
             case _:
-                collect.ended(self, run, current, view)
+                results.ended(self, run, current, view)
 
     def _create_again(self, run: BenchmarkRun, workload: Workload | WorkloadSpec, current: Attempt) -> None:
         """Recorded and never made: an earlier life was cut off in between."""
@@ -288,41 +361,43 @@ class _Life(RunStep):
         except ValueError as exc:
             self.refuse("InvalidSpec", str(exc))
             return
-        self.decision.create += plan_attempt(run, config, self.facts.settings)
-        self.decision.requeue_s = WAIT_S
+        self.decision.create += plan_attempt(run, config, self.facts.settings, group_of(self.facts.cr))
+        self.wait(WAIT_S)
 
     def _without_job(self, current: Attempt) -> None:
         """The Job was there and is not: deleted by somebody. Its pod may still be ending."""
         message = f"Job {current.job_name} was deleted by somebody; make a new run to measure again"
         if not self._load_is_over(current):
             self.conditions.set("Succeeded", "Unknown", "JobDeleted", f"{message}; waiting for its pod to end")
-            self.decision.requeue_s = 1.0
+            self.wait(1.0)
             return
         self.replace(current, state="Failed", reason="JobDeleted", message=message, ended_at=self.now())
         self.finish(succeeded=False, reason="JobDeleted", message=message)
 
     def _goes_on(self, current: Attempt, view: AttemptView) -> None:
+        if view.state == "Pending" and self._too_late(current, view.message):
+            return
         state = "Running" if view.state == "Running" else "Pending"
         if state != current.state:
             self.replace(current, state=state)
         self.status["progress"] = view.message[:256]
         self.conditions.set("Succeeded", "Unknown", view.reason, f"attempt {current.number}: {view.message}")
-        self.decision.requeue_s = WAIT_S
+        self.wait(WAIT_S)
 
     def _disrupted(self, run: BenchmarkRun, current: Attempt, view: AttemptView) -> None:
         final = best_block({k: v for k, v in view.blocks.items() if k == "result"}, run.metadata.uid)
         if final is not None and not final[0].run.interrupted:
-            collect.store(self, run, current, *final, view)  # it had finished before it was taken away
+            results.store(self, run, current, *final, view)  # it had finished before it was taken away
             return
         if view.reason == "PodLost" and view.pod_uid not in self.facts.log_read and not view.blocks:
             self.conditions.set("Succeeded", "Unknown", "Collecting", f"attempt {current.number}: reading the log")
-            self.decision.requeue_s = 1.0
+            self.wait(1.0)
             return
         silent = view.reason in ("NodeLost", "PodLost")
-        ghost = silent and not all(map(pod_is_gone, self._pods(current.job_name)))
+        may_load = silent and not all(map(pod_is_gone, self._pods(current.job_name)))
         self.replace(
             current, state="Disrupted", reason=view.reason, message=view.message[:1024], ended_at=self.now(),
-            load_ends_by=self._load_ends_by(current) if ghost else None,
+            load_ends_by=self._load_ends_by(current) if may_load else None,
         )  # fmt: skip
         self.events.append(KubeEvent("Warning", view.reason, f"attempt {current.number}: {view.message}"))
         tried = sum(attempt.reason != "Suspended" for attempt in self.attempts)
@@ -334,15 +409,16 @@ class _Life(RunStep):
             return
         partial = best_block(view.blocks, run.metadata.uid)
         if partial is not None:
-            collect.keep(self, run, *partial, view)
+            results.keep(self, run, *partial, view)
         self.finish(
             succeeded=False, reason=view.reason, message=f"attempt {current.number}: {view.message}; no attempts left"
         )
 
     def _load_ends_by(self, current: Attempt) -> str:
         """The runner stops by itself at its own deadline, counted from its start; the Job's is the outer bound."""
-        job = self.facts.jobs.get(current.job_name) or {}
-        seconds = job.get("spec", {}).get("activeDeadlineSeconds", 86_400)
+        job = (self.facts.jobs.get(current.job_name) or {}).get("spec", {})
+        own = ((job.get("template") or {}).get("spec") or {}).get("activeDeadlineSeconds")
+        seconds = own or job.get("activeDeadlineSeconds", 86_400)
         starts = [parse_time(pod.get("status", {}).get("startTime")) for pod in self._pods(current.job_name)]
         last = max((start for start in starts if start is not None), default=self.facts.now)
         return stamp(last + timedelta(seconds=seconds))
@@ -352,19 +428,9 @@ class _Life(RunStep):
     def _after_the_end(self) -> None:
         """Time to live of the Job and of the run itself; a lost pod is watched until it is gone."""
         for attempt in list(self.attempts):
-            if attempt.load_ends_by is not None and not self._laid(attempt):
-                self.decision.requeue_s = WAIT_S
-        self.decision.ttl_jobs = [
-            name for name, job in self.facts.jobs.items() if job["spec"].get("ttlSecondsAfterFinished") is None
-        ]
-        ttl = self.facts.cr["spec"].get("ttlSecondsAfterFinished")
-        done = parse_time(self.status.get("completionTime"))
-        if ttl is None or done is None:
-            return
-        left = (done + timedelta(seconds=ttl) - self.facts.now).total_seconds()
-        self.decision.delete_self = left <= 0
-        if left > 0:
-            self.decision.requeue_s = min(left, self.decision.requeue_s or left)
+            if attempt.load_ends_by is not None and not self._lost_is_gone(attempt):
+                self.wait(WAIT_S)
+        self.outlive()
 
 
 def _accepted_message(run: BenchmarkRun, workload: Workload | WorkloadSpec) -> str:

@@ -1,4 +1,4 @@
-"""kopf at the edge: four low-level event handlers that put keys into the queue, and nothing else.
+"""kopf at the edge: low-level event handlers, one a kind, that put keys into the queue, and nothing else.
 
 `on.event` leaves no annotation and no finalizer on anything. Handlers are coroutines, so that they run in the loop's own
 thread, where queue and memory live.
@@ -10,8 +10,8 @@ from typing import Any
 
 import kopf
 
-from .controller import Controller
-from .plan import names
+from ..plan import names
+from .controller import API_VERSION, Controller
 
 
 def build_registry(controller: Controller) -> kopf.OperatorRegistry:
@@ -20,8 +20,8 @@ def build_registry(controller: Controller) -> kopf.OperatorRegistry:
 
     def own(kind: str) -> Any:
         async def seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
-            plain = {**dict(body), "kind": kind, "apiVersion": "tokenmark.dev/v1alpha1"}
-            controller.object_changed(kind, plain, deleted=type == "DELETED", gap=type is None)
+            plain = {**dict(body), "kind": kind, "apiVersion": API_VERSION}
+            controller.object_changed(kind, plain, deleted=type == "DELETED")
 
         return seen
 
@@ -32,8 +32,9 @@ def build_registry(controller: Controller) -> kopf.OperatorRegistry:
         return seen
 
     kopf.on.login(id="login", registry=registry)(_login)
-    kopf.on.event("tokenmark.dev", "v1alpha1", "benchmarkruns", id="runs", registry=registry)(own("BenchmarkRun"))
-    kopf.on.event("tokenmark.dev", "v1alpha1", "netprobes", id="probes", registry=registry)(own("NetProbe"))
+    for kind in controller.kinds.values():
+        group, version = API_VERSION.split("/")
+        kopf.on.event(group, version, kind.plural, id=kind.plural, registry=registry)(own(kind.name))
     ours: Any = {"labels": names.MANAGED, "registry": registry}
     kopf.on.event("batch", "v1", "jobs", id="jobs", **ours)(child("Job"))
     kopf.on.event("", "v1", "pods", id="pods", **ours)(child("Pod"))
@@ -53,4 +54,5 @@ def build_settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10
+    settings.watching.chunk_size = 500
     return settings

@@ -10,14 +10,14 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
-from .facts import Key
-from .plan import names
+from ..plan import names
+from ..shared.facts import Key
 
 POD_MEMORY = 2000
 
 
 @dataclass
-class Memory:
+class Cache:
     """Filled by watch events and replaced by resyncs."""
 
     objects: dict[Key, dict[str, Any]] = field(default_factory=dict)
@@ -36,13 +36,13 @@ class Memory:
             self.objects.pop(key, None)
             self.watched_version.pop(key, None)
         else:
-            self.objects[key] = body
+            self.objects[key] = projected(body)
 
     def see_pod(self, body: dict[str, Any], *, deleted: bool) -> None:
         """One watch event of a pod of ours; what is gone is remembered for a while, marked."""
         self.last_event_s["Pod"] = time.time()
         uid = body["metadata"]["uid"]
-        self.pods[uid] = {**body, "gone": True} if deleted else body
+        self.pods[uid] = {**projected(body), "gone": True} if deleted else projected(body)
         self.pods.move_to_end(uid)
         while len(self.pods) > POD_MEMORY:
             self.pods.popitem(last=False)
@@ -65,7 +65,7 @@ class Memory:
             del self.objects[key]
             self.suspects.pop(key, None)
             self.watched_version.pop(key, None)
-        self.objects.update(fresh)
+        self.objects.update({key: projected(body) for key, body in fresh.items()})
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         return [body for key, body in self.objects.items() if key[0] == kind]
@@ -76,3 +76,15 @@ class Memory:
         for pod_uid in gone:
             del self.pods[pod_uid]
         return gone
+
+
+def projected(body: dict[str, Any]) -> dict[str, Any]:
+    """What is looked at of an object: not who wrote which field, nor a pod's containers and volumes."""
+    meta = {k: v for k, v in body["metadata"].items() if k not in ("managedFields", "annotations")}
+    kept = {**body, "metadata": meta}
+    if body.get("kind") == "Pod":
+        spec = body.get("spec", {})
+        kept["spec"] = {k: spec[k] for k in ("nodeName", "activeDeadlineSeconds") if k in spec}
+        if names.INDEX_LABEL in (body["metadata"].get("annotations") or {}):
+            meta["annotations"] = {names.INDEX_LABEL: body["metadata"]["annotations"][names.INDEX_LABEL]}
+    return kept

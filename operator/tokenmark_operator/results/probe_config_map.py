@@ -81,7 +81,7 @@ def plan_probe_result(probe: NetProbe, results: list[NetProbeResult]) -> tuple[d
     """The immutable ConfigMap with every pair's measurements."""
     meta = probe.metadata
     retain = probe.spec.results.retention == "Retain"
-    name = names.result_name(meta.name, meta.uid, retain=retain)
+    name = names.result_name("NetProbe", meta.name, meta.uid, retain=retain)
     document = {"schema_version": "netprobe-results/v1", "pairs": [r.snake() for r in results]}
     payload = gzip.compress(json.dumps(document).encode(), mtime=0)
     manifest = {

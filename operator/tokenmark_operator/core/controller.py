@@ -1,0 +1,174 @@
+"""From a key to a decision carried out: the only place where reading, deciding and applying meet. It knows no kind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from weakref import WeakValueDictionary
+
+from ..settings import Settings
+from ..shared.admission import group_of, holds_target, is_finished, is_settled, place_of
+from ..shared.facts import Decision, Key
+from ..shared.kind import Kind
+from .apply import NamesakeDying, NotMade, apply
+from .cache import Cache
+from .counters import Counters
+from .kube import ApiError, ClusterUnavailable, Kube, Resource
+from .logs import Followers
+from .queue import WorkQueue
+
+log = logging.getLogger("tokenmark.operator")
+API_VERSION = "tokenmark.dev/v1alpha1"
+RECONCILE_LIMIT_S = 90
+PROGRESS_S = 5.0  # how often what a runner says of its progress is worth a visit
+
+
+class Controller:
+    """Owns the queue, the cache of the watches and the log followers."""
+
+    def __init__(self, kube: Kube, settings: Settings, counters: Counters, kinds: Sequence[Kind], sources: Any) -> None:
+        """`sources(kube, cache, followers, settings)` makes what kinds gather their facts from."""
+        self.kube, self.settings, self.counters = kube, settings, counters
+        self.kinds = {kind.name: kind for kind in kinds}
+        self.queue: WorkQueue[Key] = WorkQueue()
+        self.cache = Cache()
+        self.followers = Followers(kube, self.queue.add, lambda key: self.queue.add(key, PROGRESS_S))
+        self.sources = sources(kube, self.cache, self.followers, settings)
+        self.resynced_at: datetime | None = None
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    # --- triggers ---------------------------------------------------------------------------------------------------
+
+    def object_changed(self, kind: str, body: dict[str, Any], *, deleted: bool) -> None:
+        """A watch event of an object of ours."""
+        key = (kind, body["metadata"]["namespace"], body["metadata"]["name"])
+        self.cache.see(key, body, deleted=deleted)
+        self.queue.add(key)
+        if deleted:
+            self._forget(body["metadata"]["uid"])
+        if deleted or is_finished(body):
+            self._wake_waiting(kind, body)
+
+    def child_changed(self, body: dict[str, Any], *, deleted: bool) -> None:
+        """A watch event of a Job or a Pod of ours."""
+        meta = body["metadata"]
+        if body.get("kind") == "Pod":
+            self.cache.see_pod(body, deleted=deleted)
+        else:
+            self.cache.last_event_s["Job"] = datetime.now(UTC).timestamp()
+        for kind in self.kinds.values():
+            if name := (meta.get("labels") or {}).get(kind.label):
+                self.queue.add((kind.name, meta["namespace"], name))
+
+    def _wake_waiting(self, kind: str, body: dict[str, Any]) -> None:
+        """Whoever waited for this one may go now."""
+        for key, other in list(self.cache.objects.items()):
+            if key[0] == kind and not is_settled(other) and self.kinds[kind].blocks(body, other):
+                self.queue.add(key)
+
+    async def resync(self) -> None:
+        """LISTs every kind, replaces the cache and visits what has not settled."""
+        for kind in self.kinds.values():
+            listed = await self.sources.everywhere(self._resource(kind))
+            for body in listed:
+                body.setdefault("kind", kind.name)
+                body.setdefault("apiVersion", API_VERSION)
+            self.cache.resync(kind.name, listed)
+            for body in listed:
+                if not is_settled(body):
+                    self.queue.add((kind.name, body["metadata"]["namespace"], body["metadata"]["name"]))
+        self.resynced_at = datetime.now(UTC)
+
+    # --- one key ----------------------------------------------------------------------------------------------------
+
+    async def handle(self, key: Key) -> None:
+        """Reconciles one object; failures are logged once and tried again with a growing delay."""
+        with self.counters.reconcile(key[0]) as outcome:
+            try:
+                await asyncio.wait_for(self._reconcile(key), RECONCILE_LIMIT_S)
+                self.queue.succeeded(key)
+            except (ClusterUnavailable, TimeoutError) as exc:
+                outcome.result = "unavailable"
+                log.warning("%s %s/%s: %s; trying again", *key, exc or "took too long")
+                self.queue.failed(key)
+            except NamesakeDying as exc:
+                outcome.result = "waiting"
+                log.info("%s %s/%s: %s; trying again", *key, exc)
+                self.queue.failed(key)
+            except ApiError as exc:
+                outcome.result = "conflict" if exc.status == 409 else "refused"
+                if exc.status != 409 and "being terminated" not in exc.message:
+                    log.warning("%s %s/%s: %s", *key, exc)
+                self.queue.failed(key)
+            except Exception:
+                outcome.result = "error"
+                log.exception("%s %s/%s: unexpected error", *key)
+                self.queue.failed(key)
+
+    async def _reconcile(self, key: Key) -> None:
+        kind, namespace, name = self.kinds[key[0]], key[1], key[2]
+        resource = self._resource(kind)
+        cr = await self.kube.get(resource, namespace, name)
+        if cr is None or cr["metadata"].get("deletionTimestamp"):
+            return
+        async with self._admission(kind, cr) as waited:
+            if waited:  # somebody else was admitted meanwhile
+                cr = await self.kube.get(resource, namespace, name)
+            if cr is not None and not cr["metadata"].get("deletionTimestamp"):
+                await self._step(kind, resource, cr, key)
+
+    async def _step(self, kind: Kind, resource: Resource, cr: dict[str, Any], key: Key) -> None:
+        decision = kind.decide(await kind.gather(self.sources, cr, key))
+        try:
+            changed = await apply(self.kube, resource, cr, decision, job_ttl_s=self.settings.job_ttl_s)
+        except NotMade as exc:  # a fact for the next step, which says so and goes on or ends
+            self.sources.refusals[cr["metadata"]["uid"]] = exc.refusal
+            self.queue.add(key, 0.05)
+            return
+        if is_finished(cr) and not decision.status.get("admittedAt"):
+            self._forget(cr["metadata"]["uid"])
+        self._again(key, decision, changed)
+
+    def _again(self, key: Key, decision: Decision, changed: bool) -> None:
+        if changed and decision.requeue_s == 0.0:
+            self.queue.add(key)
+        elif decision.requeue_s is not None:
+            self.queue.add(key, max(decision.requeue_s, 0.05))
+
+    def _admission(self, kind: Kind, cr: dict[str, Any]) -> _Turn:
+        """One admission at a time, of whatever kind: between the LIST and the recorded admission nobody else may look. Whoever
+        holds its target, or is known not to be next, needs no turn."""
+        now = datetime.now(UTC)
+        needs_turn = not is_finished(cr) and not holds_target(cr, (), now)
+        if needs_turn and kind.name == "BenchmarkRun":
+            needs_turn = group_of(cr) is None or place_of(cr, self.cache.of_kind(kind.name), now).position == 1
+        name = "admission" if needs_turn else cr["metadata"]["uid"]
+        return _Turn(self._locks.setdefault(name, asyncio.Lock()))
+
+    def _forget(self, uid: str) -> None:
+        """Pods and logs of an object that is over."""
+        self.sources.refusals.pop(uid, None)
+        for pod_uid in self.cache.forget_pods(uid):
+            self.followers.forget(pod_uid)
+
+    @staticmethod
+    def _resource(kind: Kind) -> Resource:
+        return Resource(API_VERSION, kind.plural)
+
+
+class _Turn:
+    """A lock that tells whether it had to be waited for."""
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        self._lock = lock
+
+    async def __aenter__(self) -> bool:
+        waited = self._lock.locked()
+        await self._lock.acquire()
+        return waited
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()

@@ -1,0 +1,33 @@
+"""The facts of one NetProbe."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ..core.kube import NODES, PROBES, RUNS
+from ..plan import names
+from ..shared.admission import holds_target, is_finished
+from ..shared.facts import Key, ProbeFacts
+from .sources import Sources
+
+
+async def gather_probe(sources: Sources, cr: dict[str, Any], key: Key) -> ProbeFacts:
+    """Raises ApiError, ClusterUnavailable."""
+    meta, now = cr["metadata"], datetime.now(UTC)
+    namespace, uid = meta["namespace"], meta["uid"]
+    jobs = await sources.jobs_of(namespace, uid)
+    pods, _ = await sources.pods_of(namespace, uid)
+    known: dict[str, Any] = {"jobs": jobs, "pods": pods, "refused": sources.refusals.pop(uid, None)}
+    if not is_finished(cr):
+        clients = {job: pod for job, pod in pods.items() if job.endswith("-client")}
+        told = sources.logs(clients, key)
+        known.update(blocks=told.blocks, log_read=told.read, unmade=await sources.unmade(namespace, jobs, pods))
+        retain = ((cr["spec"].get("results") or {}).get("retention")) == "Retain"
+        name = names.result_name("NetProbe", meta["name"], uid, retain=retain)
+        known["stored"], known["name_taken"] = await sources.stored(namespace, name, uid)
+        if not holds_target(cr, (), now):
+            known["nodes"] = await sources.kube.list(NODES, None) if sources.settings.read_nodes else None
+            known["others"] = await sources.everywhere(PROBES)
+            known["strangers"] = await sources.everywhere(RUNS)
+    return ProbeFacts(cr=cr, now=now, settings=sources.settings, **known)

@@ -1,0 +1,18 @@
+"""KINDS: every object that the operator cares for. Watches, resync, admission and metrics go by these rows."""
+
+from __future__ import annotations
+
+from ..core.kube import PROBES, RUNS
+from ..plan import names
+from ..shared.admission import group_of
+from ..shared.kind import Kind
+from .benchmarkrun import decide
+from .netprobe import decide_probe
+from .probe_facts import gather_probe
+from .run_facts import gather_run
+
+KINDS: tuple[Kind, ...] = (
+    Kind("BenchmarkRun", RUNS.plural, names.RUN_LABEL, gather_run, decide,
+         lambda one, other: group_of(one) is not None and group_of(one) == group_of(other)),
+    Kind("NetProbe", PROBES.plural, names.PROBE_LABEL, gather_probe, decide_probe, lambda _one, _other: True),
+)  # fmt: skip

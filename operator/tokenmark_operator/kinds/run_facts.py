@@ -1,0 +1,133 @@
+"""The facts of one BenchmarkRun."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from tokenmark_schemas.benchmarkrun import BenchmarkRun
+from tokenmark_schemas.documents import load_documents, parse, read_workload
+from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.workload import Workload
+
+from ..core.kube import CONFIG_MAPS, NODES, PODS, PROBES, RUNS, SERVICES, ApiError
+from ..observe.environment import node_facts
+from ..plan import names
+from ..shared.admission import group_of, holds_target, is_finished, place_of
+from ..shared.facts import Key, RunFacts
+from .benchmarkrun import read_run
+from .sources import Sources
+
+MAX_WORKLOAD_CHARACTERS = 65_536
+
+
+async def gather_run(sources: Sources, cr: dict[str, Any], key: Key) -> RunFacts:
+    """Raises ApiError, ClusterUnavailable."""
+    return await _Reading(sources).facts(cr, key)
+
+
+class _Reading:
+    def __init__(self, sources: Sources) -> None:
+        self._s = sources
+
+    async def facts(self, cr: dict[str, Any], key: Key) -> RunFacts:
+        meta = cr["metadata"]
+        namespace, uid = meta["namespace"], meta["uid"]
+        jobs = await self._s.jobs_of(namespace, uid)
+        pods, team = await self._s.pods_of(namespace, uid)
+        known: dict[str, Any] = {"jobs": jobs, "pods": pods, "team": team, "refused": self._s.refusals.pop(uid, None)}
+        run = read_run(cr)
+        if not is_finished(cr):
+            told = self._s.logs(pods, key)
+            known.update(blocks=told.blocks, progress=told.progress, log_read=told.read)
+        if not is_finished(cr) and isinstance(run, BenchmarkRun):
+            known["unmade"] = await self._s.unmade(namespace, jobs, pods)
+            retain = run.spec.results.retention == "Retain"
+            name = names.result_name("BenchmarkRun", meta["name"], uid, retain=retain)
+            known["stored"], known["name_taken"] = await self._s.stored(namespace, name, uid)
+            if not self._is_under_way(cr):
+                known["workload"], known["dataset"] = await self._workload(run)
+                if not run.spec.suspend:
+                    known.update(await self._admission(cr, run))
+        return RunFacts(cr=cr, now=datetime.now(UTC), settings=self._s.settings, **known)
+
+    @staticmethod
+    def _is_under_way(cr: dict[str, Any]) -> bool:
+        attempts = (cr.get("status") or {}).get("attempts") or []
+        return bool(attempts) and attempts[-1].get("state") in ("Pending", "Running", "Succeeded")
+
+    async def _workload(self, run: BenchmarkRun) -> tuple[Workload | str | None, str | None]:
+        """The workload file a run names, and the content of a data set in a ConfigMap."""
+        workload = await self._named_workload(run)
+        spec = run.spec.workload or (workload if isinstance(workload, Workload) else None)
+        ref = spec.dataset.config_map if spec else None
+        if ref is None:
+            return workload, None
+        content = await self._config_map_key(run.metadata.namespace, ref.name, ref.key)
+        if content is None:
+            return f"data set: ConfigMap {ref.name} with key {ref.key} does not exist in {run.metadata.namespace}", None
+        return workload, content
+
+    async def _named_workload(self, run: BenchmarkRun) -> Workload | str | None:
+        if run.spec.workload is not None:
+            return None
+        ref = run.spec.workload_ref
+        if ref is None or ref.config_map is None:
+            try:
+                return _builtin(ref.name if ref and ref.name else "smoke")
+            except InvalidInput as exc:
+                return f"spec.workloadRef.name: {exc}"
+        where = f"ConfigMap {ref.config_map.name}, key {ref.config_map.key}"
+        text = await self._config_map_key(run.metadata.namespace, ref.config_map.name, ref.config_map.key)
+        if text is None:
+            return f"spec.workloadRef.configMap: {where} does not exist in {run.metadata.namespace}"
+        if len(text) > MAX_WORKLOAD_CHARACTERS:
+            return f"{where}: longer than {MAX_WORKLOAD_CHARACTERS} characters; put the data into dataset.configMap"
+        try:
+            document, node = load_documents(text, where)[0]
+            model = parse(document, node, where)
+        except InvalidInput as exc:
+            return str(exc)
+        return model if isinstance(model, Workload) else f"{where} is no workload file"
+
+    async def _config_map_key(self, namespace: str, name: str, key: str) -> str | None:
+        config_map = await self._s.kube.get(CONFIG_MAPS, namespace, name)
+        value = (config_map or {}).get("data", {}).get(key)
+        return str(value) if value is not None else None
+
+    async def _admission(self, cr: dict[str, Any], run: BenchmarkRun) -> dict[str, Any]:
+        """Queue, target and environment; everything that a queue is made of is read from the API once the cache says that
+        the run is next."""
+        now, group = datetime.now(UTC), group_of(cr)
+        others, pods = self._s.cache.of_kind("BenchmarkRun"), []
+        facts: dict[str, Any] = {"others": others}
+        if place_of(cr, others, now).position == 1 and not holds_target(cr, (), now) and group is not None:
+            others = await self._s.everywhere(RUNS)
+            pods = await self._s.everywhere(PODS, f"{names.TARGET_LABEL}={group}")
+            facts.update(others=others, target_pods=pods, strangers=await self._s.everywhere(PROBES))
+        if place_of(cr, others, now, pods).position == 1 and (ref := run.spec.target.service_ref) is not None:
+            service = await self._s.kube.get(SERVICES, run.metadata.namespace, ref.name)
+            facts["target_exists"] = service is not None
+            if service is not None:
+                facts["target_nodes"], facts["detected"] = await self._behind(run.metadata.namespace, service)
+        return facts
+
+    async def _behind(self, namespace: str, service: dict[str, Any]) -> tuple[frozenset[str], dict[str, str]]:
+        """The nodes behind a Service, and facts of the first: that is the machine being measured."""
+        selector = (service.get("spec") or {}).get("selector")
+        if not selector:
+            return frozenset(), {}
+        try:
+            pods = await self._s.kube.list(PODS, namespace, ",".join(f"{k}={v}" for k, v in selector.items()))
+            nodes = sorted({p["spec"]["nodeName"] for p in pods if p["spec"].get("nodeName")})
+            found = await self._s.kube.get(NODES, None, nodes[0]) if nodes and self._s.settings.read_nodes else None
+        except ApiError:
+            return frozenset(), {}
+        return frozenset(nodes), node_facts(found) if found else {}
+
+
+@lru_cache(maxsize=64)
+def _builtin(name: str) -> Workload:
+    """A workload that ships with the operator: it cannot change while it lives."""
+    return read_workload(name)

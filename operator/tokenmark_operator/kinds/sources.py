@@ -1,0 +1,125 @@
+"""Reads from the API what every kind needs to know: LISTs and GETs, never a cache, where a decision hangs on it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.cache import Cache
+from ..core.kube import CONFIG_MAPS, JOBS, PODS, ApiError, Kube, Resource
+from ..core.logs import Followers
+from ..observe.attempt import has_ended, pod_is_gone
+from ..plan import names
+from ..plan.pod import CONTAINER
+from ..settings import Settings
+from ..shared.facts import Key, Refusal
+
+log = logging.getLogger("tokenmark.operator")
+
+
+@dataclass
+class Logs:
+    """What the logs of some pods have told."""
+
+    blocks: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    progress: dict[str, dict[str, Any]] = field(default_factory=dict)
+    read: frozenset[str] = frozenset()
+
+
+@dataclass
+class Sources:
+    """Where facts come from. `refusals` holds what the last step of an object could not have, by its uid."""
+
+    kube: Kube
+    cache: Cache
+    followers: Followers
+    settings: Settings
+    refusals: dict[str, Refusal] = field(default_factory=dict)
+
+    async def everywhere(self, resource: Resource, selector: str = "") -> list[dict[str, Any]]:
+        """All objects in all watched namespaces. One that is gone, or that we may not read any more, stops nothing else."""
+        if not self.settings.namespaces:
+            return await self.kube.list(resource, None, selector)
+        found = []
+        for namespace in self.settings.namespaces:
+            try:
+                found += await self.kube.list(resource, namespace, selector)
+            except ApiError as exc:
+                log.warning("namespace %s is passed over: %s", namespace, exc)
+        return found
+
+    async def jobs_of(self, namespace: str, uid: str) -> dict[str, dict[str, Any]]:
+        listed = await self.kube.list(JOBS, namespace, names.children_selector(uid))
+        return {job["metadata"]["name"]: job for job in listed}
+
+    async def pods_of(
+        self, namespace: str, uid: str
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, list[dict[str, Any]]]]:
+        """The newest pod by Job name, and of Jobs of several pods the others: what the API lists, and what the watch
+        remembers of pods that are gone."""
+        listed = {p["metadata"]["uid"]: p for p in await self.kube.list(PODS, namespace, names.children_selector(uid))}
+        for pod_uid, pod in list(self.cache.pods.items()):
+            labels = pod["metadata"].get("labels") or {}
+            if labels.get(names.UID_LABEL) == uid and pod_uid not in listed:
+                listed[pod_uid] = {**pod, "gone": True}
+        newest: dict[tuple[str, int], dict[str, Any]] = {}
+        for pod in sorted(
+            listed.values(), key=lambda p: (not p.get("gone"), p["metadata"].get("creationTimestamp", ""))
+        ):
+            labels = pod["metadata"].get("labels") or {}
+            job = labels.get("batch.kubernetes.io/job-name") or labels.get("job-name", "")
+            newest[job, names.index_of(pod)] = pod
+        lead = {job: pod for (job, index), pod in newest.items() if index == 0}
+        team = {job: [newest[key] for key in sorted(newest) if key[0] == job and key[1]] for job, _ in newest}
+        return lead, team
+
+    def logs(self, pods: dict[str, dict[str, Any]], key: Key) -> Logs:
+        """Follows every pod that has a container, and hands out what was verified."""
+        found, read = Logs(), set()
+        for pod in pods.values():
+            meta, gone = pod["metadata"], bool(pod.get("gone"))
+            uid = meta["uid"]
+            if pod.get("status", {}).get("phase") in (None, "Pending") and not gone:
+                continue
+            if gone and uid not in self.followers.captures:
+                read.add(uid)
+                continue
+            capture = self.followers.ensure(uid, meta["namespace"], meta["name"], CONTAINER, key)
+            if pod_is_gone(pod) or has_ended(pod):
+                self.followers.ended(uid, gone=gone)
+            found.blocks[uid] = dict(capture.blocks)
+            if capture.reader.progress:
+                found.progress[uid] = capture.reader.progress
+            if capture.read:
+                read.add(uid)
+        found.read = frozenset(read)
+        return found
+
+    async def stored(self, namespace: str, name: str, uid: str) -> tuple[dict[str, Any] | None, str | None]:
+        """The result ConfigMap of this very object; else what stands in its place, and is somebody else's."""
+        found = await self.kube.get(CONFIG_MAPS, namespace, name)
+        if found is None:
+            return None, None
+        labels = found["metadata"].get("labels") or {}
+        if labels.get(names.UID_LABEL) == uid:
+            return found, None
+        dying = found["metadata"].get("deletionTimestamp") or found["metadata"].get("ownerReferences")
+        return None, None if dying and labels.get(
+            "app.kubernetes.io/managed-by"
+        ) == "tokenmark" else f"ConfigMap {name}"
+
+    async def unmade(self, namespace: str, jobs: dict[str, dict[str, Any]], pods: dict[str, Any]) -> dict[str, str]:
+        """Why the Job controller makes no pod, in its own words, for Jobs that should have one."""
+        found = {}
+        for name, job in jobs.items():
+            waits = (
+                not pods.get(name)
+                and not job["spec"].get("suspend")
+                and not (job.get("status") or {}).get("conditions")
+            )
+            if waits:
+                events = await self.kube.events_of(namespace, job["metadata"]["uid"], "FailedCreate")
+                if events:
+                    found[name] = str(events[-1].get("message", ""))[:1000]
+        return found

@@ -1,0 +1,1 @@
+"""What all kinds have in common: facts, steps, conditions, admission; pure. May import: observe and below."""
