@@ -19,6 +19,7 @@ from tests.support.results import a_result
 from tokenmark_operator.core.cache import Cache
 from tokenmark_operator.core.counters import Counters
 from tokenmark_operator.core.queue import WorkQueue
+from tokenmark_operator.kinds.registry import KINDS
 from tokenmark_operator.telemetry import Projection
 from tokenmark_schemas import export
 from tokenmark_schemas.documents import builtin_workloads, load_documents, parse, read_text
@@ -101,3 +102,13 @@ def test_make_help_names_every_target() -> None:
 
 def test_the_lab_reads_a_condition() -> None:
     assert condition({"status": {"conditions": [{"type": "A", "status": "True"}]}}, "A")["status"] == "True"
+
+
+def test_the_chart_gives_the_operator_rights_over_every_kind() -> None:
+    rules = (TREE / "deploy" / "helm" / "tokenmark" / "templates" / "_names.tpl").read_text()
+    for sub in ("", "/status", "/finalizers"):
+        assert f"resources: [{', '.join(kind.plural + sub for kind in KINDS)}]" in rules
+    assert (
+        f"resources: [{', '.join(kind.plural for kind in KINDS)}]"
+        in (TREE / "deploy" / "helm" / "tokenmark" / "templates" / "rbac.yaml").read_text()
+    )

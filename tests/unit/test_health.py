@@ -10,6 +10,7 @@ from tests.support.builders import a_run
 from tokenmark_operator.core.cache import POD_MEMORY, Cache
 from tokenmark_operator.core.queue import WorkQueue
 from tokenmark_operator.serve import STUCK_S, unhealthy
+from tokenmark_operator.shared.admission import is_settled
 
 KEY = ("BenchmarkRun", "bench", "demo")
 
@@ -79,3 +80,26 @@ def test_a_dead_watch_and_a_dead_task_are_unhealthy() -> None:
         return unhealthy(controller(), [task])
 
     assert asyncio.run(story()) == "ended unexpectedly: resync"
+
+
+def finished(number: int) -> dict[str, Any]:
+    run = a_run(f"r{number}")
+    at = f"2030-01-{1 + number // 1000:02d}T{number // 60 % 24:02d}:{number % 60:02d}:00Z"
+    run["status"] = {"completionTime": at, "observedGeneration": 1, "summary": [{"stage": "c1"}],
+                     "conditions": [{"type": "Finished", "status": "True", "reason": "Completed", "message": "x" * 99}]}  # fmt: skip
+    return run
+
+
+def test_of_thousands_of_finished_runs_only_the_newest_are_kept_whole() -> None:
+    cache, runs = Cache(keep_whole=50), [finished(number) for number in range(1000)]
+    for run in runs:
+        cache.see(("BenchmarkRun", "bench", run["metadata"]["name"]), run, deleted=False)
+    assert len(cache.of_kind("BenchmarkRun")) == 1000
+    whole = {body["metadata"]["name"] for body in cache.of_kind("BenchmarkRun") if "summary" in body["status"]}
+    assert {f"r{number}" for number in range(950, 1000)} <= whole
+    assert len(whole) <= 100
+    cache.resync("BenchmarkRun", [cache.kept("BenchmarkRun", run) for run in runs])
+    again = {body["metadata"]["name"] for body in cache.of_kind("BenchmarkRun") if "summary" in body["status"]}
+    assert {f"r{number}" for number in range(950, 1000)} <= again
+    assert len(again) <= 100
+    assert all(is_settled(body) for body in cache.of_kind("BenchmarkRun"))

@@ -26,6 +26,11 @@ class Cache:
     pods: OrderedDict[str, dict[str, Any]] = field(default_factory=OrderedDict)
     last_event_s: dict[str, float] = field(default_factory=dict)
     dead_watch: str | None = None
+    keep_whole: int = 250
+    _seen: dict[str, int] = field(default_factory=dict)
+    _oldest: dict[str, str] = field(
+        default_factory=dict
+    )  # by kind: finished before that, an object is kept as a skeleton
 
     def see(self, key: Key, body: dict[str, Any], *, deleted: bool) -> None:
         """One watch event of an object of ours."""
@@ -36,7 +41,8 @@ class Cache:
             self.objects.pop(key, None)
             self.watched_version.pop(key, None)
         else:
-            self.objects[key] = projected(body)
+            self.objects[key] = self.kept(key[0], body)
+            self._thin(key[0])
 
     def see_pod(self, body: dict[str, Any], *, deleted: bool) -> None:
         """One watch event of a pod of ours; what is gone is remembered for a while, marked."""
@@ -65,7 +71,33 @@ class Cache:
             del self.objects[key]
             self.suspects.pop(key, None)
             self.watched_version.pop(key, None)
-        self.objects.update({key: projected(body) for key, body in fresh.items()})
+        self.objects.update(fresh)
+
+    def kept(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        """An object as it is kept: of finished ones only the newest whole, thousands of results are looked at by nobody."""
+        plain = projected(body)
+        return (
+            skeleton(plain)
+            if is_over(plain) and plain["status"]["completionTime"] < self._oldest.get(kind, "")
+            else plain
+        )
+
+    def _thin(self, kind: str) -> None:
+        """Now and then the oldest of those that are whole lose their flesh."""
+        self._seen[kind] = self._seen.get(kind, 0) + 1
+        if self._seen[kind] < self.keep_whole:
+            return
+        self._seen[kind] = 0
+        over = [
+            (body["status"]["completionTime"], key)
+            for key, body in self.objects.items()
+            if key[0] == kind and is_over(body)
+        ]
+        over.sort(reverse=True)
+        if len(over) > self.keep_whole:
+            self._oldest[kind] = over[self.keep_whole][0]
+        for _, key in over[self.keep_whole :]:
+            self.objects[key] = skeleton(self.objects[key])
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         return [body for key, body in self.objects.items() if key[0] == kind]
@@ -88,3 +120,23 @@ def projected(body: dict[str, Any]) -> dict[str, Any]:
         if names.INDEX_LABEL in (body["metadata"].get("annotations") or {}):
             meta["annotations"] = {names.INDEX_LABEL: body["metadata"]["annotations"][names.INDEX_LABEL]}
     return kept
+
+
+def is_over(body: dict[str, Any]) -> bool:
+    """Finished, and nothing of it may be running."""
+    status = body.get("status") or {}
+    return bool(status.get("completionTime")) and not status.get("admittedAt")
+
+
+def skeleton(body: dict[str, Any]) -> dict[str, Any]:
+    """What a finished object is still asked for: who it is, which target it had, and that it is over."""
+    meta, spec, status = body["metadata"], body.get("spec", {}), body["status"]
+    named = ("name", "namespace", "uid", "generation", "resourceVersion", "creationTimestamp")
+    over = [c for c in status.get("conditions") or [] if c["type"] in ("Accepted", "Finished", "Succeeded")]
+    return {
+        "kind": body.get("kind"), "apiVersion": body.get("apiVersion"),
+        "metadata": {part: meta[part] for part in named if part in meta},
+        "spec": {part: spec[part] for part in ("exclusivity", "suspend", "target") if part in spec},
+        "status": {"conditions": [{part: c[part] for part in ("type", "status", "reason") if part in c} for c in over],
+                   "completionTime": status["completionTime"], "observedGeneration": status.get("observedGeneration")},
+    }  # fmt: skip

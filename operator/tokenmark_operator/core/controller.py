@@ -23,7 +23,6 @@ from .queue import WorkQueue
 log = logging.getLogger("tokenmark.operator")
 API_VERSION = "tokenmark.dev/v1alpha1"
 RECONCILE_LIMIT_S = 90
-PROGRESS_S = 5.0  # how often what a runner says of its progress is worth a visit
 
 
 class Controller:
@@ -34,8 +33,8 @@ class Controller:
         self.kube, self.settings, self.counters = kube, settings, counters
         self.kinds = {kind.name: kind for kind in kinds}
         self.queue: WorkQueue[Key] = WorkQueue()
-        self.cache = Cache()
-        self.followers = Followers(kube, self.queue.add, lambda key: self.queue.add(key, PROGRESS_S))
+        self.cache = Cache(keep_whole=settings.newest_runs + 50)
+        self.followers = Followers(kube, self.queue.add)
         self.sources = sources(kube, self.cache, self.followers, settings)
         self.resynced_at: datetime | None = None
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -45,11 +44,18 @@ class Controller:
     def object_changed(self, kind: str, body: dict[str, Any], *, deleted: bool) -> None:
         """A watch event of an object of ours."""
         key = (kind, body["metadata"]["namespace"], body["metadata"]["name"])
+        before = self.cache.objects.get(key)
         self.cache.see(key, body, deleted=deleted)
-        self.queue.add(key)
+        if not is_settled(body):
+            self.queue.add(key)
         if deleted:
             self._forget(body["metadata"]["uid"])
-        if deleted or is_finished(body):
+        let_go = (
+            before is not None
+            and before.get("status") != body.get("status")
+            and not holds_target(body, (), datetime.now(UTC))
+        )
+        if deleted or (let_go and before is not None and not is_settled(before)):
             self._wake_waiting(kind, body)
 
     def child_changed(self, body: dict[str, Any], *, deleted: bool) -> None:
@@ -72,14 +78,12 @@ class Controller:
     async def resync(self) -> None:
         """LISTs every kind, replaces the cache and visits what has not settled."""
         for kind in self.kinds.values():
-            listed = await self.sources.everywhere(self._resource(kind))
-            for body in listed:
-                body.setdefault("kind", kind.name)
-                body.setdefault("apiVersion", API_VERSION)
-            self.cache.resync(kind.name, listed)
-            for body in listed:
+            listed = []
+            async for body in self.sources.each(self._resource(kind)):
+                listed.append(self.cache.kept(kind.name, {**body, "kind": kind.name, "apiVersion": API_VERSION}))
                 if not is_settled(body):
                     self.queue.add((kind.name, body["metadata"]["namespace"], body["metadata"]["name"]))
+            self.cache.resync(kind.name, listed)
         self.resynced_at = datetime.now(UTC)
 
     # --- one key ----------------------------------------------------------------------------------------------------

@@ -93,14 +93,19 @@ class Kube:
             raise
 
     async def list(self, resource: Resource, namespace: str | None, selector: str = "") -> list[Object]:
-        """A quorum read, page by page: what the server knows now, not what a cache remembers."""
-        query, found = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}, []
+        """A quorum read: what the server knows now, not what a cache remembers."""
+        return [item async for item in self.each(resource, namespace, selector)]
+
+    async def each(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[Object]:
+        """The same, page by page: memory for one page at a time."""
+        query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
         while True:
             answer = await self._json("GET", resource.path(namespace), query)
-            found += answer.get("items", [])
+            for item in answer.get("items", []):
+                yield item
             token = (answer.get("metadata") or {}).get("continue")
             if not token:
-                return found
+                return
             query["continue"] = token
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:

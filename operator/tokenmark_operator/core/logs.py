@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tokenmark_schemas.frames import FrameReader
 
@@ -42,10 +43,11 @@ class Capture:
 
 
 class Followers:
-    """One task a pod. `changed(key)` is called when a block closes or the log ends; `told(key)` when progress moves."""
+    """One task a pod. `changed(key)` is called when a block closes, a stage begins or the log ends: how many answers there are
+    by now is worth no visit."""
 
-    def __init__(self, kube: Kube, changed: Callable[[Key], None], told: Callable[[Key], None] | None = None) -> None:
-        self._kube, self._changed, self._told = kube, changed, told or changed
+    def __init__(self, kube: Kube, changed: Callable[[Key], None]) -> None:
+        self._kube, self._changed = kube, changed
         self.captures: dict[str, Capture] = {}
 
     def ensure(self, uid: str, namespace: str, pod: str, container: str, key: Key) -> Capture:
@@ -107,7 +109,10 @@ class Followers:
             capture.since = at or capture.since
             blocks, progress = len(reader.blocks), reader.progress
             reader.feed(line)
-            if len(reader.blocks) != blocks:
+            if len(reader.blocks) != blocks or _place(reader.progress) != _place(progress):
                 self._changed(key)
-            elif reader.progress is not progress:
-                self._told(key)
+
+
+def _place(progress: dict[str, Any] | None) -> tuple[Any, ...]:
+    """Where in its plan a runner is."""
+    return tuple((progress or {}).get(part) for part in ("phase", "stage", "repetition", "dropped"))

@@ -30,6 +30,8 @@ from ..shared.facts import Decision, KubeEvent, Refusal, RunFacts
 from ..shared.step import WAIT_S, RunStep
 from . import run_results as results
 
+RUNNING_S = 60.0  # watches and the log tell of everything sooner
+
 
 def read_run(cr: dict[str, Any]) -> BenchmarkRun | str:
     """The object as a model, or what is wrong with it."""
@@ -382,7 +384,7 @@ class _Life(RunStep):
             self.replace(current, state=state)
         self.status["progress"] = view.message[:256]
         self.conditions.set("Succeeded", "Unknown", view.reason, f"attempt {current.number}: {view.message}")
-        self.wait(WAIT_S)
+        self.wait(RUNNING_S if state == "Running" else WAIT_S)
 
     def _disrupted(self, run: BenchmarkRun, current: Attempt, view: AttemptView) -> None:
         final = best_block({k: v for k, v in view.blocks.items() if k == "result"}, run.metadata.uid)

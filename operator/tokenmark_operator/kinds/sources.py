@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,16 +39,19 @@ class Sources:
     refusals: dict[str, Refusal] = field(default_factory=dict)
 
     async def everywhere(self, resource: Resource, selector: str = "") -> list[dict[str, Any]]:
-        """All objects in all watched namespaces. One that is gone, or that we may not read any more, stops nothing else."""
-        if not self.settings.namespaces:
-            return await self.kube.list(resource, None, selector)
-        found = []
-        for namespace in self.settings.namespaces:
+        """All objects in all watched namespaces."""
+        return [item async for item in self.each(resource, selector)]
+
+    async def each(self, resource: Resource, selector: str = "") -> AsyncIterator[dict[str, Any]]:
+        """The same, one after the other. A namespace that is gone, or that we may not read any more, stops nothing else."""
+        for namespace in self.settings.namespaces or (None,):
             try:
-                found += await self.kube.list(resource, namespace, selector)
+                async for item in self.kube.each(resource, namespace, selector):
+                    yield item
             except ApiError as exc:
+                if namespace is None:
+                    raise
                 log.warning("namespace %s is passed over: %s", namespace, exc)
-        return found
 
     async def jobs_of(self, namespace: str, uid: str) -> dict[str, dict[str, Any]]:
         listed = await self.kube.list(JOBS, namespace, names.children_selector(uid))

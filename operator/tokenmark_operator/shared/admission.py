@@ -104,7 +104,7 @@ def place_of(
             continue
         known.add(other["metadata"]["uid"])
         if holds_target(other, pods, now):
-            why = "a pod of it may still load the target" if is_finished(other) else "it goes first"
+            why = "a lost pod of it may still load the target" if _lost_pods(other) else "it goes first"
             ahead.append(((0, *_age(other)), _name(other), why))
         elif _waits(other) and _age(other) < _age(cr):
             ahead.append(((1, *_age(other)), _name(other), "it goes first"))
@@ -116,6 +116,10 @@ def place_of(
         return Place(1)
     _, blocker, why = min(ahead)
     return Place(len(ahead) + 1, blocker, why)
+
+
+def _lost_pods(cr: dict[str, Any]) -> bool:
+    return is_finished(cr) or any(a.get("loadEndsBy") for a in (cr.get("status") or {}).get("attempts") or [])
 
 
 def sharing_nodes(others: Sequence[dict[str, Any]], nodes: set[str], now: datetime) -> tuple[str, list[str]] | None:
