@@ -85,8 +85,11 @@ def _latency(stage: StageResult, metric: str) -> tuple[Stat, str | None]:
     """The metric; where more than 1 % of the requests were lost, over all of them: a server must not look fast by failing."""
     requests, over_all = stage.requests, stage.metrics.get(f"{metric}_inclusive")
     lost = requests.failed + requests.cancelled
-    if over_all is None or lost <= MOST_LOST * requests.due:
+    if lost <= MOST_LOST * requests.due:
         return stage.metrics[metric], None
+    if over_all is None:  # a request has many of them, and a lost one none
+        none = Stat(unit=stage.metrics[metric].unit, count=0)
+        return none, f"{lost} of {requests.due} requests were lost, and have no {metric} at all"
     return over_all, f"{lost} of {requests.due} requests were lost and count as infinitely slow"
 
 
@@ -101,6 +104,8 @@ def _measured(stage: StageResult, objective: Objective) -> tuple[float | None, s
     value = getattr(found, objective.statistic)
     if value is not None:
         return value, found.unit, note
+    if note is not None and not found.count:
+        return None, found.unit, note
     if objective.statistic in found.infinite or (note and objective.statistic == "mean"):
         return math.inf, found.unit, note
     return None, found.unit, f"only {found.count} samples: too few for {objective.statistic}"

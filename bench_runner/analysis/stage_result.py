@@ -33,6 +33,7 @@ from .throughput import steady_window, throughput_of
 INCLUSIVE = (
     "ttft",
     "ttft_scheduled",
+    "ttfo",
     "tpot",
     "e2e",
     "e2e_scheduled",

@@ -31,7 +31,12 @@ def steady_window(part: Collected, stage: Stage) -> tuple[int, int] | None:
 
 
 def _lanes_full(part: Collected, begun: int) -> int:
-    return max(part.flow.lane_firsts.values(), default=begun)
+    """Where a lane's own first request failed, as many first tokens as there are lanes stand for it."""
+    flow, lanes = part.flow, min(part.lanes, part.outcomes.due)
+    full = max(flow.lane_firsts.values(), default=begun)
+    if len(flow.lane_firsts) >= lanes or not flow.first_tokens:
+        return full
+    return max(full, sorted(flow.first_tokens)[min(lanes, len(flow.first_tokens)) - 1])
 
 
 def _first_answers_over(part: Collected, begun: int, until: int) -> int:

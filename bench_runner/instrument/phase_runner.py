@@ -186,7 +186,7 @@ class Instrument:
             event, self.dialect, stage=order.label, repetition=order.repetition, stream=self.config.workload.streaming,
             request_id=f"{self.request_id(order.label, order.repetition)}-{event.seq}",
         )  # fmt: skip
-        sample.max_output_tokens = self._limit_of(sample)
+        sample.output_limit = self._limit_of(sample)
         if order.ahead_ns:
             sample.move(-order.ahead_ns)
         out.add(sample)

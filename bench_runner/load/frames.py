@@ -17,6 +17,7 @@ from .counters import TICK, Tick
 
 EXCHANGE, END, PART = 1, 2, 3
 PART_READS = 64
+READ_BYTES = 16_384  # the most that one read takes
 SHORT_NS = 500_000_000
 
 # how an exchange ended; the parent refines OK by status and content

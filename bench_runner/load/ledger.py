@@ -15,6 +15,7 @@ from .rundelay import RunDelay
 PACK_BATCH = 8
 BACKLOG_MOST = 512
 FLUSH_BYTES = 2**16
+ABSENCE_NS = 5_000_000
 Reads = list[int | bytes]
 
 
@@ -40,6 +41,11 @@ class Ledger:
         """The end of an exchange, and what was read since its last part. `times`: due, ready, connect, sent, end."""
         self.finished += 1
         self._unpacked.append((seq, reads, pack_exchange(seq, *times, OUTCOME_CODE[outcome], *place)))
+
+    def absence(self, length: int) -> None:
+        """Whatever kept the loop from its sockets for so long, itself included."""
+        self.loop_lag_max = max(self.loop_lag_max, length)
+        self.away += length if length > ABSENCE_NS else 0
 
     @property
     def waits(self) -> bool:

@@ -42,7 +42,7 @@ class Schedule:
             self._until = start + phase.duration_ns
         if phase.concurrency:
             self._slots = [start + i * SLOT_STEP_NS for i in range(phase.share(phase.concurrency))]
-            self.ended = not self._slots  # more workers than slots: this one has none
+            self.ended = self.ended or not self._slots  # more workers than slots: this one has none
         if not self.ended:
             self._plan_next()
 

@@ -19,9 +19,9 @@ from .clock import NS
 from .connection import BUSY, CONNECTING, IDLE, PAUSE_AFTER_FAILURE_NS, TAIL_BYTES, Connection, Request
 from .counters import CounterPage
 from .dialogue import NOWHERE
-from .frames import PART_READS
+from .frames import PART_READS, READ_BYTES
 from .framing import BLANK, BROKEN, CHUNKED, DONE, UNTIL_CLOSE, ends_chunked
-from .ledger import Ledger
+from .ledger import ABSENCE_NS, Ledger
 from .phase import Phase
 from .poll import MOST_EVENTS, READ, WRITE, new_poller
 from .pool import Pool, Refused
@@ -34,10 +34,9 @@ TICK_NS = 250_000_000
 CHORE_NS = 10_000_000  # the longest sleep: an absence that is longer shows
 TIMER_GRAIN_NS = 2_000_000  # epoll rounds its timeouts up to milliseconds
 CLOCK_NS = 1_000_000  # an offset drifts by half a microsecond in that time at most
-READ_BYTES = 16_384
 PART_LOG = 4 * PART_READS
+AT_ONCE = 8  # connections on their way before the clock starts
 MAX_ANSWER_BYTES = 64 * 2**20
-ABSENCE_NS = 5_000_000
 mono = time.monotonic_ns
 
 
@@ -54,7 +53,7 @@ class Worker:
         self.waiting: deque[Request] = deque()  # that no connection carries yet
         self.stop = self.cut_at = 0  # when issuing ended; when the drain ends
         self.next_tick = self.next_chore = self.next_clock = 0
-        self.load_cpu = 0  # when issuing ended
+        self.load_cpu = 0  # from the clock's start to when issuing ended
         if self.timer.fd >= 0:
             self.poller.add(self.timer.fd, READ)
 
@@ -63,7 +62,7 @@ class Worker:
     def run(self) -> None:
         """Until the phase is over and the parent has everything."""
         self._open_ahead()
-        start = max(mono(), self.phase.begin_ns)
+        start, self.load_cpu = max(mono(), self.phase.begin_ns), -time.process_time_ns()
         self.next_tick, self.next_chore = start + TICK_NS, start + CHORE_NS
         self.schedule.begin(start)
         poll, schedule, ledger, turns, now = self.poller.poll, self.schedule, self.ledger, self.turns, mono()
@@ -74,7 +73,7 @@ class Worker:
             woke = now = mono()
             absent = woke - slept - int(asked * NS) - TIMER_GRAIN_NS
             if absent > 0:  # the system did not let this process run: stopped, throttled, crowded out
-                self._note_absence(absent)
+                ledger.absence(absent)
             if now >= self.next_clock:
                 self.clock.refresh()
                 self.next_clock = now + CLOCK_NS
@@ -90,22 +89,20 @@ class Worker:
                 turns.dialogue.read_one()
             if now >= self.next_chore:
                 self._chores(now)
-            if now - woke > ABSENCE_NS:
-                self._note_absence(now - woke)
+            if (passed := mono() - woke) > ABSENCE_NS:  # whatever else a pass does keeps the loop from its sockets too
+                ledger.absence(passed)
         self._close()
-
-    def _note_absence(self, length: int) -> None:
-        """Whatever kept the loop from its sockets, itself included."""
-        ledger = self.ledger
-        ledger.loop_lag_max = max(ledger.loop_lag_max, length)
-        ledger.away += length if length > ABSENCE_NS else 0
 
     def _open_ahead(self) -> None:
         """Connections are opened before the clock starts, so that the first requests do not wait for a handshake."""
-        for _ in range(self.phase.lanes):
-            self.pool.open()
         limit = mono() + 2 * NS
         self.clock.refresh()
+        for _ in range(self.phase.lanes):
+            self.pool.open()
+            while (
+                self.pool.opening >= AT_ONCE and mono() < limit
+            ):  # else each would wait for all the others' handshakes
+                self._receive(self.poller.poll(0.05), mono())
         while self.pool.opening and mono() < limit:
             self._receive(self.poller.poll(0.05), mono())
 
@@ -235,7 +232,7 @@ class Worker:
             self._issuing_ended(mono())
 
     def _issuing_ended(self, now: int) -> None:
-        self.stop, self.load_cpu = self.stop or now, self.load_cpu or time.process_time_ns()
+        self.stop, self.load_cpu = self.stop or now, self.load_cpu + (0 if self.stop else time.process_time_ns())
         self.cut_at = now + self.phase.limits.drain_ns
 
     def _assign(self) -> bool:
@@ -301,6 +298,7 @@ class Worker:
         self.ledger.part(conn.request.seq, conn.take_log(keep=self.turns is not None))
         if conn.size_bytes > MAX_ANSWER_BYTES:
             self._finish(conn, "too_large", stamp)
+            self._advance()
 
     def _never_sent(self, request: Request, outcome: str) -> None:
         now = mono()

@@ -151,8 +151,9 @@ class Runner:
 
     def _client_limits(self, level: Level) -> bool:
         """Whether it is this client, not the target, that a level is too much for."""
-        reasons = self._verdict([self._stage_result(level)]).reasons
-        return any(reason.code in CLIENT_RULES for reason in reasons)
+        stage = self._stage_result(level)
+        reasons = self._verdict([stage]).reasons
+        return bool(stage.requests.errors.get("client")) or any(reason.code in CLIENT_RULES for reason in reasons)
 
     def _verdict(self, stages: Sequence[StageResult], *, interrupted: bool = False, stamps: str = "kernel") -> Verdict:
         config, synthetic = self.config, self.config.workload.dataset.synthetic

@@ -14,6 +14,7 @@ from .records import CLUSTERED, Flow, Latencies, Outcomes, Reads, Recent, Tokens
 from .sample import Sample
 
 MOST_TURNS = 64  # later ones are counted as the last of these
+ROUNDS = 8  # of a closed loop, whose first tokens are kept
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Collected:
     def add(self, sample: Sample) -> None:
         self.outcomes.due += 1
         self.outcomes.sent += sample.sent_ns is not None
-        self.tokens.asked += sample.max_output_tokens or 0
+        self.tokens.asked += sample.output_limit or 0
         self._add_reads(sample)
         lag = (sample.ready_ns - sample.due_ns) / NS
         self.latencies.send_lags_s.extend((lag,))
@@ -86,6 +87,9 @@ class Collected:
         for name, recent in (("ttft", self.recent.ttft_s), ("tpot", self.recent.tpot_s)):
             if name in firsts:
                 recent.append(firsts[name])
+        if sample.seq >= self.lanes:
+            self.recent.settled_ttft_s.extend([firsts["ttft"]] if "ttft" in firsts else [])
+            self.recent.settled_tpot_s.extend([firsts["tpot"]] if "tpot" in firsts else [])
         outcomes.good += all(_within(firsts, name, limit) for name, limit in self.limits)
         self._bounds(sample, firsts)
         self._count_tokens(sample)
@@ -137,6 +141,8 @@ class Collected:
             self._arrived(sample.content_ns, (sample.output_tokens or 0) / chunks)
             if sample.seq < self.lanes:
                 self.flow.lane_firsts[sample.seq] = sample.content_ns[0]
+            if sample.seq < ROUNDS * self.lanes:
+                self.flow.first_tokens.append(sample.content_ns[0])
 
     def _arrived(self, stamps: Sequence[int], tokens_each: float) -> None:
         self.tokens.chunks += len(stamps)
@@ -167,7 +173,7 @@ class Collected:
     def together(cls, parts: list[Collected]) -> Collected:
         """One phase that several machines drove at the same time, stamps on one clock, as one."""
         total = cls.pooled(parts)
-        total.limits, total.lanes = parts[0].limits, parts[0].lanes
+        total.limits, total.lanes, total.recent = parts[0].limits, parts[0].lanes, parts[0].recent
         for part in parts:
             total.flow.merge(part.flow)
         total.windows = [End.together([end for part in parts for end in part.windows])]

@@ -13,7 +13,7 @@ from collections import Counter
 import msgspec
 
 from ..engines.base import VISIBLE, Answer, Dialect, ProtocolError, error_text
-from ..load.frames import Exchange
+from ..load.frames import READ_BYTES, Exchange
 from ..load.framing import Body
 from .events import Events, Refused, events_of, shown
 from .sample import Failure, Sample
@@ -158,9 +158,12 @@ def _owns(event: int, events: Events, exchange: Exchange) -> bool:
 def _since(exchange: Exchange, read: int) -> int:
     """Before which moment nothing of a read can have come: what the loop knows of it, what was read before it, and the
     request itself. Where the read's own stamp gainsays the loop, the loop was wrong, and only the others count."""
+    stamp = exchange.stamps_ns[read]
+    while read and exchange.sizes[read - 1] >= READ_BYTES:  # that one took what it could, and left the rest waiting
+        read -= 1
     before = exchange.reads_ns[read - 1] if read else exchange.sent_ns
     since = exchange.since_ns[read]
-    return min(max(before, since) if since <= exchange.stamps_ns[read] else before, exchange.stamps_ns[read])
+    return min(max(before, since) if since <= stamp else before, stamp)
 
 
 def _judge(answer: Answer, done: bool, chunks: int) -> Failure | None:

@@ -131,7 +131,8 @@ class Flow(Record):
     tokens: Bins = field(default_factory=Bins)
     begun: Stamps = field(default_factory=lambda: array("q"))
     ended: Stamps = field(default_factory=lambda: array("q"))
-    lane_firsts: dict[int, int] = field(default_factory=dict)
+    lane_firsts: dict[int, int] = field(default_factory=dict, metadata=LARGER)
+    first_tokens: Stamps = field(default_factory=lambda: array("q"))  # of a closed loop's first rounds
 
 
 @dataclass
@@ -142,3 +143,7 @@ class Recent:
     tpot_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     read_lag_s: deque[float] = field(default_factory=lambda: deque(maxlen=10 * RECENT))
     send_lag_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    settled_ttft_s: deque[float] = field(
+        default_factory=lambda: deque(maxlen=RECENT)
+    )  # without a closed loop's first wave
+    settled_tpot_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))

@@ -36,7 +36,7 @@ class Sample:
     content_ns: array[int]
     end_ns: int
     visible_ns: int | None = None
-    max_output_tokens: int | None = None  # what the request allowed
+    output_limit: int | None = None  # the most tokens that the request allowed
     output_tokens: int | None = None
     prompt_tokens: int | None = None
     token_source: str | None = None

@@ -33,7 +33,7 @@ def request_row(sample: Sample, *, chunks: bool) -> dict[str, Any]:
         "content_ns": list(content) if chunks or len(content) < 3 else [content[0], content[-1]],
         "chunks": len(content),
         "end_ns": sample.end_ns,
-        "max_output_tokens": sample.max_output_tokens,
+        "max_output_tokens": sample.output_limit,
         "output_tokens": sample.output_tokens,
         "prompt_tokens": sample.prompt_tokens,
         "token_source": sample.token_source,

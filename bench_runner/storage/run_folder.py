@@ -29,9 +29,9 @@ def run_folder(out: Path, name: str) -> Path:
 
 def _set_aside(folder: Path) -> None:
     """An earlier run of that name keeps its files, in a folder named after when it ended: runs never mix."""
-    result = folder / "result.json"
-    if result.exists():
-        ended = datetime.fromtimestamp(result.stat().st_mtime, UTC).strftime("%Y%m%dT%H%M%SZ")
+    left = [path for path in (folder / "result.json", folder / "requests.jsonl.gz") if path.exists()]
+    if left:
+        ended = datetime.fromtimestamp(left[0].stat().st_mtime, UTC).strftime("%Y%m%dT%H%M%SZ")
         earlier = folder.with_name(f"{folder.name}.{ended}")
         if not earlier.exists():
             folder.rename(earlier)

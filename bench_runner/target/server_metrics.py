@@ -54,7 +54,7 @@ FACTS: dict[str, tuple[Fact, ...]] = {
     "tgi": (
         Fact("requests_running", ("tgi_batch_current_size",)),
         Fact("requests_waiting", ("tgi_queue_size",)),
-        _counter("requests", "tgi_request_count"),
+        _counter("requests", "tgi_request_count_total", "tgi_request_count"),  # a counter, once it was parsed
     ),
     "llamacpp": (
         Fact("requests_running", ("llamacpp:requests_processing",)),
@@ -93,7 +93,7 @@ class Growth:
 def growth(engine: str, before: Counters | None, after: Counters | None) -> Growth:
     """Two readings -> how far each counter went. Readings of two processes, or of one that began anew, give none."""
     if not before or not after:
-        return Growth()
+        return Growth(dropped="a reading of the engine's page did not come" if before or after else None)
     if before.get(STARTED) != after.get(STARTED):
         return Growth(dropped="the two readings came from processes that started at different times: several replicas "
                               "behind one Service, or a restart")  # fmt: skip
@@ -124,7 +124,7 @@ def facts_over(growths: list[Growth], gauges: list[Gauges]) -> dict[str, float] 
     """Repetitions of a stage as one: counters add up, but only where each repetition knows them; the rest is a mean and
     a peak over all readings."""
     total: dict[str, float] = {}
-    if not any(part.dropped for part in growths):
+    if not any(part.dropped for part in growths) and all(part.counters for part in growths):
         for part in growths:
             for name, value in part.counters.items():
                 total[name] = total.get(name, 0.0) + value

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bench_runner.engines import ENGINES, dialect_of
 from bench_runner.engines.base import Dialect
+from bench_runner.load.frames import READ_BYTES
 from bench_runner.load.framing import body_of
 from bench_runner.samples.decode import decode
 from bench_runner.samples.events import carefully, quickly
@@ -125,6 +126,15 @@ def test_what_has_the_end_of_the_body_behind_it_does_not_own_the_stamp(dialect: 
     assert only.endswith(b"0\r\n\r\n")
     sample = read(dialect, only, late_ns=MS)
     assert (sample.content_ns[0], sample.first_earliest_ns) == (100 * MS, 99 * MS)
+
+
+@every_route
+def test_behind_a_read_that_was_full_waited_what_the_next_one_found(dialect: Dialect) -> None:
+    said = voice_of(dialect)
+    packed = b"".join(reads_of(dialect, *[said.visible] * 400, *said.stop))
+    assert len(packed) > READ_BYTES
+    sample = read(dialect, packed[:READ_BYTES], packed[READ_BYTES:], late_ns=MS)
+    assert sample.last_earliest_ns == 99 * MS, "what came with the second read was there before the first"
 
 
 @every_route

@@ -66,7 +66,7 @@ def test_an_older_name_counts_where_the_newer_is_missing() -> None:
 
 def test_repetitions_add_their_counters_and_pool_their_readings() -> None:
     readings = [{"requests_running": Gauge(10.0, 2, 8.0)}, {}, {"requests_running": Gauge(2.0, 1, 2.0)}]
-    growths = [Growth({"preemptions": 2.0}), Growth(), Growth({"preemptions": 1.0})]
+    growths = [Growth({"preemptions": 2.0}), Growth({"preemptions": 1.0})]
     assert facts_over(growths, readings) == {
         "preemptions": 3.0, "requests_running": 4.0, "requests_running_peak": 8.0,
     }  # fmt: skip
@@ -101,6 +101,19 @@ def test_counters_of_another_replica_are_dropped_with_the_reason(after: dict[str
     assert facts_over([found, Growth({"prompt_tokens": 5.0})], [{}]) is None, "a part of the sum is no sum"
 
 
+def test_a_reading_that_did_not_come_leaves_no_sum_of_the_rest() -> None:
+    page = {"vllm:prompt_tokens_total": 5.0}
+    assert "did not come" in (growth("vllm", page, None).dropped or "")
+    assert facts_over([Growth({"prompt_tokens": 5.0}), growth("vllm", page, None)], [{}]) is None
+    assert facts_over([Growth({"prompt_tokens": 5.0}), Growth()], [{}]) is None
+
+
+def test_tgis_counter_survives_the_parser() -> None:
+    page = "# TYPE tgi_request_count counter\ntgi_request_count 7\n"
+    after = parse_metrics(page.replace("7", "9"))
+    assert growth("tgi", parse_metrics(page), after).counters == {"requests": 2.0}
+
+
 def test_a_label_may_hold_braces_and_half_a_page_is_none() -> None:
     assert parse_metrics('vllm:num_requests_running{model_name="{a}"} 3\n') == {"vllm:num_requests_running": 3.0}
     assert parse_metrics('vllm:num_requests_running{model_name="a"} 3\nvllm:num_requests_waiting{model_na') == {}
@@ -109,7 +122,7 @@ def test_a_label_may_hold_braces_and_half_a_page_is_none() -> None:
 def test_silence_is_no_fact() -> None:
     assert growth("vllm", None, {}) == Growth()
     assert states("vllm", None) == {}
-    assert growth("openai", {}, {"a": 1.0}) == Growth()
+    assert growth("openai", None, None) == Growth()
     assert facts_over([Growth()], [{}]) is None
 
 

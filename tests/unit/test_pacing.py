@@ -196,3 +196,11 @@ def test_turns_fit_between_arrivals_and_nothing_is_due_twice_or_after_the_end(
 
 
 MILLI = 1_000_000
+
+
+def test_an_order_to_stop_that_came_before_the_beginning_stands() -> None:
+    schedule = Schedule(phase(concurrency=4, duration_ns=S))
+    schedule.ended = True
+    schedule.begin(0)
+    assert schedule.ended
+    assert schedule.take(S) is None

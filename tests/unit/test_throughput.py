@@ -13,6 +13,7 @@ from bench_runner.load.counters import Tick
 from bench_runner.load.frames import End
 from bench_runner.samples.aggregate import Collected
 from bench_runner.samples.flow import BIN_NS, MOST_BINS, Bins
+from bench_runner.samples.sample import Failure
 from tests.support.builders import a_sample
 from tokenmark_schemas.workload import Stage
 
@@ -88,3 +89,17 @@ def test_bins_of_different_width_add_up(far: int) -> None:
     mine.merge(other)
     assert mine.total == 5
     assert mine.between(0, 4 * NS // mine.width_ns * mine.width_ns) == 4 + (far < 4)
+
+
+def test_a_lane_whose_first_request_failed_is_waited_for_all_the_same() -> None:
+    part = collected([(0.0, 1.0), (0.0, 1.0)], 60.0, lanes=4)
+    for seq, due in ((2, 0.0), (3, 0.0)):
+        part.add(a_sample(seq=seq, due_ns=round(due * NS), failure=Failure("rate_limited", "429")))
+    for seq, due in ((4, 9.0), (5, 9.5)):
+        at = round(due * NS)
+        part.add(
+            a_sample(seq=seq, due_ns=at, sent_ns=at, content_ns=array("q", [at + NS, at + 2 * NS]), end_ns=at + 2 * NS)
+        )
+    window = steady_window(part, Stage(name="c", concurrency=4, duration_seconds=60))
+    assert window is not None
+    assert window[0] == round(10.5 * NS)

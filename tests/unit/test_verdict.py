@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from array import array
 from typing import Any
 
 import pytest
 
-from bench_runner.analysis.verdict import RULES, judge
+from bench_runner.analysis.verdict import RULES, UNSTEADY, judge
+from bench_runner.analysis.warmup import unsteadiness
+from bench_runner.samples.aggregate import Collected
+from tests.support.builders import MS, a_sample
 from tests.support.results import a_stage
 from tokenmark_schemas.result import StageResult
 
@@ -124,3 +129,30 @@ def test_every_rule_has_limits_in_order_and_a_case_here() -> None:
 def test_a_prefix_shared_on_purpose_may_be_cached() -> None:
     stage = STAGE.model_copy(update={"server": {"prefix_cache_queries": 100.0, "prefix_cache_hits": 90.0}})
     assert verdict(stage, shares_prefix=True) == ("valid", [])
+
+
+def wave(lanes: int, waves: int, rng: random.Random) -> Collected:
+    """A closed loop on a steady server that prefills one prompt after the other."""
+    part = Collected(lanes=lanes)
+    for seq in range(lanes * waves):
+        queue = seq + 1 if seq < lanes else rng.randrange(1, max(2, lanes // 16))
+        first = 50 * MS * queue
+        part.add(a_sample(seq=seq, sent_ns=0, content_ns=array("q", [first, first + 10 * MS, first + 20 * MS])))
+    return part
+
+
+@pytest.mark.parametrize("lanes", [1, 16, 64])
+def test_the_first_wave_of_a_closed_loop_is_no_cold_server(lanes: int) -> None:
+    rng = random.Random(1)
+    assert (unsteadiness(wave(lanes, 1, rng), wave(lanes, 16, rng)) or 0) <= UNSTEADY
+    assert (unsteadiness(wave(lanes, 3, rng), wave(lanes, 16, rng)) or 0) <= UNSTEADY
+
+
+def test_a_server_that_was_cold_to_the_end_of_the_warm_up_is_seen() -> None:
+    warm = Collected()
+    for seq in range(200):
+        warm.add(a_sample(seq=seq, sent_ns=0, content_ns=array("q", [100 * MS, 110 * MS])))
+    cold = Collected()
+    for seq in range(10):
+        cold.add(a_sample(seq=seq, sent_ns=0, content_ns=array("q", [400 * MS, 410 * MS])))
+    assert (unsteadiness(cold, warm) or 0) > UNSTEADY

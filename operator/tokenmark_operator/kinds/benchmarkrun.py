@@ -19,18 +19,15 @@ from tokenmark_schemas.run import RunConfig
 from tokenmark_schemas.support import unsupported_run
 from tokenmark_schemas.workload import Workload, WorkloadSpec
 
-from ..observe.attempt import AttemptView, is_over, pod_is_gone, view_attempt
 from ..observe.times import parse_time, stamp
 from ..plan import names
 from ..plan.benchmark_job import plan_attempt, plan_config
 from ..plan.support import forbidden
-from ..results.config_map import best_block
 from ..shared.admission import ACTIVE, group_of, place_of, sharing_nodes
 from ..shared.facts import Decision, KubeEvent, Refusal, RunFacts
-from ..shared.step import WAIT_S, RunStep
+from ..shared.step import WAIT_S
 from . import run_results as results
-
-RUNNING_S = 60.0  # watches and the log tell of everything sooner
+from .run_attempt import AttemptStep
 
 
 def read_run(cr: dict[str, Any]) -> BenchmarkRun | str:
@@ -46,7 +43,7 @@ def decide(facts: RunFacts) -> Decision:
     return _Life(facts).decide()
 
 
-class _Life(RunStep):
+class _Life(AttemptStep):
     """The way from acceptance to the end."""
 
     def decide(self) -> Decision:
@@ -92,7 +89,7 @@ class _Life(RunStep):
 
     def _cannot_be_read(self, problem: str, current: Attempt | None) -> None:
         """A spec that this version does not understand: nothing of it begins, and what runs is stopped before it is let go."""
-        if current is not None and current.state in ACTIVE and not self._stopped(current):
+        if current is not None and current.state in ACTIVE and not self.stopped(current):
             self.conditions.set("Accepted", "False", "InvalidSpec", problem)
             self.conditions.set("Succeeded", "Unknown", "InvalidSpec", f"{problem}; stopping attempt {current.number}")
             return
@@ -100,21 +97,13 @@ class _Life(RunStep):
             self.replace(current, state="Failed", reason="InvalidSpec", message=problem[:1024], ended_at=self.now())
         self.refuse("InvalidSpec", problem)
 
-    def _stopped(self, current: Attempt) -> bool:
-        """Deletes the attempt's Job; True once nothing of it can be loading the target."""
-        self.decision.delete_jobs += [name for name, job in self.facts.jobs.items() if not is_over(job)]
-        if self._load_is_over(current):
-            return True
-        self.wait(1.0)
-        return False
-
     def _not_made(self, refusal: Refusal) -> None:
         """The API server would not make a child of this run."""
         current = self.attempts[-1] if self.attempts else None
         if refusal.kind == "ConfigMap" and refusal.name.endswith("-result"):
             results.not_stored(self, refusal)
             return
-        if refusal.passing and current is not None and not self._too_late(current, refusal.message):
+        if refusal.passing and current is not None and not self.too_late(current, refusal.message):
             self.conditions.set("Succeeded", "Unknown", refusal.reason, f"{refusal.message}; trying again")
             self.wait(WAIT_S)
             return
@@ -125,29 +114,6 @@ class _Life(RunStep):
         if not self.conditions.is_true("Finished"):
             self.refuse(refusal.reason, refusal.message)
 
-    def _too_late(self, current: Attempt, why: str) -> bool:
-        """Ends an attempt that does not come to run: the target must not be held by what never loads it."""
-        execution = self.facts.cr["spec"].get("execution") or {}
-        limit = timedelta(seconds=execution.get("startupDeadlineSeconds", 600))
-        job = self.facts.jobs.get(current.job_name) or {}
-        if (job.get("spec") or {}).get("suspend"):  # a queue holds it back: nobody waits in vain
-            return False
-        began = (
-            parse_time((job.get("status") or {}).get("startTime")) or parse_time(current.started_at) or self.facts.now
-        )
-        if self.facts.now < began + limit:
-            self.wait((began + limit - self.facts.now).total_seconds() + 0.5)
-            return False
-        message = f"attempt {current.number} did not come to run within {limit.seconds} s: {why}"
-        if self._stopped(current):
-            self.replace(
-                current, state="Failed", reason="StartupDeadlineExceeded", message=message[:1024], ended_at=self.now()
-            )
-            self.finish(succeeded=False, reason="StartupDeadlineExceeded", message=message)
-        else:
-            self.conditions.set("Succeeded", "Unknown", "StartupDeadlineExceeded", message)
-        return True
-
     def _under_way(self, current: Attempt) -> bool:
         """An attempt whose Job was made, or that ended by itself: only following and collecting are left."""
         if current.state in ACTIVE:
@@ -156,7 +122,7 @@ class _Life(RunStep):
 
     def _go_on(self, run: BenchmarkRun, current: Attempt) -> None:
         if current.state in ACTIVE:
-            self._follow(run, current)
+            self.follow(run, current)
         else:
             results.collect_again(self, run, current)
 
@@ -186,7 +152,7 @@ class _Life(RunStep):
         The attempt ends once its pod has: until then it loads the target, and the next run waits.
         """
         active = current is not None and current.state in ACTIVE
-        if current is not None and active and self._stopped(current):
+        if current is not None and active and self.stopped(current):
             self.replace(
                 current, state="Failed", reason="Suspended", message="suspended by spec.suspend", ended_at=self.now()
             )
@@ -199,19 +165,6 @@ class _Life(RunStep):
         self.conditions.set("Succeeded", "Unknown", "Suspended", "suspended")
         self.status.pop("queue", None)
         self.status.pop("progress", None)
-
-    def _load_is_over(self, current: Attempt) -> bool:
-        """No pod of the attempt can be loading the target any more, or its own deadline has passed."""
-        pods, job = self._pods(current.job_name), self.facts.jobs.get(current.job_name)
-        if not pods:
-            return job is None or is_over(job)
-        until = parse_time(self._load_ends_by(current))
-        return all(map(pod_is_gone, pods)) or (until is not None and until <= self.facts.now)
-
-    def _pods(self, job: str) -> list[dict[str, Any]]:
-        """All pods of an attempt that are known, the leading one first."""
-        lead = self.facts.pods.get(job)
-        return [*([lead] if lead else []), *self.facts.team.get(job, [])]
 
     def _admit(self, run: BenchmarkRun, workload: Workload | WorkloadSpec) -> None:
         if self.facts.name_taken:
@@ -272,7 +225,7 @@ class _Life(RunStep):
         for attempt in self.attempts:
             if attempt.state != "Disrupted" or attempt.load_ends_by is None:
                 continue
-            if self._lost_is_gone(attempt):
+            if self.lost_is_gone(attempt):
                 continue
             message = (
                 f"attempt {attempt.number} was lost with node {attempt.node}; no new load before its pod is known gone "
@@ -281,14 +234,6 @@ class _Life(RunStep):
             self.conditions.set("Admitted", "False", "WaitingForLostNode", message)
             self.conditions.set("Succeeded", "Unknown", "Disrupted", message)
             self.wait(WAIT_S)
-            return True
-        return False
-
-    def _lost_is_gone(self, attempt: Attempt) -> bool:
-        """Clears a lost attempt once its pod is gone or its deadline has passed."""
-        until = parse_time(attempt.load_ends_by)
-        if all(map(pod_is_gone, self._pods(attempt.job_name))) or (until is not None and until <= self.facts.now):
-            self.replace(attempt, load_ends_by=None)
             return True
         return False
 
@@ -334,28 +279,6 @@ class _Life(RunStep):
         self.wait(min(WAIT_S, max(1.0, wait_s / 4)))
         return True
 
-    # --- follow an attempt ------------------------------------------------------------------------------------------
-
-    def _follow(self, run: BenchmarkRun, current: Attempt) -> None:
-        job = self.facts.jobs.get(current.job_name)
-        if job is None:
-            self._without_job(current)
-            return
-        pod = self.facts.pods.get(current.job_name)
-        uid = pod["metadata"]["uid"] if pod else ""
-        view = view_attempt(
-            job, pod, self.facts.blocks.get(uid, {}), self.facts.progress.get(uid), self.facts.now,
-            self.facts.team.get(current.job_name, ()), self.facts.unmade.get(current.job_name, ""),
-        )  # fmt: skip
-        current = self.replace(current, job_uid=job["metadata"]["uid"], pod_uid=view.pod_uid, node=view.node)
-        match view.state:
-            case "Pending" | "Running":
-                self._goes_on(current, view)
-            case "Disrupted":
-                self._disrupted(run, current, view)
-            case _:
-                results.ended(self, run, current, view)
-
     def _create_again(self, run: BenchmarkRun, workload: Workload | WorkloadSpec, current: Attempt) -> None:
         """Recorded and never made: an earlier life was cut off in between."""
         try:
@@ -366,71 +289,12 @@ class _Life(RunStep):
         self.decision.create += plan_attempt(run, config, self.facts.settings, group_of(self.facts.cr))
         self.wait(WAIT_S)
 
-    def _without_job(self, current: Attempt) -> None:
-        """The Job was there and is not: deleted by somebody. Its pod may still be ending."""
-        message = f"Job {current.job_name} was deleted by somebody; make a new run to measure again"
-        if not self._load_is_over(current):
-            self.conditions.set("Succeeded", "Unknown", "JobDeleted", f"{message}; waiting for its pod to end")
-            self.wait(1.0)
-            return
-        self.replace(current, state="Failed", reason="JobDeleted", message=message, ended_at=self.now())
-        self.finish(succeeded=False, reason="JobDeleted", message=message)
-
-    def _goes_on(self, current: Attempt, view: AttemptView) -> None:
-        if view.state == "Pending" and self._too_late(current, view.message):
-            return
-        state = "Running" if view.state == "Running" else "Pending"
-        if state != current.state:
-            self.replace(current, state=state)
-        self.status["progress"] = view.message[:256]
-        self.conditions.set("Succeeded", "Unknown", view.reason, f"attempt {current.number}: {view.message}")
-        self.wait(RUNNING_S if state == "Running" else WAIT_S)
-
-    def _disrupted(self, run: BenchmarkRun, current: Attempt, view: AttemptView) -> None:
-        final = best_block({k: v for k, v in view.blocks.items() if k == "result"}, run.metadata.uid)
-        if final is not None and not final[0].run.interrupted:
-            results.store(self, run, current, *final, view)  # it had finished before it was taken away
-            return
-        if view.reason == "PodLost" and view.pod_uid not in self.facts.log_read and not view.blocks:
-            self.conditions.set("Succeeded", "Unknown", "Collecting", f"attempt {current.number}: reading the log")
-            self.wait(1.0)
-            return
-        silent = view.reason in ("NodeLost", "PodLost")
-        may_load = silent and not all(map(pod_is_gone, self._pods(current.job_name)))
-        self.replace(
-            current, state="Disrupted", reason=view.reason, message=view.message[:1024], ended_at=self.now(),
-            load_ends_by=self._load_ends_by(current) if may_load else None,
-        )  # fmt: skip
-        self.events.append(KubeEvent("Warning", view.reason, f"attempt {current.number}: {view.message}"))
-        tried = sum(attempt.reason != "Suspended" for attempt in self.attempts)
-        if run.spec.execution.retry_on and tried < run.spec.execution.max_attempts:
-            self.conditions.set(
-                "Succeeded", "Unknown", "Disrupted", f"attempt {current.number}: {view.message}; trying again"
-            )
-            self.decision.requeue_s = 0.0
-            return
-        partial = best_block(view.blocks, run.metadata.uid)
-        if partial is not None:
-            results.keep(self, run, *partial, view)
-        self.finish(
-            succeeded=False, reason=view.reason, message=f"attempt {current.number}: {view.message}; no attempts left"
-        )
-
-    def _load_ends_by(self, current: Attempt) -> str:
-        """The runner stops by itself at its own deadline, counted from its start; the Job's is the outer bound."""
-        job = (self.facts.jobs.get(current.job_name) or {}).get("spec", {})
-        own = ((job.get("template") or {}).get("spec") or {}).get("activeDeadlineSeconds")
-        seconds = own or job.get("activeDeadlineSeconds", 86_400)
-        starts = [parse_time(pod.get("status", {}).get("startTime")) for pod in self._pods(current.job_name)]
-        last = max((start for start in starts if start is not None), default=self.facts.now)
-        return stamp(last + timedelta(seconds=seconds))
-
     # --- the end ----------------------------------------------------------------------------------------------------
 
     def _after_the_end(self) -> None:
         """Time to live of the Job and of the run itself; a lost pod is watched until it is gone."""
         for attempt in list(self.attempts):
-            if attempt.load_ends_by is not None and not self._lost_is_gone(attempt):
+            if attempt.load_ends_by is not None and not self.lost_is_gone(attempt):
                 self.wait(WAIT_S)
         self.outlive()
 
