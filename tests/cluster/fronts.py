@@ -5,6 +5,7 @@ on Starlette from PyPI, in an environment of their own.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -26,14 +27,15 @@ events {{ worker_connections 512; }}
 http {{
   access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-  upstream engine {{ server {upstream}; keepalive 16; }}
+  upstream engine {{ server {upstream}; }}
   server {{
     listen 127.0.0.1:{port};
     {settings}
-    location / {{ proxy_pass http://engine; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_read_timeout 300s; }}
+    location / {{ proxy_pass http://engine; proxy_http_version 1.1; proxy_read_timeout 300s; }}
   }}
 }}
 """
+KEY = "sk-" + secrets.token_hex(24)  # of a proxy that lives as long as a test
 LITELLM = """
 model_list:
   - model_name: {model}
@@ -83,7 +85,12 @@ def litellm(upstream: str, model: str, folder: Path) -> Iterator[str]:
     port, config = free_port(), folder / "litellm.yaml"
     config.write_text(LITELLM.format(model=model, upstream=upstream))
     words = [environment() / "litellm", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-    env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "PYTHONUNBUFFERED": "1"}
+    env = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_TELEMETRY": "False",
+        "PYTHONUNBUFFERED": "1",
+        "LITELLM_MASTER_KEY": KEY,
+    }
     with _running([str(word) for word in words], folder / "litellm.log", port, "/health/liveliness", env):
         yield f"http://127.0.0.1:{port}"
 

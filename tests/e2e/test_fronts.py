@@ -52,10 +52,13 @@ def before(front: str, upstream: str, folder: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("front", FRONTS)
-def test_a_healthy_run_is_valid_whatever_stands_before_the_engine(front: str, llama: str, tmp_path: Path) -> None:
-    engine = "openai" if front == "LiteLLM" else "llamacpp"
+def test_a_healthy_run_is_valid_whatever_stands_before_the_engine(
+    front: str, llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, token = ("openai", ("--token-env", "FRONT_KEY")) if front == "LiteLLM" else ("llamacpp", ())
+    monkeypatch.setenv("FRONT_KEY", fronts.KEY)
     with before(front, llama, tmp_path) as url:
-        result: dict[str, Any] = healthy(url, tmp_path, "--engine", engine, "--model", "gemma", *SHAPE)
+        result: dict[str, Any] = healthy(url, tmp_path, "--engine", engine, "--model", "gemma", *SHAPE, *token)
     stage = result["stages"][0]
     assert stage["requests"]["errors"] == {}
     assert stage["requests"]["succeeded"] == 100

@@ -20,6 +20,8 @@ def mine(cluster: Cluster) -> Embedded:
 
 
 def test_up_recovers_where_every_process_was_killed(mine: Embedded) -> None:
+    namespaces = nodes.pod_namespaces()
+    assert namespaces, "no pod ran, so nothing is proven"
     for name in PROGRAMS:
         processes.send(name, signal.SIGKILL)
     for node in NAMES:
@@ -30,14 +32,12 @@ def test_up_recovers_where_every_process_was_killed(mine: Embedded) -> None:
     assert not any(processes.alive(name) for name in PROGRAMS)
     assert nodes.leftovers() + network.leftovers(), "nothing was left, so nothing is proven"
     mine.up()
+    assert [path for path in namespaces if path.exists()] == [], "the namespaces of pods that are no more"
     assert all(processes.alive(name) for name in PROGRAMS)
 
 
 def test_down_leaves_nothing_behind_and_twice_is_fine(mine: Embedded) -> None:
-    namespaces = nodes.pod_namespaces()
-    assert namespaces, "no pod ran, so nothing is proven"
     mine.down()
-    assert [path for path in namespaces if path.exists()] == []
     assert nodes.leftovers() + network.leftovers() == []
     assert not any(processes.alive(name) for name in PROGRAMS)
     mine.down()

@@ -471,7 +471,8 @@ def test_what_keeps_a_pod_from_running_is_named_and_ends(status: dict[str, Any],
     stopping = decide(facts(with_status(cr, said), **at))
     assert stopping.delete_jobs == ["demo-a1"]
     ended = decide(facts(with_status(cr, stopping), now=NOW + timedelta(seconds=62)))
-    assert conditions(ended)["Finished"][0] == "True"
+    assert conditions(ended)["Succeeded"] == ("False", "StartupDeadlineExceeded")
+    assert "admittedAt" not in ended.status
 
 
 def test_a_job_that_gets_no_pod_says_why() -> None:

@@ -44,13 +44,18 @@ class AttemptStep(RunStep):
 
     def _without_job(self, current: Attempt) -> None:
         """The Job was there and is not: deleted by somebody. Its pod may still be ending."""
-        message = f"Job {current.job_name} was deleted by somebody; make a new run to measure again"
+        reason, message = (
+            "JobDeleted",
+            f"Job {current.job_name} was deleted by somebody; make a new run to measure again",
+        )
+        if current.reason and current.message:  # by us, and that is why
+            reason, message = current.reason, current.message
         if not self.load_is_over(current):
-            self.conditions.set("Succeeded", "Unknown", "JobDeleted", f"{message}; waiting for its pod to end")
+            self.conditions.set("Succeeded", "Unknown", reason, f"{message}; waiting for its pod to end")
             self.wait(1.0)
             return
-        self.replace(current, state="Failed", reason="JobDeleted", message=message, ended_at=self.now())
-        self.finish(succeeded=False, reason="JobDeleted", message=message)
+        self.replace(current, state="Failed", reason=reason, message=message, ended_at=self.now())
+        self.finish(succeeded=False, reason=reason, message=message)
 
     def _goes_on(self, current: Attempt, view: AttemptView) -> None:
         if view.state == "Pending" and self.too_late(current, view.message):
@@ -120,6 +125,9 @@ class AttemptStep(RunStep):
             )
             self.finish(succeeded=False, reason="StartupDeadlineExceeded", message=message)
         else:
+            self.replace(
+                current, reason="StartupDeadlineExceeded", message=message[:1024]
+            )  # whatever becomes of its Job
             self.conditions.set("Succeeded", "Unknown", "StartupDeadlineExceeded", message)
         return True
 
