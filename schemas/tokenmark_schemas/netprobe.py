@@ -177,6 +177,7 @@ class PairStatus(Contract):
 
 class ProbeStatus(Status):
     admitted_at: Timestamp | None = Field(default=None, description="Since when it measures; absent: it does not.")
+    refused_since: Timestamp | None = None
     pairs_total: Annotated[int, Field(ge=0)] | None = None
     pairs_completed: Annotated[int, Field(ge=0)] | None = None
     pairs_failed: Annotated[int, Field(ge=0)] | None = None

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.accuracy.test_reach import chunk, read_request
+from tests.accuracy.test_route import chunk, read_request
 from tests.accuracy.test_truth import rows, run
 from tests.support.serving import in_thread
 

@@ -24,7 +24,7 @@ from bench_runner.load.drive import Drive
 from bench_runner.load.frames import End
 from bench_runner.load.phase import Limits, Phase
 from bench_runner.load.route import Address, Route
-from tests.accuracy.test_reach import Streams, serving
+from tests.accuracy.test_route import Streams, serving
 from tests.accuracy.test_truth import CLI, rows, simulator
 from tests.rig.rig import cores, quantile
 

@@ -17,7 +17,7 @@ from bench_runner.samples.decode import decode
 from bench_runner.samples.events import carefully, quickly
 from bench_runner.samples.sample import Sample
 from bench_runner.workload.conversations import spoken
-from tests.contract.voices import OLLAMA_COUNTERS, USAGE, _chat, voice_of
+from tests.contract.routes import OLLAMA_COUNTERS, USAGE, _chat, said_by
 from tests.support.builders import DIALECTS, MS, chunked, exchange_of, whole
 
 every_route = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name + d.path)
@@ -44,7 +44,7 @@ def reads_of(dialect: Dialect, *events: bytes) -> list[bytes]:
 
 @every_route
 def test_text_chunks_are_stamped_by_the_read_that_completed_them(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     opening = [said.opening] if said.opening else []
     sample = read(dialect, *reads_of(dialect, *opening, said.visible, said.visible, said.visible, *said.stop))
     assert sample.failure is None
@@ -58,7 +58,7 @@ def test_text_chunks_are_stamped_by_the_read_that_completed_them(dialect: Dialec
 
 @every_route
 def test_an_opening_without_text_is_no_token(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     if said.opening is None:
         pytest.skip("this route sends no opening")
     assert read(dialect, *reads_of(dialect, said.opening, said.visible, *said.stop)).content_ns[0] == 110 * MS
@@ -66,7 +66,7 @@ def test_an_opening_without_text_is_no_token(dialect: Dialect) -> None:
 
 @every_route
 def test_reasoning_counts_for_ttft_and_not_for_visible_output(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     if said.reasoning is None:
         pytest.skip("this route has no reasoning")
     sample = read(dialect, *reads_of(dialect, said.reasoning, said.visible, *said.stop))
@@ -75,7 +75,7 @@ def test_reasoning_counts_for_ttft_and_not_for_visible_output(dialect: Dialect) 
 
 @every_route
 def test_a_tool_call_is_content(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     if said.tool is None:
         pytest.skip("this route has no tool calls")
     assert len(read(dialect, *reads_of(dialect, said.tool, *said.stop)).content_ns) == 1
@@ -83,14 +83,14 @@ def test_a_tool_call_is_content(dialect: Dialect) -> None:
 
 @every_route
 def test_without_usage_chunks_are_counted_and_said_to_be(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     sample = read(dialect, *reads_of(dialect, said.visible, said.visible, *said.bare_stop))
     assert (sample.failure, sample.output_tokens, sample.token_source) == (None, 2, "chunks")
 
 
 @every_route
 def test_chunks_that_came_in_one_read_carry_their_interval(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     first, *rest = reads_of(dialect, said.opening or said.visible, said.visible, said.visible, *said.stop)
     sample = read(dialect, first, b"".join(rest))
     assert sample.coalesced_s == pytest.approx([0.010 - 1e-6])
@@ -100,7 +100,7 @@ def test_chunks_that_came_in_one_read_carry_their_interval(dialect: Dialect) -> 
 
 @every_route
 def test_a_first_token_that_shared_its_read_may_have_come_right_after_the_request(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     packed = b"".join(reads_of(dialect, said.visible, said.visible, *said.stop))
     sample = read(dialect, packed)
     assert sample.first_earliest_ns == sample.sent_ns == 1 * MS
@@ -111,7 +111,7 @@ def test_a_first_token_that_shared_its_read_may_have_come_right_after_the_reques
 
 @every_route
 def test_the_last_event_of_a_read_owns_its_stamp_whatever_stood_before_it(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     opening = [said.opening] if said.opening else []
     first, *rest = reads_of(dialect, *opening, said.visible, said.visible, *said.stop)
     together = [first + b"".join(rest[: len(opening)]), *rest[len(opening) :]]  # head, role chunk and first token
@@ -121,7 +121,7 @@ def test_the_last_event_of_a_read_owns_its_stamp_whatever_stood_before_it(dialec
 
 @every_route
 def test_what_has_the_end_of_the_body_behind_it_does_not_own_the_stamp(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     (only,) = reads_of(dialect, said.visible)
     assert only.endswith(b"0\r\n\r\n")
     sample = read(dialect, only, late_ns=MS)
@@ -130,7 +130,7 @@ def test_what_has_the_end_of_the_body_behind_it_does_not_own_the_stamp(dialect: 
 
 @every_route
 def test_behind_a_read_that_was_full_waited_what_the_next_one_found(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     packed = b"".join(reads_of(dialect, *[said.visible] * 400, *said.stop))
     assert len(packed) > READ_BYTES
     sample = read(dialect, packed[:READ_BYTES], packed[READ_BYTES:], late_ns=MS)
@@ -139,7 +139,7 @@ def test_behind_a_read_that_was_full_waited_what_the_next_one_found(dialect: Dia
 
 @every_route
 def test_where_a_stamp_gainsays_the_loop_the_loop_was_wrong(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     packed = b"".join(reads_of(dialect, said.visible, said.visible, *said.stop))
     exchange = exchange_of(packed)
     exchange.since_ns[0] = 101 * MS
@@ -148,7 +148,7 @@ def test_where_a_stamp_gainsays_the_loop_the_loop_was_wrong(dialect: Dialect) ->
 
 @every_route
 def test_a_read_that_ends_inside_the_next_event_leaves_the_one_before_uncertain(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     packed = b"".join(reads_of(dialect, said.visible, said.visible, *said.stop))
     cut = len(reads_of(dialect, said.visible, said.visible)[0]) + 5
     assert read(dialect, packed[:cut], packed[cut:]).first_earliest_ns == 1 * MS
@@ -156,7 +156,7 @@ def test_a_read_that_ends_inside_the_next_event_leaves_the_one_before_uncertain(
 
 @every_route
 def test_one_byte_a_read_gives_the_time_of_each_events_last_byte(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     packed = b"".join(reads_of(dialect, said.visible, said.visible, *said.stop))
     sample = read(dialect, *[packed[i : i + 1] for i in range(len(packed))])
     assert sample.failure is None
@@ -171,7 +171,7 @@ def test_one_byte_a_read_gives_the_time_of_each_events_last_byte(dialect: Dialec
 @pytest.mark.parametrize("size", [3, 64, 1000])
 def test_wherever_the_stream_is_cut_the_answer_is_the_same(dialect: Dialect, size: int) -> None:
     """Half characters, half lines, half chunk sizes: reads end anywhere, and http chunks need not hold whole lines."""
-    said = voice_of(dialect)
+    said = said_by(dialect)
     body = said.visible * 5 + b"".join(said.stop)
     odd = b"".join(b"%x\r\n%b\r\n" % (len(body[i : i + 50]), body[i : i + 50]) for i in range(0, len(body), 50))
     for packed in (b"".join(reads_of(dialect, *[said.visible] * 5, *said.stop)), head(dialect) + odd + b"0\r\n\r\n"):
@@ -183,7 +183,7 @@ def test_wherever_the_stream_is_cut_the_answer_is_the_same(dialect: Dialect, siz
 @every_route
 @given(cuts=st.lists(st.integers(1, 2000), max_size=12))
 def test_the_quick_way_and_the_careful_way_agree(dialect: Dialect, cuts: list[int]) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     packed = b"".join(reads_of(dialect, *[said.visible] * 6, *said.stop))
     edges = [0, *sorted({cut for cut in cuts if cut < len(packed)}), len(packed)]
     exchange = exchange_of(*[packed[a:b] for a, b in pairwise(edges)])
@@ -239,7 +239,7 @@ def test_an_event_that_cannot_be_read_is_shown(dialect: Dialect, data: bytes, ki
 
 @every_route
 def test_an_error_inside_a_good_status_is_a_failure(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     for events in ([said.error], [said.visible, said.error]):
         sample = read(dialect, *reads_of(dialect, *events))
         assert sample.failure is not None
@@ -248,7 +248,7 @@ def test_an_error_inside_a_good_status_is_a_failure(dialect: Dialect) -> None:
 
 @every_route
 def test_a_stream_without_an_end_is_truncated_and_one_without_text_is_empty(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     cut = read(dialect, *reads_of(dialect, said.visible))
     assert cut.failure is not None
     assert cut.failure.kind == "truncated"
@@ -276,7 +276,7 @@ def test_a_chunk_size_that_is_none_is_a_broken_answer(dialect: Dialect) -> None:
     ],
 )
 def test_a_cut_off_stream_keeps_what_arrived(dialect: Dialect, outcome: str, kind: str) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     sample = read(dialect, *reads_of(dialect, said.visible, said.visible, *said.stop)[:2], outcome=outcome)
     assert sample.failure is not None
     assert sample.failure.kind == kind
@@ -285,7 +285,7 @@ def test_a_cut_off_stream_keeps_what_arrived(dialect: Dialect, outcome: str, kin
 
 @every_route
 def test_an_answer_in_one_piece_has_the_time_of_its_last_byte(dialect: Dialect) -> None:
-    answer = whole("200 OK", voice_of(dialect).whole)
+    answer = whole("200 OK", said_by(dialect).whole)
     sample = read(dialect, answer[:30], answer[30:], stream=False)
     assert (sample.failure, list(sample.content_ns), sample.output_tokens) == (None, [110 * MS], 4)
     assert sample.first_earliest_ns is None
@@ -311,7 +311,7 @@ def test_llamacpp_keeps_the_engines_own_clock() -> None:
 
 def test_ollama_keeps_its_counters_in_nanoseconds() -> None:
     ollama = ENGINES["ollama"][0]
-    said = voice_of(ollama)
+    said = said_by(ollama)
     timings = read(ollama, *reads_of(ollama, said.visible, *said.stop)).engine_timings
     assert timings == {f"{name}_ns": value for name, value in OLLAMA_COUNTERS.items()}
 
@@ -365,7 +365,7 @@ def test_an_address_that_ends_in_a_route_picks_it(engine: str, path: str, route:
 @every_route
 @pytest.mark.parametrize("odd", [b"data: \n\n", b"data:\n\n", b"\n", b": ping\n\n"])
 def test_a_line_that_says_nothing_changes_nothing(dialect: Dialect, odd: bytes) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     if dialect.framing == "ndjson" and odd != b"\n":
         pytest.skip("lines of JSON have no comments")
     sample = read(dialect, *reads_of(dialect, said.visible, odd, said.visible, *said.stop))
@@ -388,7 +388,7 @@ def test_a_count_beyond_all_answers_is_not_spread_over_chunks() -> None:
 
 @every_route
 def test_what_an_engine_said_can_be_said_again_in_the_next_turn(dialect: Dialect) -> None:
-    said = voice_of(dialect)
+    said = said_by(dialect)
     opening = [part for part in (said.opening, said.reasoning) if part]
     stream = b"".join(reads_of(dialect, *opening, said.visible, *said.stop))
     assert spoken(stream, dialect, streaming=True) == "é a", "reasoning is not part of what was said"

@@ -16,6 +16,7 @@ from tokenmark_operator.kinds.benchmarkrun import decide
 from tokenmark_operator.settings import Settings
 from tokenmark_operator.shared.admission import group_of, holds_target, is_settled, place_of
 from tokenmark_operator.shared.facts import Decision, Refusal, RunFacts
+from tokenmark_operator.shared.status import NotUnderstood
 from tokenmark_schemas.documents import read_workload
 
 SETTINGS = Settings(runner_image="runner:1", netprobe_image="netprobe:1", cluster="aks-1", provider="azure")
@@ -548,3 +549,88 @@ def test_a_sink_that_refuses_is_named_and_tried_again_and_the_job_stays() -> Non
     assert [m["metadata"]["name"] for m in again.create_first] == ["demo-result"]
     much_later = replace(ended_facts(with_status(cr, said), refused=refused), now=NOW + timedelta(hours=2))
     assert conditions(decide(much_later))["Succeeded"] == ("False", "ResultsNotStored")
+
+
+# --- what a review found ------------------------------------------------------------------------------------------------
+
+
+def test_what_became_of_an_attempt_is_never_guessed() -> None:
+    cr, _ = started()
+    cr["status"]["attempts"][0]["state"] = "Draining"
+    with pytest.raises(NotUnderstood, match="newer operator"):
+        decide(facts(cr))
+    cr, _ = started()
+    cr["status"]["conditions"][0]["status"] = "Perhaps"
+    cr["status"]["summary"] = [{"mood": "new"}]
+    decision = decide(facts(cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": a_pod()}))
+    assert [a["number"] for a in decision.status["attempts"]] == [1]
+    assert decision.create == []
+
+
+def test_a_job_that_a_queue_has_just_let_go_has_all_of_its_time() -> None:
+    cr, _ = started()
+    let_go = a_job("demo-a1", {"type": "Suspended", "status": "True"})
+    decision = decide(facts(cr, jobs={"demo-a1": let_go}, now=NOW + timedelta(hours=5)))
+    assert decision.delete_jobs == []
+
+
+def test_a_run_that_is_suspended_while_it_waits_for_a_lost_node_lets_go_once_that_is_over() -> None:
+    cr, _ = started()
+    cr = with_status(cr, decide(lost_facts(cr)))
+    cr["spec"]["suspend"] = True
+    waiting = decide(lost_facts(cr, 70))
+    assert waiting.status["admittedAt"]
+    assert waiting.requeue_s is not None
+    over = decide(replace(facts(with_status(cr, waiting)), now=NOW + timedelta(seconds=900)))
+    assert "admittedAt" not in over.status
+
+
+def test_a_run_that_is_resumed_before_its_pod_has_ended_is_stopped_first_and_begins_anew() -> None:
+    cr, _ = started()
+    cr = with_status(cr, decide(facts(cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": a_pod()})))
+    cr["spec"]["suspend"] = True
+    stopping = decide(facts(cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": a_pod()}))
+    cr = with_status(cr, stopping)
+    cr["spec"]["suspend"] = False
+    still = decide(facts(cr, pods={"demo-a1": a_pod()}))
+    assert (still.create, still.status["attempts"][0]["state"]) == ([], "Running")
+    ended = decide(facts(with_status(cr, still), pods={"demo-a1": {**a_pod(), "gone": True}}))
+    assert ended.status["attempts"][0]["state"] == "Failed"
+    assert ended.requeue_s == 0.0
+    again = decide(facts(with_status(cr, ended)))
+    assert [a["number"] for a in again.status["attempts"]] == [1, 2]
+
+
+def test_a_job_that_cannot_be_made_is_given_up_whatever_keeps_it() -> None:
+    cr, _ = started()
+    late = decide(facts(cr, now=NOW + timedelta(seconds=601)))
+    assert conditions(late)["Succeeded"] == ("False", "StartupDeadlineExceeded")
+    assert late.create == []
+
+
+def test_a_pod_on_a_dead_node_holds_no_longer_than_its_own_deadline() -> None:
+    cr, _ = started()
+    cr["spec"]["suspend"] = True
+    pod = a_pod(deletionTimestamp="2030-01-01T00:00:00Z")
+    pod["spec"]["activeDeadlineSeconds"] = 300
+    first = decide(facts(cr, pods={"demo-a1": pod}))
+    assert first.status["admittedAt"]
+    assert (
+        "admittedAt"
+        not in decide(facts(with_status(cr, first), pods={"demo-a1": pod}, now=NOW + timedelta(seconds=301))).status
+    )
+
+
+def test_a_run_whose_pod_was_lost_under_an_older_operator_holds_its_target() -> None:
+    cr, _ = started()
+    cr = with_status(cr, decide(lost_facts(cr)))
+    del cr["status"]["admittedAt"]
+    assert holds_target(cr, (), NOW)
+
+
+def test_a_run_whose_result_cannot_be_stored_lets_the_next_one_go() -> None:
+    cr, _ = started()
+    refused = Refusal("ConfigMap", "demo-result", "QuotaExceeded", "exceeded quota: configmaps", passing=True)
+    cr = with_status(cr, decide(ended_facts(cr, refused=refused)))
+    assert not holds_target(cr, (), NOW)
+    assert kinds(decide(facts(a_run("younger"), others=[cr]))) == ["ConfigMap", "Job"]

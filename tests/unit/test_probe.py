@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from netprobe.parse import NoFigure, parse_iperf3
 from tests.support.builders import NOW
 from tokenmark_operator.kinds.netprobe import decide_probe
 from tokenmark_operator.settings import Settings
-from tokenmark_operator.shared.facts import Decision, ProbeFacts
+from tokenmark_operator.shared.facts import Decision, ProbeFacts, Refusal
 from tokenmark_schemas.netprobe import NetProbeResult, ProbeMeasurement, ProbeTest, Rtt
 
 SETTINGS = Settings(runner_image="runner:1", netprobe_image="netprobe:1")
@@ -186,3 +187,25 @@ def test_a_probe_waits_for_a_load_on_its_nodes() -> None:
     assert reason(waiting, "Admitted") == "Queued"
     elsewhere = {**run, "status": {**run["status"], "targetNodes": ["node9"]}}
     assert reason(decide_probe(facts(a_probe(), strangers=[elsewhere])), "Admitted") == "Admitted"
+
+
+def test_a_probe_whose_job_is_refused_says_one_thing_and_ends() -> None:
+    probe = a_probe()
+    probe = after(probe, decide_probe(facts(probe)))
+    quota = Refusal("Job", "ew-p1-server", "QuotaExceeded", "exceeded quota: jobs", passing=True)
+    said = decide_probe(facts(probe, refused=quota))
+    assert reason(said, "Succeeded") == "QuotaExceeded"
+    again = decide_probe(facts(after(probe, said)))
+    assert reason(again, "Succeeded") == "QuotaExceeded", "trying again changes nothing of what is said"
+    assert names(again) == ["Job/ew-p1-server"]
+    late = decide_probe(facts(after(probe, said), refused=quota, now=NOW + timedelta(seconds=700)))
+    assert reason(late, "Finished") == "QuotaExceeded"
+    assert "admittedAt" not in late.status
+
+
+def test_a_probe_that_can_never_be_placed_is_in_nobodys_way() -> None:
+    stuck = a_probe("stuck")
+    stuck = after(stuck, decide_probe(facts(stuck, nodes=NODES[:1])))
+    younger = a_probe("younger")
+    younger["metadata"]["creationTimestamp"] = "2030-01-01T00:01:00Z"
+    assert reason(decide_probe(facts(younger, others=[stuck, younger])), "Admitted") == "Admitted"

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakValueDictionary
 
+from ..observe.times import parse_time
 from ..settings import Settings
-from ..shared.admission import group_of, holds_target, is_finished, is_settled, place_of
+from ..shared.admission import ADMITTED, group_of, holds_target, is_finished, is_settled, place_of
 from ..shared.facts import Decision, Key
 from ..shared.kind import Kind
+from ..shared.status import NotUnderstood
 from .apply import NamesakeDying, NotMade, apply
 from .cache import Cache
 from .counters import Counters
@@ -46,17 +48,30 @@ class Controller:
         key = (kind, body["metadata"]["namespace"], body["metadata"]["name"])
         before = self.cache.objects.get(key)
         self.cache.see(key, body, deleted=deleted)
-        if not is_settled(body):
-            self.queue.add(key)
+        self._visit(key, body)
         if deleted:
             self._forget(body["metadata"]["uid"])
-        let_go = (
-            before is not None
-            and before.get("status") != body.get("status")
-            and not holds_target(body, (), datetime.now(UTC))
-        )
-        if deleted or (let_go and before is not None and not is_settled(before)):
+        if deleted or (before is not None and self._let_go(before, body)):
             self._wake_waiting(kind, body)
+
+    @staticmethod
+    def _let_go(before: dict[str, Any], body: dict[str, Any]) -> bool:
+        """Whether somebody may go now who could not before."""
+        now = datetime.now(UTC)
+        if holds_target(body, (), now):
+            return False
+        return holds_target(before, (), now) or (is_finished(body) and not is_finished(before))
+
+    def _visit(self, key: Key, body: dict[str, Any]) -> None:
+        """Now, where that could change something; when its time to live is over, where it has one."""
+        ttl, done = (
+            body["spec"].get("ttlSecondsAfterFinished"),
+            parse_time((body.get("status") or {}).get("completionTime")),
+        )
+        if not is_settled(body):
+            self.queue.add(key)
+        elif ttl is not None and done is not None:
+            self.queue.add(key, max(0.0, (done - datetime.now(UTC)).total_seconds() + ttl))
 
     def child_changed(self, body: dict[str, Any], *, deleted: bool) -> None:
         """A watch event of a Job or a Pod of ours."""
@@ -81,10 +96,9 @@ class Controller:
             listed = []
             async for body in self.sources.each(self._resource(kind)):
                 listed.append(self.cache.kept(kind.name, {**body, "kind": kind.name, "apiVersion": API_VERSION}))
-                if not is_settled(body):
-                    self.queue.add((kind.name, body["metadata"]["namespace"], body["metadata"]["name"]))
+                self._visit((kind.name, body["metadata"]["namespace"], body["metadata"]["name"]), body)
             self.cache.resync(kind.name, listed)
-        self.resynced_at = datetime.now(UTC)
+        self.resynced_at, self.sources.synced = datetime.now(UTC), True
 
     # --- one key ----------------------------------------------------------------------------------------------------
 
@@ -102,6 +116,10 @@ class Controller:
                 outcome.result = "waiting"
                 log.info("%s %s/%s: %s; trying again", *key, exc)
                 self.queue.failed(key)
+            except NotUnderstood as exc:
+                outcome.result = "refused"
+                log.warning("%s %s/%s is left alone: %s", *key, exc)
+                self.queue.failed(key)
             except ApiError as exc:
                 outcome.result = "conflict" if exc.status == 409 else "refused"
                 if exc.status != 409 and "being terminated" not in exc.message:
@@ -118,14 +136,24 @@ class Controller:
         cr = await self.kube.get(resource, namespace, name)
         if cr is None or cr["metadata"].get("deletionTimestamp"):
             return
-        async with self._admission(kind, cr) as waited:
+        self.cache.objects.setdefault(
+            key, self.cache.kept(kind.name, {**cr, "kind": kind.name, "apiVersion": API_VERSION})
+        )
+        turn = self._admission(kind, cr)
+        async with turn as waited:
             if waited:  # somebody else was admitted meanwhile
                 cr = await self.kube.get(resource, namespace, name)
             if cr is not None and not cr["metadata"].get("deletionTimestamp"):
-                await self._step(kind, resource, cr, key)
+                await self._step(kind, resource, cr, key, may_admit=turn.admits)
+        if cr is not None and key not in self.cache.objects:  # deleted while it was worked on
+            self._forget(cr["metadata"]["uid"])
 
-    async def _step(self, kind: Kind, resource: Resource, cr: dict[str, Any], key: Key) -> None:
+    async def _step(self, kind: Kind, resource: Resource, cr: dict[str, Any], key: Key, *, may_admit: bool) -> None:
         decision = kind.decide(await kind.gather(self.sources, cr, key))
+        admits = decision.status.get(ADMITTED) and not holds_target(cr, (), datetime.now(UTC))
+        if admits and not may_admit:  # it became its turn while its facts were read: once more, as everybody's turn
+            self.queue.add(key, 0.05)
+            return
         try:
             changed = await apply(self.kube, resource, cr, decision, job_ttl_s=self.settings.job_ttl_s)
         except NotMade as exc:  # a fact for the next step, which says so and goes on or ends
@@ -150,7 +178,7 @@ class Controller:
         if needs_turn and kind.name == "BenchmarkRun":
             needs_turn = group_of(cr) is None or place_of(cr, self.cache.of_kind(kind.name), now).position == 1
         name = "admission" if needs_turn else cr["metadata"]["uid"]
-        return _Turn(self._locks.setdefault(name, asyncio.Lock()))
+        return _Turn(self._locks.setdefault(name, asyncio.Lock()), admits=needs_turn)
 
     def _forget(self, uid: str) -> None:
         """Pods and logs of an object that is over."""
@@ -166,8 +194,8 @@ class Controller:
 class _Turn:
     """A lock that tells whether it had to be waited for."""
 
-    def __init__(self, lock: asyncio.Lock) -> None:
-        self._lock = lock
+    def __init__(self, lock: asyncio.Lock, *, admits: bool) -> None:
+        self._lock, self.admits = lock, admits
 
     async def __aenter__(self) -> bool:
         waited = self._lock.locked()

@@ -18,7 +18,7 @@ from kubernetes.aio import client, config
 Object = dict[str, Any]
 MERGE = "application/merge-patch+json"
 TIMEOUT_S = 30
-PAGE = 500
+PAGE = 100
 SILENCE_S = 60  # a log that says nothing for so long is asked for again: the line may be dead without anybody saying so
 
 

@@ -76,7 +76,7 @@ class Followers:
     async def _follow(self, capture: Capture, namespace: str, pod: str, container: str, key: Key) -> None:
         """Until the pod is over and its log was read to the end as often as is worth it, or cannot be had any more."""
         with contextlib.suppress(asyncio.CancelledError):
-            readings, failures, ended_at = 0, 0, 0.0
+            readings, failures, ended_at, missing_at = 0, 0, 0.0, 0.0
             while readings < LAST_READINGS:
                 over = capture.over.is_set()
                 ended_at = ended_at or (time.monotonic() if over else 0.0)
@@ -85,8 +85,11 @@ class Followers:
                     readings, failures = readings + over, 0
                 except (ApiError, ClusterUnavailable, OSError, ValueError) as exc:
                     capture.problem, failures = str(exc), failures + 1
-                    lost = capture.gone or (isinstance(exc, ApiError) and exc.status == 404)
-                    if over and (lost or time.monotonic() - ended_at > PATIENCE_S):
+                    absent = isinstance(exc, ApiError) and exc.status == 404
+                    missing_at = (missing_at or time.monotonic()) if absent else 0.0
+                    if over and (capture.gone or absent or time.monotonic() - ended_at > PATIENCE_S):
+                        break
+                    if absent and time.monotonic() - missing_at > PATIENCE_S:  # nobody told, but there is no such pod
                         break
                 if over and "result" in capture.blocks:
                     readings += 1

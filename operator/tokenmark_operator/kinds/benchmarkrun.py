@@ -63,6 +63,9 @@ class _Life(AttemptStep):
         if isinstance(run, str):
             self._cannot_be_read(run, current)
             return
+        if current is not None and current.state in ACTIVE and current.reason == "Suspended":
+            self._suspend(current)  # to its end, even if it was resumed meanwhile
+            return
         if current is not None and self._under_way(current):
             # what was accepted is not judged again: a refusal now would leave a load without its record
             if run.spec.suspend:
@@ -152,7 +155,12 @@ class _Life(AttemptStep):
         The attempt ends once its pod has: until then it loads the target, and the next run waits.
         """
         active = current is not None and current.state in ACTIVE
-        if current is not None and active and self.stopped(current):
+        for attempt in list(self.attempts):
+            if attempt.load_ends_by is not None and not self.lost_is_gone(attempt):
+                self.wait(WAIT_S)
+        if current is not None and active and not self.stopped(current):
+            self.replace(current, reason="Suspended")
+        elif current is not None and active:
             self.replace(
                 current, state="Failed", reason="Suspended", message="suspended by spec.suspend", ended_at=self.now()
             )
@@ -165,6 +173,8 @@ class _Life(AttemptStep):
         self.conditions.set("Succeeded", "Unknown", "Suspended", "suspended")
         self.status.pop("queue", None)
         self.status.pop("progress", None)
+        if not active and not self.facts.cr["spec"].get("suspend"):
+            self.decision.requeue_s = 0.0
 
     def _admit(self, run: BenchmarkRun, workload: Workload | WorkloadSpec) -> None:
         if self.facts.name_taken:
@@ -280,7 +290,9 @@ class _Life(AttemptStep):
         return True
 
     def _create_again(self, run: BenchmarkRun, workload: Workload | WorkloadSpec, current: Attempt) -> None:
-        """Recorded and never made: an earlier life was cut off in between."""
+        """Recorded and never made: an earlier life was cut off in between, or its Job could not be made."""
+        if self.too_late(current, "its Job could not be made"):
+            return
         try:
             config = self._config(run, workload, current.number)
         except ValueError as exc:

@@ -11,6 +11,7 @@ from tokenmark_schemas.problems import problems_of
 from tokenmark_schemas.support import unsupported_probe
 
 from ..observe.attempt import AttemptView, view_attempt
+from ..observe.times import parse_time, stamp
 from ..plan.netprobe_jobs import choose_pairs, client_name, plan_client, plan_server, server_name
 from ..plan.support import forbidden
 from ..results.probe_config_map import errors_of, plan_probe_result, read_probe_result, summarise_pair, totals
@@ -19,6 +20,7 @@ from ..shared.conditions import PROBE_ORDER
 from ..shared.facts import Decision, KubeEvent, ProbeFacts, Refusal
 from ..shared.status import read_status
 from ..shared.step import WAIT_S, Step
+from .run_results import STORE_PATIENCE_S
 
 
 def read_probe(cr: dict[str, Any]) -> NetProbe | str:
@@ -89,11 +91,24 @@ class _ProbeStep(Step):
 
     def _not_made(self, refusal: Refusal) -> None:
         """The API server would not make a child of this probe."""
-        if not refusal.passing:
+        stores = refusal.kind == "ConfigMap" and refusal.name.endswith("-result")
+        since = parse_time(self.status.get("refusedSince")) or self.facts.now
+        self.status["refusedSince"] = stamp(since)
+        waited = (self.facts.now - since).total_seconds()
+        patience = (
+            STORE_PATIENCE_S
+            if stores
+            else self.facts.cr["spec"].get("execution", {}).get("startupDeadlineSeconds", 600)
+        )
+        if not (refusal.passing or stores) or waited > patience:
             self._stop_and_refuse(refusal.reason, refusal.message)
             return
+        probe = read_probe(self.facts.cr)
+        if stores and isinstance(probe, NetProbe):  # the Jobs, and with them the logs, stay until then
+            self._tell([(pair, result) for pair in self.pairs if (result := self._captured(probe, pair)) is not None])
+            self.conditions.set("ResultsStored", "False", refusal.reason, f"{refusal.message}; trying again")
         self.conditions.set("Succeeded", "Unknown", refusal.reason, f"{refusal.message}; trying again")
-        self.wait(WAIT_S)
+        self.wait(min(60.0, max(WAIT_S, waited / 4)))
 
     def _load_is_over(self) -> bool:
         """No agent can be running any more."""
@@ -157,12 +172,10 @@ class _ProbeStep(Step):
         server = self.facts.jobs.get(server_name(probe.metadata.name, pair.index))
         client = self.facts.jobs.get(client_name(probe.metadata.name, pair.index))
         self._replace(pair, state="Running")
-        self.conditions.set(
-            "Succeeded",
-            "Unknown",
-            "Running",
-            f"pair {pair.index} of {len(self.pairs)}: {pair.source_node} to {pair.target_node}",
-        )
+        if server is not None:  # until there is one, what keeps it from being made stands there
+            self.status.pop("refusedSince", None)
+            said = f"pair {pair.index} of {len(self.pairs)}: {pair.source_node} to {pair.target_node}"
+            self.conditions.set("Succeeded", "Unknown", "Running", said)
         self.wait(5.0)
         if client is not None:
             self._watch_client(probe, pair, client)
@@ -241,10 +254,8 @@ class _ProbeStep(Step):
             manifest, artifact = plan_probe_result(probe, [result for _, result in found])
             if self.facts.stored is None:
                 self.decision.create_first.append(manifest)
-            rows: list[ProbeSummary] = [row for pair, result in found for row in summarise_pair(result, pair)]
+            self._tell(found)
             self.status["artifacts"] = [artifact.camel()]
-            self.status["summary"] = [row.camel() for row in rows[:256]]
-            self.status.update(totals(rows))
             self.conditions.set("ResultsStored", "True", "Stored", f"results are in ConfigMap {artifact.ref}")
         self.status["pairsCompleted"], self.status["pairsFailed"] = len(self.pairs) - len(failed), len(failed)
         if failed:
@@ -255,6 +266,12 @@ class _ProbeStep(Step):
             )
         else:
             self.finish(succeeded=True, reason="Completed", message=f"{len(self.pairs)} pairs measured")
+
+    def _tell(self, found: list[tuple[PairStatus, NetProbeResult]]) -> None:
+        """What was measured, into the status."""
+        rows: list[ProbeSummary] = [row for pair, result in found for row in summarise_pair(result, pair)]
+        self.status["summary"] = [row.camel() for row in rows[:256]]
+        self.status.update(totals(rows))
 
     def _unread(self, probe: NetProbe, pair: PairStatus) -> bool:
         pod = self.facts.pods.get(client_name(probe.metadata.name, pair.index))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.kube import NODES, PROBES, RUNS
 from ..plan import names
-from ..shared.admission import holds_target, is_finished
+from ..shared.admission import holds_target, is_finished, is_settled
 from ..shared.facts import Key, ProbeFacts
 from .sources import Sources
 
@@ -28,6 +28,6 @@ async def gather_probe(sources: Sources, cr: dict[str, Any], key: Key) -> ProbeF
         known["stored"], known["name_taken"] = await sources.stored(namespace, name, uid)
         if not holds_target(cr, (), now):
             known["nodes"] = await sources.kube.list(NODES, None) if sources.settings.read_nodes else None
-            known["others"] = await sources.everywhere(PROBES)
-            known["strangers"] = await sources.everywhere(RUNS)
+            known["others"] = await sources.fresh("NetProbe", PROBES, lambda other: not is_settled(other))
+            known["strangers"] = await sources.fresh("BenchmarkRun", RUNS, lambda other: holds_target(other, (), now))
     return ProbeFacts(cr=cr, now=now, settings=sources.settings, **known)

@@ -9,9 +9,10 @@ from typing import Any
 
 from tokenmark_schemas.benchmarkrun import Attempt, BenchmarkRun
 
-from ..observe.attempt import AttemptView, is_over, pod_is_gone, view_attempt
+from ..observe.attempt import AttemptView, is_over, job_condition, pod_is_gone, view_attempt
 from ..observe.times import parse_time, stamp
 from ..results.config_map import best_block
+from ..shared.admission import may_run
 from ..shared.facts import KubeEvent
 from ..shared.step import WAIT_S, RunStep
 from . import run_results as results
@@ -65,7 +66,8 @@ class AttemptStep(RunStep):
             self.replace(current, state=state)
         self.status["progress"] = view.message[:256]
         self.conditions.set("Succeeded", "Unknown", view.reason, f"attempt {current.number}: {view.message}")
-        self.wait(RUNNING_S if state == "Running" else WAIT_S)
+        told_to_end = any(pod["metadata"].get("deletionTimestamp") for pod in self._pods(current.job_name))
+        self.wait(RUNNING_S if state == "Running" and not told_to_end else WAIT_S)
 
     def _disrupted(self, run: BenchmarkRun, current: Attempt, view: AttemptView) -> None:
         final = best_block({k: v for k, v in view.blocks.items() if k == "result"}, run.metadata.uid)
@@ -76,8 +78,7 @@ class AttemptStep(RunStep):
             self.conditions.set("Succeeded", "Unknown", "Collecting", f"attempt {current.number}: reading the log")
             self.wait(1.0)
             return
-        silent = view.reason in ("NodeLost", "PodLost")
-        may_load = silent and not all(map(pod_is_gone, self._pods(current.job_name)))
+        may_load = not all(map(pod_is_gone, self._pods(current.job_name)))
         self.replace(
             current, state="Disrupted", reason=view.reason, message=view.message[:1024], ended_at=self.now(),
             load_ends_by=self._load_ends_by(current) if may_load else None,
@@ -100,7 +101,7 @@ class AttemptStep(RunStep):
     def stopped(self, current: Attempt) -> bool:
         """Deletes the attempt's Job; True once nothing of it can be loading the target."""
         self.decision.delete_jobs += [name for name, job in self.facts.jobs.items() if not is_over(job)]
-        if self.load_is_over(current):
+        if self.load_is_over(current) and not self.decision.delete_jobs:
             return True
         self.wait(1.0)
         return False
@@ -110,7 +111,9 @@ class AttemptStep(RunStep):
         execution = self.facts.cr["spec"].get("execution") or {}
         limit = timedelta(seconds=execution.get("startupDeadlineSeconds", 600))
         job = self.facts.jobs.get(current.job_name) or {}
-        if (job.get("spec") or {}).get("suspend"):  # a queue holds it back: nobody waits in vain
+        if (job.get("spec") or {}).get("suspend") or job_condition(
+            job, "Suspended"
+        ):  # a queue holds it back, or just let go
             return False
         began = (
             parse_time((job.get("status") or {}).get("startTime")) or parse_time(current.started_at) or self.facts.now
@@ -118,7 +121,7 @@ class AttemptStep(RunStep):
         if self.facts.now < began + limit:
             self.wait((began + limit - self.facts.now).total_seconds() + 0.5)
             return False
-        message = f"attempt {current.number} did not come to run within {limit.seconds} s: {why}"
+        message = f"attempt {current.number} did not come to run within {int(limit.total_seconds())} s: {why}"
         if self.stopped(current):
             self.replace(
                 current, state="Failed", reason="StartupDeadlineExceeded", message=message[:1024], ended_at=self.now()
@@ -136,8 +139,7 @@ class AttemptStep(RunStep):
         pods, job = self._pods(current.job_name), self.facts.jobs.get(current.job_name)
         if not pods:
             return job is None or is_over(job)
-        until = parse_time(self._load_ends_by(current))
-        return all(map(pod_is_gone, pods)) or (until is not None and until <= self.facts.now)
+        return not any(may_run(pod, self.facts.now) for pod in pods)
 
     def lost_is_gone(self, attempt: Attempt) -> bool:
         """Clears a lost attempt once its pod is gone or its deadline has passed."""
@@ -151,7 +153,8 @@ class AttemptStep(RunStep):
         """The runner stops by itself at its own deadline, counted from its start; the Job's is the outer bound."""
         job = (self.facts.jobs.get(current.job_name) or {}).get("spec", {})
         own = ((job.get("template") or {}).get("spec") or {}).get("activeDeadlineSeconds")
-        seconds = own or job.get("activeDeadlineSeconds", 86_400)
+        theirs = [pod["spec"].get("activeDeadlineSeconds") for pod in self._pods(current.job_name)]
+        seconds = max(filter(None, theirs), default=None) or own or job.get("activeDeadlineSeconds", 86_400)
         starts = [parse_time(pod.get("status", {}).get("startTime")) for pod in self._pods(current.job_name)]
         last = max((start for start in starts if start is not None), default=self.facts.now)
         return stamp(last + timedelta(seconds=seconds))

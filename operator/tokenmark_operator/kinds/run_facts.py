@@ -14,7 +14,7 @@ from tokenmark_schemas.workload import Workload
 from ..core.kube import CONFIG_MAPS, NODES, PODS, PROBES, RUNS, SERVICES, ApiError
 from ..observe.environment import node_facts
 from ..plan import names
-from ..shared.admission import group_of, holds_target, is_finished, place_of
+from ..shared.admission import group_of, holds_target, is_finished, is_settled, place_of
 from ..shared.facts import Key, RunFacts
 from .benchmarkrun import read_run
 from .sources import Sources
@@ -103,9 +103,12 @@ class _Reading:
         others, pods = self._s.cache.of_kind("BenchmarkRun"), []
         facts: dict[str, Any] = {"others": others}
         if place_of(cr, others, now).position == 1 and not holds_target(cr, (), now) and group is not None:
-            others = await self._s.everywhere(RUNS)
+            others = await self._s.fresh(
+                "BenchmarkRun", RUNS, lambda other: group_of(other) == group and not is_settled(other)
+            )
             pods = await self._s.everywhere(PODS, f"{names.TARGET_LABEL}={group}")
-            facts.update(others=others, target_pods=pods, strangers=await self._s.everywhere(PROBES))
+            probes = await self._s.fresh("NetProbe", PROBES, lambda other: holds_target(other, (), now))
+            facts.update(others=others, target_pods=pods, strangers=probes)
         if place_of(cr, others, now, pods).position == 1 and (ref := run.spec.target.service_ref) is not None:
             service = await self._s.kube.get(SERVICES, run.metadata.namespace, ref.name)
             facts["target_exists"] = service is not None

@@ -7,7 +7,7 @@ from typing import Literal
 from tokenmark_schemas.benchmarkrun import Attempt, BenchmarkRun
 from tokenmark_schemas.result import RunResult
 
-from ..observe.attempt import AttemptView
+from ..observe.attempt import AttemptView, pod_is_gone
 from ..observe.times import parse_time, stamp
 from ..results.config_map import (
     Stored,
@@ -112,6 +112,8 @@ def not_stored(step: RunStep, refusal: Refusal) -> None:
     if (found := best_block(blocks, run.metadata.uid)) is not None:
         tell(step, found[0])
         step.status.setdefault("completionTime", step.now())
+    if all(map(pod_is_gone, step.facts.pods.values())):
+        step.release()  # nothing of it loads the target any more: whoever waits may go
     if waited < STORE_PATIENCE_S:
         step.wait(min(60.0, max(2.0, waited / 4)))
         return

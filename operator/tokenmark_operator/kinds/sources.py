@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.cache import Cache
 from ..core.kube import CONFIG_MAPS, JOBS, PODS, ApiError, Kube, Resource
 from ..core.logs import Followers
-from ..observe.attempt import has_ended, pod_is_gone
+from ..observe.attempt import has_ended, is_over, pod_is_gone
 from ..plan import names
 from ..plan.pod import CONTAINER
 from ..settings import Settings
@@ -37,6 +37,7 @@ class Sources:
     followers: Followers
     settings: Settings
     refusals: dict[str, Refusal] = field(default_factory=dict)
+    synced: bool = False  # every object was listed once
 
     async def everywhere(self, resource: Resource, selector: str = "") -> list[dict[str, Any]]:
         """All objects in all watched namespaces."""
@@ -49,9 +50,25 @@ class Sources:
                 async for item in self.kube.each(resource, namespace, selector):
                     yield item
             except ApiError as exc:
-                if namespace is None:
+                if namespace is None or exc.status not in (403, 404):
                     raise
                 log.warning("namespace %s is passed over: %s", namespace, exc)
+
+    async def fresh(
+        self, kind: str, resource: Resource, wanted: Callable[[dict[str, Any]], bool]
+    ) -> list[dict[str, Any]]:
+        """Those objects of a kind that matter, as the API has them now; the cache says which. It knows of all that could have
+        been admitted: admitting is this process's alone, what it works on it has put there, and until the first resync
+        everything is listed."""
+        if not self.synced:
+            return [body for body in await self.everywhere(resource) if wanted(body)]
+        found = []
+        for body in self.cache.of_kind(kind):
+            if wanted(body):
+                meta = body["metadata"]
+                now = await self.kube.get(resource, meta["namespace"], meta["name"])
+                found += [now] if now is not None else []
+        return found
 
     async def jobs_of(self, namespace: str, uid: str) -> dict[str, dict[str, Any]]:
         listed = await self.kube.list(JOBS, namespace, names.children_selector(uid))
@@ -117,11 +134,7 @@ class Sources:
         """Why the Job controller makes no pod, in its own words, for Jobs that should have one."""
         found = {}
         for name, job in jobs.items():
-            waits = (
-                not pods.get(name)
-                and not job["spec"].get("suspend")
-                and not (job.get("status") or {}).get("conditions")
-            )
+            waits = not pods.get(name) and not job["spec"].get("suspend") and not is_over(job)
             if waits:
                 events = await self.kube.events_of(namespace, job["metadata"]["uid"], "FailedCreate")
                 if events:

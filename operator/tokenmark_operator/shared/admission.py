@@ -75,7 +75,8 @@ def may_run(pod: dict[str, Any], now: datetime) -> bool:
     passed (a kubelet that nobody reaches keeps that too)."""
     if pod_is_gone(pod):
         return False
-    started, limit = parse_time(pod.get("status", {}).get("startTime")), pod["spec"].get("activeDeadlineSeconds")
+    began = pod.get("status", {}).get("startTime") or pod["metadata"].get("deletionTimestamp")
+    started, limit = parse_time(began), pod["spec"].get("activeDeadlineSeconds")
     return not (started and limit and started + timedelta(seconds=limit) < now)
 
 
@@ -86,8 +87,11 @@ def holds_target(cr: dict[str, Any], pods: Iterable[dict[str, Any]], now: dateti
         return True
     if any(_owner_uid(pod) == uid and may_run(pod, now) for pod in pods):
         return True
+    attempts = status.get("attempts") or []
+    if any(a.get("loadEndsBy") for a in attempts):
+        return True
     # written by an operator that did not stamp admissions yet
-    return not is_finished(cr) and any(a.get("state") in ACTIVE for a in status.get("attempts") or [])
+    return not is_finished(cr) and not status.get("notStoredSince") and any(a.get("state") in ACTIVE for a in attempts)
 
 
 def place_of(
@@ -127,7 +131,7 @@ def sharing_nodes(others: Sequence[dict[str, Any]], nodes: set[str], now: dateti
     network probe on one node would measure each other."""
     for other in sorted(others, key=_age):
         shared = nodes & _nodes_of(other)
-        if shared and not is_finished(other) and holds_target(other, (), now):
+        if shared and holds_target(other, (), now):
             return _name(other), sorted(shared)
     return None
 
@@ -135,7 +139,8 @@ def sharing_nodes(others: Sequence[dict[str, Any]], nodes: set[str], now: dateti
 def _nodes_of(cr: dict[str, Any]) -> set[str]:
     """Where an object loads, as its status tells: runner, target, pairs that are not measured yet."""
     status = cr.get("status") or {}
-    found = {a["node"] for a in status.get("attempts") or [] if a.get("state") in ACTIVE and a.get("node")}
+    attempts = status.get("attempts") or []
+    found = {a["node"] for a in attempts if a.get("node") and (a.get("state") in ACTIVE or a.get("loadEndsBy"))}
     found |= set(status.get("targetNodes") or [])
     for pair in status.get("pairs") or []:
         if pair.get("state") in ("Pending", "Running"):
@@ -190,7 +195,9 @@ def is_settled(cr: dict[str, Any]) -> bool:
 def _waits(cr: dict[str, Any]) -> bool:
     """Whether it wants the target, and will have it when it is its turn."""
     gone = cr["metadata"].get("deletionTimestamp") or cr.get("spec", {}).get("suspend")
-    return not gone and not is_finished(cr) and _condition(cr, "Accepted").get("status") != "False"
+    placeless = _condition(cr, "Admitted").get("reason") == "NotEnoughNodes"
+    idle = placeless or bool((cr.get("status") or {}).get("notStoredSince"))
+    return not gone and not idle and not is_finished(cr) and _condition(cr, "Accepted").get("status") != "False"
 
 
 def _condition(cr: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """An object's status as this version understands it: what a newer operator wrote and this one does not know is kept in the
-object and left out of the model, so that a rollback goes on where the newer one was.
+object and left out of the model, so that a rollback goes on where the newer one was. What became of an attempt is never
+guessed: where that cannot be read, nothing is decided.
 """
 
 from __future__ import annotations
@@ -10,33 +11,44 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 M = TypeVar("M", bound=BaseModel)
-MOST_ROUNDS = 200
+VITAL = ("attempts", "pairs")  # what a decision stands on
+MOST_ROUNDS = 500
+
+
+class NotUnderstood(Exception):
+    """A status that a newer operator wrote, in a part that this one may not pass over."""
 
 
 def read_status(model: type[M], raw: dict[str, Any] | None) -> M:
-    """Whatever of a status can be read. A member that cannot be is dropped, with its entry where it stands in a list."""
+    """Whatever of a status can be read: unknown fields are passed over, and whole members that make no sense, but for those
+    that a decision stands on. Raises NotUnderstood for those."""
     plain = deepcopy(raw or {})
     for _ in range(MOST_ROUNDS):
         try:
             return model.model_validate(plain)
         except ValidationError as exc:
-            for error in exc.errors(include_url=False, include_context=False):
-                _drop(plain, error["loc"])
-    return model()
+            error = exc.errors(include_url=False, include_context=False)[-1]
+        path = [*error["loc"]]
+        if error["type"] == "extra_forbidden":
+            _drop(plain, path)
+        elif path[0] in VITAL:
+            where = ".".join(map(str, path))
+            raise NotUnderstood(f"status.{where}: {error['msg']}; was it written by a newer operator?")
+        else:  # an entry of a list, or the whole member
+            _drop(plain, path[:2] if isinstance(plain.get(_spelt(plain, path[0])), list) else path[:1])
+    raise NotUnderstood("the status cannot be read; was it written by a newer operator?")
 
 
-def _drop(plain: Any, path: tuple[int | str, ...]) -> None:
-    """Takes the last member of a path away, or what is left of the path."""
-    for depth, part in enumerate(path):
-        last = depth == len(path) - 1
-        key: Any = part
-        if isinstance(plain, dict) and key not in plain and isinstance(part, str):
-            head, *tail = part.split("_")
-            key = head + "".join(word.capitalize() for word in tail)
-        try:
-            if last or not isinstance(plain[key], dict | list):
-                del plain[key]
-                return
-            plain = plain[key]
-        except (KeyError, IndexError, TypeError):
-            return
+def _spelt(plain: dict[str, Any], part: int | str) -> Any:
+    """A member by either of its spellings."""
+    if part in plain or not isinstance(part, str):
+        return part
+    head, *tail = part.split("_")
+    return head + "".join(word.capitalize() for word in tail)
+
+
+def _drop(plain: Any, path: list[int | str]) -> None:
+    """Takes away what a path leads to."""
+    for part in path[:-1]:
+        plain = plain[_spelt(plain, part) if isinstance(plain, dict) else part]
+    del plain[_spelt(plain, path[-1]) if isinstance(plain, dict) else path[-1]]

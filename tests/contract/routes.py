@@ -18,7 +18,7 @@ def line(event: Any) -> bytes:
 
 
 @dataclass(frozen=True)
-class Voice:
+class Said:
     """Events are whole bytes of the body. None where the engine has no such thing."""
 
     opening: bytes | None  # before the first token, without text
@@ -41,7 +41,7 @@ def _chat(delta: dict[str, Any] | None, finish: str | None = None, **more: Any) 
     return sse({"id": "x", "object": "chat.completion.chunk", "model": "m", "choices": choices, **more})
 
 
-CHAT = Voice(
+CHAT = Said(
     opening=_chat({"role": "assistant", "content": ""}),
     visible=_chat({"content": "é a"}),
     reasoning=_chat({"reasoning_content": "hm"}),
@@ -64,7 +64,7 @@ def _completion(text: str, finish: str | None = None, **more: Any) -> bytes:
     return sse({"object": "text_completion", "model": "m", "choices": choices, **more})
 
 
-COMPLETION = Voice(
+COMPLETION = Said(
     opening=None,
     visible=_completion("é a"),
     reasoning=None,
@@ -84,7 +84,7 @@ def _token(text: str, **more: Any) -> bytes:
     return sse({"index": 1, "token": token, "generated_text": None, "details": None, **more})
 
 
-TGI = Voice(
+TGI = Said(
     opening=None,
     visible=_token("é a"),
     reasoning=None,
@@ -105,7 +105,7 @@ OLLAMA_COUNTERS = {"total_duration": 5_000_000, "load_duration": 1_000_000, "pro
                    "eval_duration": 2_000_000}  # fmt: skip
 _ENDED = {"done": True, "done_reason": "stop"}
 _COUNTED = {**_ENDED, "prompt_eval_count": 9, "eval_count": 3, **OLLAMA_COUNTERS}
-OLLAMA = Voice(
+OLLAMA = Said(
     opening=_ollama({"role": "assistant", "content": ""}),
     visible=_ollama({"role": "assistant", "content": "é a"}),
     reasoning=_ollama({"role": "assistant", "content": "", "thinking": "hm"}),
@@ -121,7 +121,7 @@ def _generate(text: str, **more: Any) -> bytes:
     return line({"model": "m", "created_at": "2030-01-01T00:00:00Z", "response": text, "done": False, **more})
 
 
-OLLAMA_GENERATE = Voice(
+OLLAMA_GENERATE = Said(
     opening=_generate(""),
     visible=_generate("é a"),
     reasoning=_generate("", thinking="hm"),
@@ -141,5 +141,5 @@ BY_PATH = {
 }
 
 
-def voice_of(dialect: Dialect) -> Voice:
+def said_by(dialect: Dialect) -> Said:
     return BY_PATH[dialect.path]
