@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import signal
 import socket
 import subprocess
 import threading
@@ -24,22 +23,12 @@ from bench_runner.load.drive import Drive
 from bench_runner.load.frames import End
 from bench_runner.load.phase import Limits, Phase
 from bench_runner.load.route import Address, Route
+from tests.accuracy.curve import crowded, stopped
 from tests.accuracy.test_route import Streams, serving
 from tests.accuracy.test_truth import CLI, rows, simulator
 from tests.rig.rig import cores, quantile
 
 LOAD = ("--rate", "60", "--duration", "5", "--max-output-tokens", "20", "--warmup-requests", "0")
-
-
-def worker_of(pid: int) -> int:
-    """The load process of a running client: its youngest child, once requests flow."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        if children:
-            return int(children[-1])
-        time.sleep(0.01)
-    raise AssertionError("the client started no worker")
 
 
 def disturbed(tmp_path: Path, disturb: Callable[[int], None], *load: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -66,31 +55,6 @@ def disturbed(tmp_path: Path, disturb: Callable[[int], None], *load: str) -> tup
     return json.loads(out), sent
 
 
-def stop_for(seconds: float) -> Callable[[int], None]:
-    def stop(pid: int) -> None:
-        worker = worker_of(pid)
-        os.kill(worker, signal.SIGSTOP)
-        time.sleep(seconds)
-        os.kill(worker, signal.SIGCONT)
-
-    return stop
-
-
-def neighbours(count: int, seconds: float) -> Callable[[int], None]:
-    """Processes that want the client's core all the time."""
-
-    def crowd(_pid: int) -> None:
-        spin = f"import time\nend = time.monotonic() + {seconds}\nwhile time.monotonic() < end: pass"
-        crowd = [
-            subprocess.Popen([CLI[0], "-c", spin], preexec_fn=lambda: os.sched_setaffinity(0, cores()[1]))
-            for _ in range(count)
-        ]
-        for process in crowd:
-            process.wait()
-
-    return crowd
-
-
 def codes(result: dict[str, Any]) -> set[str]:
     return {reason["code"] for reason in result["verdict"]["reasons"]}
 
@@ -102,7 +66,7 @@ def true_ttft_s(tmp_path: Path, sent: dict[str, Any]) -> list[float]:
 
 @pytest.mark.parametrize(("seconds", "state"), [(0.3, "invalid"), (0.05, "degraded")])
 def test_a_stopped_client_says_so_and_its_bounds_hold_the_truth(tmp_path: Path, seconds: float, state: str) -> None:
-    result, sent = disturbed(tmp_path, stop_for(seconds))
+    result, sent = disturbed(tmp_path, stopped(seconds))
     order = ["valid", "degraded", "invalid"]
     assert order.index(result["verdict"]["state"]) >= order.index(state)
     assert "loop_lag" in codes(result)
@@ -116,7 +80,7 @@ def test_a_stopped_client_says_so_and_its_bounds_hold_the_truth(tmp_path: Path, 
 
 def test_nothing_due_in_the_pause_was_left_out(tmp_path: Path) -> None:
     """60 a second for 5 s are 300 requests, paused or not, and the scheduled metrics know what the pause did."""
-    result, _ = disturbed(tmp_path, stop_for(0.3))
+    result, _ = disturbed(tmp_path, stopped(0.3))
     stage = result["stages"][0]
     assert stage["requests"]["due"] == 300
     assert stage["metrics"]["send_lag"]["max"] > 0.2
@@ -128,7 +92,7 @@ def test_a_busy_neighbour_on_the_same_core_is_seen(tmp_path: Path) -> None:
         pytest.skip("one core: the simulator would be the neighbour")
     result, _ = disturbed(
         tmp_path,
-        neighbours(3, 4.0),
+        crowded(3, 4.0),
         "--concurrency",
         "32",
         "--duration",

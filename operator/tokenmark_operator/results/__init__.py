@@ -1,0 +1,1 @@
+"""Where results go: sinks, a file each. May import: shared and below."""
