@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.accuracy.test_overload import worker_of
+from tests.accuracy.curve import worker_of
 from tests.accuracy.test_simulator import truths
 from tests.accuracy.test_truth import CLI, rows, run, simulator
 
