@@ -56,7 +56,7 @@ def test_a_pod_of_a_deleted_run_holds_the_target_until_it_is_known_gone_or_its_d
     cr = a_run()
     waiting = decide(facts(cr, target_pods=[left]))
     assert waiting.create == []
-    assert "its run was deleted and it may still run on node node1" in waiting.status["conditions"][1]["message"]
+    assert "was deleted, and it may still run on node node1" in waiting.status["conditions"][1]["message"]
     ended = {**left, "status": {"phase": "Failed"}}
     assert kinds(decide(facts(cr, target_pods=[ended]))) == ["ConfigMap", "Job"]
     later = replace(facts(cr, target_pods=[left]), now=NOW + timedelta(seconds=601))

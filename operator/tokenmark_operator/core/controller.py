@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakValueDictionary
 
+from ..observe.attempt import pod_is_gone
 from ..observe.times import parse_time
+from ..plan import names
 from ..settings import Settings
 from ..shared.admission import ADMITTED, group_of, holds_target, is_finished, is_settled, place_of
 from ..shared.facts import Decision, Key
@@ -78,11 +80,19 @@ class Controller:
         meta = body["metadata"]
         if body.get("kind") == "Pod":
             self.cache.see_pod(body, deleted=deleted)
+            if deleted or pod_is_gone(body):
+                self._wake_target((meta.get("labels") or {}).get(names.TARGET_LABEL))
         else:
             self.cache.last_event_s["Job"] = datetime.now(UTC).timestamp()
         for kind in self.kinds.values():
             if name := (meta.get("labels") or {}).get(kind.label):
                 self.queue.add((kind.name, meta["namespace"], name))
+
+    def _wake_target(self, group: str | None) -> None:
+        """Whoever waited for a pod to leave its target may go now."""
+        for key, other in list(self.cache.objects.items()) if group else ():
+            if not is_settled(other) and group_of(other) == group:
+                self.queue.add(key)
 
     def _wake_waiting(self, kind: str, body: dict[str, Any]) -> None:
         """Whoever waited for this one may go now."""

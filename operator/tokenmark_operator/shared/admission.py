@@ -115,7 +115,13 @@ def place_of(
     for pod in pods:
         if _owner_uid(pod) not in known and may_run(pod, now):
             node = pod["spec"].get("nodeName", "?")
-            ahead.append(((0, "", ""), f"pod {_name(pod)}", f"its run was deleted and it may still run on node {node}"))
+            ahead.append(
+                (
+                    (0, "", ""),
+                    f"pod {_name(pod)}",
+                    f"its run is over or was deleted, and it may still run on node {node}",
+                )
+            )
     if not ahead:
         return Place(1)
     _, blocker, why = min(ahead)
