@@ -24,13 +24,17 @@ class Arrival:
     def since(self, slept_at: int, woke_at: int, *, plain: bool = True) -> int:
         """Nanoseconds: what this poll found came after. Not `plain` is a poll that may have left something out, or took
         longer than it could by itself, as when the process was stopped: it says nothing new."""
-        before, waited = self._empty_at, self._delay.read() if self._told else 0
+        before = self._empty_at
+        if plain and woke_at - slept_at <= WAKE_NS:  # it did not sleep: there is nothing to ask the kernel
+            self._empty_at = slept_at
+            return before
+        waited = self._delay.read() if self._told else 0
         late, self._waited = waited - self._waited, waited
         if not plain:
             return before
         if not self._told:
             self._empty_at = slept_at
-            return slept_at if woke_at - slept_at > WAKE_NS else before
+            return slept_at
         # it may have lost the processor between looking and returning, so that is taken off here too
         self._empty_at = looked = max(slept_at, woke_at - late - WAKE_NS)
         return looked if woke_at - slept_at - late > WAKE_NS else before
