@@ -99,9 +99,8 @@ class Worker:
         self.clock.refresh()
         for _ in range(self.phase.lanes):
             self.pool.open()
-            while (
-                self.pool.opening >= AT_ONCE and mono() < limit
-            ):  # else each would wait for all the others' handshakes
+            # else each would wait for all the others' handshakes
+            while self.pool.opening >= AT_ONCE and mono() < limit:
                 self._receive(self.poller.poll(0.05), mono())
         while self.pool.opening and mono() < limit:
             self._receive(self.poller.poll(0.05), mono())

@@ -129,31 +129,25 @@ class Runner:
             self._measure(measured, len(measured.parts))
             if self.stop.asked:
                 return  # a level that was cut short says nothing
-            met, unknown = self._level_met(measured)
-            search.note(level, met, self._client_limits(measured))
+            result = self._stage_result(measured)
+            verdict = self._verdict([result])
+            met, unknown = self._level_met(result, verdict, saturated=measured.parts[-1].ended_early is not None)
+            search.note(level, met, _client_limits(result, verdict))
             if unknown:
                 self.unjudged = f"stage {stage.name} cannot be judged: {unknown}; make stages longer"
                 return
 
-    def _level_met(self, level: Level) -> tuple[bool, str | None]:
+    def _level_met(self, stage: StageResult, verdict: Verdict, *, saturated: bool) -> tuple[bool, str | None]:
         """Whether a level of a search may count as met, and what keeps it from being judged. One that was ended as
         saturated, that lost requests, or that the instrument does not stand behind is none that met anything."""
-        stage = self._stage_result(level)
         lost = stage.requests.failed + stage.requests.cancelled
-        sound = level.parts[-1].ended_early is None and lost <= MOST_LOST * max(1, stage.requests.due)
-        if not sound or self._verdict([stage]).state == "invalid":
+        if saturated or lost > MOST_LOST * max(1, stage.requests.due) or verdict.state == "invalid":
             return False, None
         outcomes = objective_results([stage], self.config.objectives)
         if any(outcome.met == "false" for outcome in outcomes):
             return False, None
         unknown = next((outcome.reason for outcome in outcomes if outcome.met == "unknown"), None)
         return unknown is None, unknown
-
-    def _client_limits(self, level: Level) -> bool:
-        """Whether it is this client, not the target, that a level is too much for."""
-        stage = self._stage_result(level)
-        reasons = self._verdict([stage]).reasons
-        return bool(stage.requests.errors.get("client")) or any(reason.code in CLIENT_RULES for reason in reasons)
 
     def _verdict(self, stages: Sequence[StageResult], *, interrupted: bool = False, stamps: str = "kernel") -> Verdict:
         config, synthetic = self.config, self.config.workload.dataset.synthetic
@@ -298,6 +292,11 @@ class Runner:
         until = time.monotonic() + self.config.cooldown_seconds
         while time.monotonic() < until and not self._must_stop():
             time.sleep(0.1)
+
+
+def _client_limits(stage: StageResult, verdict: Verdict) -> bool:
+    """Whether it is this client, not the target, that a level is too much for."""
+    return bool(stage.requests.errors.get("client")) or any(r.code in CLIENT_RULES for r in verdict.reasons)
 
 
 def _user_stamps(parts: list[Collected]) -> bool:

@@ -108,7 +108,8 @@ def _server_words(payload: bytes) -> str:
 
 def _fill(sample: Sample, answer: Answer, events: Events, exchange: Exchange) -> None:
     stamps, kinds = exchange.stamps_ns, answer.kinds
-    reads = [read for read, kind in zip(events.reads, kinds, strict=True) if kind]
+    content = [event for event, kind in enumerate(kinds) if kind]
+    reads = [events.reads[event] for event in content]
     sample.content_ns = array("q", [stamps[read] for read in reads])
     if VISIBLE in kinds:
         sample.visible_ns = stamps[events.reads[kinds.index(VISIBLE)]]
@@ -122,12 +123,12 @@ def _fill(sample: Sample, answer: Answer, events: Events, exchange: Exchange) ->
     if answer.chunk_tokens and len(answer.chunk_tokens) == len(reads) and sum(answer.chunk_tokens) <= MOST_TOKENS:
         sample.chunk_tokens = answer.chunk_tokens
     if reads:
-        _uncertainty(sample, reads, kinds, events, exchange)
+        _uncertainty(sample, content, reads, events, exchange)
     if sample.failure is None:
         sample.failure = _judge(answer, events.done, len(reads))
 
 
-def _uncertainty(sample: Sample, reads: list[int], kinds: list[int], events: Events, exchange: Exchange) -> None:
+def _uncertainty(sample: Sample, content: list[int], reads: list[int], events: Events, exchange: Exchange) -> None:
     """Which chunks shared a read, and how early the first and the last one may have arrived.
 
     The last event of a read owns its stamp, whatever stood before it. What stood before it, or has something behind it
@@ -137,12 +138,13 @@ def _uncertainty(sample: Sample, reads: list[int], kinds: list[int], events: Eve
         shared = [read for read, chunks in Counter(reads).items() if chunks > 1]
         sample.coalesced_s = [(exchange.stamps_ns[read] - _since(exchange, read)) / 1e9 for read in shared]
     if not events.whole:
-        first, last = (
-            kinds.index(next(filter(None, kinds))),
-            len(kinds) - 1 - next(i for i, kind in enumerate(reversed(kinds)) if kind),
-        )
-        sample.first_earliest_ns = None if _owns(first, events, exchange) else _since(exchange, reads[0])
-        sample.last_earliest_ns = None if _owns(last, events, exchange) else _since(exchange, reads[-1])
+        sample.first_earliest_ns = _earliest(content[0], events, exchange)
+        sample.last_earliest_ns = _earliest(content[-1], events, exchange)
+
+
+def _earliest(event: int, events: Events, exchange: Exchange) -> int | None:
+    """None where the read's stamp is the event's own."""
+    return None if _owns(event, events, exchange) else _since(exchange, events.reads[event])
 
 
 def _owns(event: int, events: Events, exchange: Exchange) -> bool:

@@ -92,7 +92,8 @@ class Tokens(Record):
 
 @dataclass
 class Reads(Record):
-    """How promptly the client read; `coalesced_s` are the intervals of reads that held several chunks. `uncertain`: answers whose first token may have come earlier than its stamp."""
+    """How promptly the client read; `coalesced_s` are the intervals of reads that held several chunks. `uncertain`:
+    answers whose first token may have come earlier than its stamp."""
 
     count: int = 0
     coalesced_s: Distribution = field(default_factory=Distribution)
@@ -143,7 +144,6 @@ class Recent:
     tpot_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     read_lag_s: deque[float] = field(default_factory=lambda: deque(maxlen=10 * RECENT))
     send_lag_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
-    settled_ttft_s: deque[float] = field(
-        default_factory=lambda: deque(maxlen=RECENT)
-    )  # without a closed loop's first wave
+    # without a closed loop's first wave
+    settled_ttft_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     settled_tpot_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))

@@ -28,9 +28,8 @@ class Cache:
     dead_watch: str | None = None
     keep_whole: int = 250
     _seen: dict[str, int] = field(default_factory=dict)
-    _oldest: dict[str, str] = field(
-        default_factory=dict
-    )  # by kind: finished before that, an object is kept as a skeleton
+    # by kind: an object that finished before that is kept as a skeleton
+    _oldest: dict[str, str] = field(default_factory=dict)
 
     def see(self, key: Key, body: dict[str, Any], *, deleted: bool) -> None:
         """One watch event of an object of ours."""
@@ -76,11 +75,8 @@ class Cache:
     def kept(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
         """An object as it is kept: of finished ones only the newest whole, thousands of results are looked at by nobody."""
         plain = projected(body)
-        return (
-            skeleton(plain)
-            if is_over(plain) and plain["status"]["completionTime"] < self._oldest.get(kind, "")
-            else plain
-        )
+        is_old = is_over(plain) and plain["status"]["completionTime"] < self._oldest.get(kind, "")
+        return skeleton(plain) if is_old else plain
 
     def _thin(self, kind: str) -> None:
         """Now and then the oldest of those that are whole lose their flesh."""

@@ -11,10 +11,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from pydantic import ValidationError
-
 from tokenmark_schemas.benchmarkrun import Attempt, BenchmarkRun, Queue
-from tokenmark_schemas.problems import problems_of
 from tokenmark_schemas.run import RunConfig
 from tokenmark_schemas.support import unsupported_run
 from tokenmark_schemas.workload import Workload, WorkloadSpec
@@ -25,6 +22,7 @@ from ..plan.benchmark_job import plan_attempt, plan_config
 from ..plan.support import forbidden
 from ..shared.admission import ACTIVE, group_of, place_of, sharing_nodes
 from ..shared.facts import Decision, KubeEvent, Refusal, RunFacts
+from ..shared.status import read_object
 from ..shared.step import WAIT_S
 from . import run_results as results
 from .run_attempt import AttemptStep
@@ -32,10 +30,7 @@ from .run_attempt import AttemptStep
 
 def read_run(cr: dict[str, Any]) -> BenchmarkRun | str:
     """The object as a model, or what is wrong with it."""
-    try:
-        return BenchmarkRun.model_validate({k: cr[k] for k in ("apiVersion", "kind", "metadata", "spec")})
-    except ValidationError as exc:
-        return "; ".join(str(problem) for problem in problems_of(exc, BenchmarkRun))
+    return read_object(BenchmarkRun, cr)
 
 
 def decide(facts: RunFacts) -> Decision:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
-
 from tokenmark_schemas.netprobe import NetProbe, NetProbeResult, PairStatus, ProbeStatus, ProbeSummary
-from tokenmark_schemas.problems import problems_of
 from tokenmark_schemas.support import unsupported_probe
 
 from ..observe.attempt import AttemptView, view_attempt
@@ -18,17 +15,14 @@ from ..results.probe_config_map import errors_of, plan_probe_result, read_probe_
 from ..shared.admission import first_in_line, holds_target, may_run, sharing_nodes
 from ..shared.conditions import PROBE_ORDER
 from ..shared.facts import Decision, KubeEvent, ProbeFacts, Refusal
-from ..shared.status import read_status
+from ..shared.status import read_object, read_status
 from ..shared.step import WAIT_S, Step
 from .run_results import STORE_PATIENCE_S
 
 
 def read_probe(cr: dict[str, Any]) -> NetProbe | str:
     """The object as a model, or what is wrong with it."""
-    try:
-        return NetProbe.model_validate({k: cr[k] for k in ("apiVersion", "kind", "metadata", "spec")})
-    except ValidationError as exc:
-        return "; ".join(str(problem) for problem in problems_of(exc, NetProbe))
+    return read_object(NetProbe, cr)
 
 
 def decide_probe(facts: ProbeFacts) -> Decision:

@@ -106,10 +106,9 @@ def not_stored(step: RunStep, refusal: Refusal) -> None:
     step.conditions.set("Succeeded", "Unknown", "Collecting", f"the result cannot be stored: {refusal.message}")
     waited = (step.facts.now - since).total_seconds()
     current = step.attempts[-1]
-    run = BenchmarkRun.model_validate({k: step.facts.cr[k] for k in ("apiVersion", "kind", "metadata", "spec")})
     pod = step.facts.pods.get(current.job_name)
     blocks = step.facts.blocks.get(pod["metadata"]["uid"], {}) if pod else {}
-    if (found := best_block(blocks, run.metadata.uid)) is not None:
+    if (found := best_block(blocks, step.meta["uid"])) is not None:
         tell(step, found[0])
         step.status.setdefault("completionTime", step.now())
     if all(map(pod_is_gone, step.facts.pods.values())):

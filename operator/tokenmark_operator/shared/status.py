@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from tokenmark_schemas.problems import problems_of
+
 M = TypeVar("M", bound=BaseModel)
 VITAL = ("attempts", "pairs")  # what a decision stands on
 MOST_ROUNDS = 500
@@ -37,6 +39,14 @@ def read_status(model: type[M], raw: dict[str, Any] | None) -> M:
         else:  # an entry of a list, or the whole member
             _drop(plain, path[:2] if isinstance(plain.get(_spelt(plain, path[0])), list) else path[:1])
     raise NotUnderstood("the status cannot be read; was it written by a newer operator?")
+
+
+def read_object(model: type[M], cr: dict[str, Any]) -> M | str:
+    """An object without its status as a model, or what is wrong with it."""
+    try:
+        return model.model_validate({part: cr[part] for part in ("apiVersion", "kind", "metadata", "spec")})
+    except ValidationError as exc:
+        return "; ".join(str(problem) for problem in problems_of(exc, model))
 
 
 def _spelt(plain: dict[str, Any], part: int | str) -> Any:
