@@ -49,8 +49,9 @@ format: $(VENV)/.ready  ## write the format, and what lint can repair by itself
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
 
-schemas: $(VENV)/.ready  ## generate the JSON Schemas, the CRDs and the dashboards
+schemas: $(VENV)/.ready  ## generate the JSON Schemas, the CRDs, the chart's rules and the dashboards
 	$(BIN)/python -m tokenmark_schemas.export .
+	$(BIN)/python -m tokenmark_operator.kinds.rights .
 	$(BIN)/python -m grafana.generate
 
 golden: $(VENV)/.ready  ## write the golden files anew; git diff shows what changed

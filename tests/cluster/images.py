@@ -171,7 +171,7 @@ def build_and_load(destination: Destination) -> dict[str, str]:
     """Builds what the tree changed, brings it to the cluster, prints sizes; returns image by name."""
     base_images()
     tag, builder = tree_digest(), choose()
-    arguments = _pip_arguments() if builder.bases_from_registry else {"BASE": PYTHON_BASE, **_pip_arguments()}
+    arguments = build_arguments()
     out = {}
     for name in PRODUCT:
         image = _named(destination, name, tag)
@@ -200,7 +200,8 @@ def _forget_old(keep: set[str]) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _pip_arguments() -> dict[str, str]:
-    """How pip reaches its registry from inside a build, as it does outside."""
+def build_arguments() -> dict[str, str]:
+    """The base where no registry has it, and how pip reaches its registry from inside a build, as it does outside."""
     names = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_DEFAULT_TIMEOUT")
-    return {name: os.environ[name] for name in names if os.environ.get(name)}
+    pip = {name: os.environ[name] for name in names if os.environ.get(name)}
+    return pip if choose().bases_from_registry else {"BASE": PYTHON_BASE, **pip}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .layout import TREE
 from .provider import Cluster
 from .shell import run
@@ -11,14 +13,14 @@ RELEASE = "tokenmark"
 NAMESPACE = "tokenmark-system"
 
 
-def install(cluster: Cluster, images: dict[str, str], *settings: str) -> None:
+def install(cluster: Cluster, images: dict[str, str], *settings: str, chart: Path = CHART) -> None:
     """Installs or upgrades; waits until the operator is ready."""
     _clear_interrupted(cluster)
     values = [f"images.{name}={image}" for name, image in images.items()]
     values += ["cluster.name=lab", "cluster.provider=lab", "cluster.region=local", *settings]
     words = [word for value in values for word in ("--set", value)]
     run([
-        cluster.helm(), "--kubeconfig", cluster.kubeconfig(), "upgrade", "--install", RELEASE, CHART,
+        cluster.helm(), "--kubeconfig", cluster.kubeconfig(), "upgrade", "--install", RELEASE, chart,
         "--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s", *words,
     ])  # fmt: skip
 

@@ -65,6 +65,7 @@ ETCD = Tool("etcd", ("etcd",))
 COREDNS = Tool("coredns", ("coredns",))
 HELM = Tool("helm", ("helm",))
 PAUSE = Tool("pause", ("pause",), package=".")
+KWOK = Tool("kwok", ("kwok",))  # for trials of scale alone
 EMBEDDED = (ETCD, KUBE, COREDNS, HELM, PAUSE)
 
 
@@ -119,6 +120,6 @@ def build(tool: Tool) -> None:
 
 def program(name: str) -> Path:
     """The path of a built program; builds it when missing."""
-    tool = next(tool for tool in EMBEDDED if name in tool.programs)
+    tool = next(tool for tool in (*EMBEDDED, KWOK) if name in tool.programs)
     build(tool)
     return tool.folder / name

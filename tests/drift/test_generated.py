@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import re
@@ -19,7 +20,9 @@ from tests.support.results import a_result
 from tokenmark_operator.core.cache import Cache
 from tokenmark_operator.core.counters import Counters
 from tokenmark_operator.core.queue import WorkQueue
+from tokenmark_operator.kinds import rights
 from tokenmark_operator.kinds.registry import KINDS
+from tokenmark_operator.shared.kind import Right
 from tokenmark_operator.telemetry import Projection
 from tokenmark_schemas import export
 from tokenmark_schemas.documents import builtin_workloads, load_documents, parse, read_text
@@ -104,11 +107,15 @@ def test_the_lab_reads_a_condition() -> None:
     assert condition({"status": {"conditions": [{"type": "A", "status": "True"}]}}, "A")["status"] == "True"
 
 
-def test_the_chart_gives_the_operator_rights_over_every_kind() -> None:
-    rules = (TREE / "deploy" / "helm" / "tokenmark" / "templates" / "_names.tpl").read_text()
-    for sub in ("", "/status", "/finalizers"):
-        assert f"resources: [{', '.join(kind.plural + sub for kind in KINDS)}]" in rules
-    assert (
-        f"resources: [{', '.join(kind.plural for kind in KINDS)}]"
-        in (TREE / "deploy" / "helm" / "tokenmark" / "templates" / "rbac.yaml").read_text()
+def test_the_charts_rules_are_those_of_the_kinds() -> None:
+    written = (TREE / rights.FILE).read_text()
+    assert written == rights.template(), f"{rights.FILE} is stale: make schemas"
+
+
+def test_a_third_kind_would_bring_its_rights_by_its_row() -> None:
+    third = dataclasses.replace(
+        KINDS[0], name="Third", plural="thirds", needs=(Right("apps", "daemonsets", ("create",)),)
     )
+    text = rights.template((*KINDS, third))
+    assert "resources: [benchmarkruns/status, netprobes/status, thirds/status]" in text
+    assert "- apiGroups: [apps]\n  resources: [daemonsets]\n  verbs: [create]\n" in text

@@ -120,6 +120,28 @@ def test_a_lost_node_ends_the_attempt_and_starts_no_second_load(lab: Lab) -> Non
     assert condition(lab.finished("next", timeout_s=120), "Succeeded")["status"] == "True", lab.explain()
 
 
+def test_a_deleted_run_on_a_lost_node_keeps_its_target_until_the_pod_cannot_load_it(lab: Lab) -> None:
+    embedded(lab)
+    lab.simulator()
+    sim_node = lab.items("pods", "app=sim")[0]["spec"]["nodeName"]
+    other = next(name for name in ("node1", "node2") if name != sim_node)
+    execution = {**run_object("x")["spec"]["execution"], "nodeSelector": {"kubernetes.io/hostname": other}}
+    lab.apply(run_object("gone", stages=long_stage(200), execution=execution))
+    lab.running_pod("gone")
+    processes.send(f"{other}-kubelet", signal.SIGKILL)
+    try:
+        lab.delete("brun", "gone", "--wait=false")
+        lab.until("the run is gone", lambda: lab.get("brun", "gone") is None, 60)
+        lab.apply(run_object("heir"))
+        queued = lab.reason("heir", "Queued", timeout_s=30)
+        assert f"may still run on node {other}" in condition(queued, "Admitted")["message"], lab.explain()
+        time.sleep(10)
+        assert lab.runner_pods("heir") == []
+    finally:
+        nodes.kubelet(int(other[-1]))
+    assert condition(lab.finished("heir", timeout_s=120), "Succeeded")["reason"] == "Completed", lab.explain()
+
+
 def _attempts(lab: Lab, name: str) -> list[dict]:
     return (lab.get("brun", name) or {}).get("status", {})["attempts"]
 
@@ -211,97 +233,3 @@ def test_a_log_that_the_kubelet_cannot_give_costs_the_result_but_not_the_facts(l
     assert condition(run, "ResultsStored")["status"] == "False"
     assert "termination message" in condition(run, "Succeeded")["message"]
     assert '"requests"' in condition(run, "Succeeded")["message"]
-
-
-# --- what does not begin ----------------------------------------------------------------------------------------------
-
-
-def _said(lab: Lab, name: str, reason: str, words: str) -> None:
-    """Within 30 seconds the run says what is in its way, in the cluster's words."""
-    run = lab.reason(name, reason, timeout_s=30)
-    assert words in condition(run, "Succeeded")["message"], condition(run, "Succeeded")
-
-
-def test_a_missing_secret_an_image_and_a_place_are_named_and_the_target_is_free_again(lab: Lab) -> None:
-    lab.simulator()
-    target = {"model": "sim", "serviceRef": {"name": "sim", "port": 8000}}
-    short = {"startupDeadlineSeconds": 30, "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}}}
-    lab.apply(
-        run_object(
-            "secretless", target={**target, "authSecretRef": {"name": "nobody", "key": "token"}}, execution=short
-        )
-    )
-    _said(lab, "secretless", "ContainerConfigError", 'secret "nobody" not found')
-    lab.apply(run_object("next"))
-    ended = lab.finished("secretless", timeout_s=60)
-    assert condition(ended, "Succeeded")["reason"] == "StartupDeadlineExceeded"
-    assert condition(lab.finished("next"), "Succeeded")["reason"] == "Completed"
-    nowhere = {**short, "nodeSelector": {"no": "where"}}
-    lab.apply(run_object("nowhere", execution=nowhere))
-    _said(lab, "nowhere", "Unschedulable", "didn't match Pod's node affinity/selector")
-    lab.delete("brun", "nowhere")
-
-
-def test_a_quota_is_named_and_lifted_it_goes_on(lab: Lab) -> None:
-    lab.simulator()
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "few"},
-        "spec": {"hard": {"count/jobs.batch": "0"}},
-    }
-    lab.apply(quota)
-    lab.until("the quota is enforced", lambda: "hard" in (lab.get("resourcequota", "few") or {}).get("status", {}), 30)
-    lab.apply(run_object("bounded"))
-    _said(lab, "bounded", "QuotaExceeded", "exceeded quota: few")
-    lab.delete("resourcequota", "few")
-    assert condition(lab.finished("bounded"), "Succeeded")["reason"] == "Completed"
-
-
-def test_pods_that_may_not_be_made_are_named(lab: Lab) -> None:
-    lab.simulator()
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "nopods"},
-        "spec": {"hard": {"pods": "1"}},
-    }
-    lab.apply(quota)
-    lab.until(
-        "the quota is enforced", lambda: "used" in (lab.get("resourcequota", "nopods") or {}).get("status", {}), 30
-    )
-    lab.apply(run_object("podless"))
-    _said(lab, "podless", "PodNotMade", "exceeded quota: nopods")
-    lab.delete("brun", "podless")
-
-
-def test_an_older_run_that_is_resumed_waits_for_the_younger_one(lab: Lab) -> None:
-    lab.simulator()
-    lab.apply(run_object("older", stages=long_stage(120)))
-    lab.running_pod("older")
-    lab.kubectl("patch", "brun", "older", "--type=merge", "-p", '{"spec":{"suspend":true}}')
-    lab.apply(run_object("younger", stages=long_stage(20)))
-    lab.running_pod("younger", timeout_s=90)
-    lab.kubectl("patch", "brun", "older", "--type=merge", "-p", '{"spec":{"suspend":false}}')
-    queued = lab.reason("older", "Queued", timeout_s=30)
-    assert queued["status"]["queue"]["blockedBy"].endswith("/younger")
-    assert [p for p in lab.runner_pods("older") if p["status"]["phase"] == "Running"] == []
-    assert condition(lab.finished("younger", timeout_s=120), "Succeeded")["reason"] == "Completed"
-    lab.running_pod("older", timeout_s=60)
-    lab.delete("brun", "older")
-
-
-def test_a_time_to_live_that_is_set_after_the_end_leaves_waiting_possible(lab: Lab) -> None:
-    lab.simulator()
-    lab.apply(run_object("done"))
-    lab.finished("done")
-    lab.kubectl("patch", "brun", "done", "--type=merge", "-p", '{"spec":{"ttlSecondsAfterFinished":3600}}')
-    lab.kubectl("wait", "--for=condition=Finished", "brun/done", "--timeout=20s")
-    lab.until(
-        "every condition is of the newest generation",
-        lambda: (
-            {c["observedGeneration"] for c in lab.get("brun", "done")["status"]["conditions"]}  # type: ignore[index]
-            == {lab.get("brun", "done")["metadata"]["generation"]}
-        ),  # type: ignore[index]
-        20,
-    )

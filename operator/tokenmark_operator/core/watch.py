@@ -55,4 +55,9 @@ def build_settings() -> kopf.OperatorSettings:
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10
     settings.watching.chunk_size = 100
+    for children in (("batch", "v1", "jobs"), ("", "v1", "pods")):  # a cluster has others by the thousand
+        settings.watching.label_selectors[children] = names.MANAGED_SELECTOR
+    settings.queueing.idle_timeout = (
+        0.1  # a handler only queues a key: one that idles would keep its object's body in memory
+    )
     return settings

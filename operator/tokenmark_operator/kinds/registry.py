@@ -1,18 +1,27 @@
-"""KINDS: every object that the operator cares for. Watches, resync, admission and metrics go by these rows."""
+"""KINDS: every object that the operator cares for. Watches, resync, admission, metrics and the chart's rules go by these rows."""
 
 from __future__ import annotations
 
 from ..core.kube import PROBES, RUNS
 from ..plan import names
 from ..shared.admission import group_of
-from ..shared.kind import Kind
+from ..shared.kind import Kind, Right
 from .benchmarkrun import decide
 from .netprobe import decide_probe
 from .probe_facts import gather_probe
 from .run_facts import gather_run
 
+AGENTS = (
+    Right("batch", "jobs", ("get", "list", "watch", "create", "patch", "delete")),
+    Right("", "pods", ("get", "list", "watch")),
+    Right("", "pods/log", ("get",)),
+    Right("", "configmaps", ("get", "create")),
+    Right("", "events", ("create", "list")),
+)  # Jobs that measure, what they are told, what they tell
+MEETING = Right("", "services", ("get", "create", "delete"))
 KINDS: tuple[Kind, ...] = (
     Kind("BenchmarkRun", RUNS.plural, names.RUN_LABEL, gather_run, decide,
-         lambda one, other: group_of(one) is not None and group_of(one) == group_of(other)),
-    Kind("NetProbe", PROBES.plural, names.PROBE_LABEL, gather_probe, decide_probe, lambda _one, _other: True),
+         lambda one, other: group_of(one) is not None and group_of(one) == group_of(other),
+         (*AGENTS, MEETING)),
+    Kind("NetProbe", PROBES.plural, names.PROBE_LABEL, gather_probe, decide_probe, lambda _one, _other: True, AGENTS),
 )  # fmt: skip

@@ -12,9 +12,18 @@ Gather = Callable[[Any, dict[str, Any], Key], Awaitable[Facts]]
 
 
 @dataclass(frozen=True)
+class Right:
+    """What may be done with a resource; a row of a Role."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Kind:
     """`gather` reads the facts of one object, `decide` (pure) makes one step of them. `blocks` tells whether two objects of
-    this kind may be in each other's way, so that the end of one wakes the other. `label` names the owner on its children."""
+    this kind may be in each other's way, so that the end of one wakes the other. `label` names the owner on its children, `needs` what is done to them."""
 
     name: str
     plural: str
@@ -22,3 +31,4 @@ class Kind:
     gather: Gather
     decide: Callable[[Any], Decision]
     blocks: Callable[[dict[str, Any], dict[str, Any]], bool]
+    needs: tuple[Right, ...]

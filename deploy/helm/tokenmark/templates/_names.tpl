@@ -19,33 +19,3 @@ app.kubernetes.io/component: operator
 {{- define "tokenmark.namespaces" -}}
 {{- if .Values.watchNamespaces }}{{ join "," .Values.watchNamespaces }}{{ else if .Values.rbac.namespaced }}{{ .Release.Namespace }}{{ end }}
 {{- end }}
-
-{{- define "tokenmark.rules" -}}
-- apiGroups: [tokenmark.dev]
-  resources: [benchmarkruns, netprobes]
-  verbs: [get, list, watch, delete]
-- apiGroups: [tokenmark.dev]
-  resources: [benchmarkruns/status, netprobes/status]
-  verbs: [get, patch]
-- apiGroups: [tokenmark.dev]
-  resources: [benchmarkruns/finalizers, netprobes/finalizers]
-  verbs: [update]
-- apiGroups: [batch]
-  resources: [jobs]
-  verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [""]
-  resources: [pods]
-  verbs: [get, list, watch]
-- apiGroups: [""]
-  resources: [pods/log]
-  verbs: [get]
-- apiGroups: [""]
-  resources: [configmaps]
-  verbs: [get, create]
-- apiGroups: [""]
-  resources: [services]
-  verbs: [get, create, delete]
-- apiGroups: [""]
-  resources: [events]
-  verbs: [create, list]
-{{- end }}
