@@ -1,1 +1,2 @@
-"""The network probe's agents: a server that answers, a client that measures."""
+"""The network probe: an agent that answers, an agent that measures, and the same by hand. May import: the contracts, and the
+judgements that several parts share."""

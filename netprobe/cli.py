@@ -1,7 +1,10 @@
-"""The agents' entry point: `server --deadline S`, `client CONFIG`."""
+"""The agents' entry point in a pod: `server --deadline S`, `client CONFIG`."""
 
 from __future__ import annotations
 
+import gzip
+import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -11,7 +14,8 @@ import typer
 from pydantic import ValidationError
 
 from tokenmark_schemas.errors import InvalidInput, TokenmarkError
-from tokenmark_schemas.netprobe import ProbeConfig
+from tokenmark_schemas.frames import frame
+from tokenmark_schemas.probe_result import NetProbeResult, ProbeConfig
 
 from . import client as client_agent
 from . import server as server_agent
@@ -27,14 +31,29 @@ def server(deadline: int = typer.Option(3600, min=1, help="Seconds after which i
 
 @app.command()
 def client(config: Path = typer.Argument(help="A netprobe-config/v1 file.")) -> None:
-    """Measure, and write the result into the log."""
+    """Measure, and write the result into the log. Ends with 0, 5 where a measurement failed, 128 + n after a signal."""
     try:
         parsed = ProbeConfig.model_validate_json(config.read_text())
     except (OSError, ValidationError) as exc:
         raise InvalidInput(f"{config} is no netprobe-config/v1: {exc}") from exc
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_client)
-    raise typer.Exit(client_agent.probe(parsed))
+    pair = client_agent.Pair(parsed, told=lambda text: print(text, file=sys.stderr, flush=True))
+    raise typer.Exit(_ended(pair.run(), pair.stopped))
+
+
+def _ended(result: NetProbeResult, stopped: int) -> int:
+    """The result into the log, a summary for the kubelet; returns the exit code."""
+    for line in frame("result", gzip.compress(json.dumps(result.snake()).encode(), mtime=0)):
+        print(line)
+    sys.stdout.flush()
+    failed = [m.error for m in result.measurements if m.error]
+    said = f"stopped by signal {stopped}" if stopped else failed[0] if failed else ""
+    outcome = "interrupted" if stopped else "failed" if failed else "completed"
+    path = Path(os.environ.get("TOKENMARK_TERMINATION_LOG", "/dev/termination-log"))
+    if path.exists():
+        path.write_text(json.dumps({"outcome": outcome, "message": said})[:4000])
+    return 128 + stopped if stopped else 5 if failed else 0
 
 
 def main() -> None:
@@ -44,6 +63,9 @@ def main() -> None:
     except TokenmarkError as exc:
         print(f"netprobe: {exc}", file=sys.stderr)
         sys.exit(exc.exit_code)
+    except OSError as exc:
+        print(f"netprobe: {exc.strerror or exc}", file=sys.stderr)
+        sys.exit(5)
 
 
 def _stop_client(number: int, _frame: FrameType | None) -> None:

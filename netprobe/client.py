@@ -1,26 +1,21 @@
-"""The client agent: every test, every repetition, against one server agent -> `netprobe-result/v1` in the log."""
+"""The measuring agent: every test, every repetition, against one answering agent and the targets -> `netprobe-result/v1`."""
 
 from __future__ import annotations
 
-import gzip
+import http.client
 import json
-import os
-import platform
-import re
-import socket
-import subprocess
-import sys
+import random
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
-from tokenmark_schemas.frames import frame
-from tokenmark_schemas.netprobe import NetProbeResult, ProbeConfig, ProbeMeasurement, ProbeTest
+from tokenmark_decisions.probe_pair import statistics_of, verdict_of
+from tokenmark_schemas.netprobe import ProbeTest
+from tokenmark_schemas.probe_result import EndFacts, NetProbeResult, ProbeConfig, ProbeMeasurement, ProbeVerdict
 
-from .command import iperf3_command
-from .latency import measure
-from .parse import NoFigure, parse_iperf3
-from .server import IPERF3_PORT, LATENCY_PORT
+from .ends import Raw, end_facts, raw_facts
+from .measure.table import HEALTH_PORT, way_of
 
 WAIT_FOR_SERVER_S = 60
 
@@ -37,82 +32,95 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def probe(config: ProbeConfig) -> int:
-    """Runs the plan; returns 0 when every measurement has a figure, 128 + n after a signal, else 5. What was measured before
-    a signal is written."""
-    started, measurements, stopped = now(), [], 0
-    try:
-        wait_for_server(config.server_host)
-        for repetition in range(config.repetitions):
-            for test in config.tests:
-                measurements.append(measured(config, test, repetition))
-    except Stopped as exc:
-        stopped = exc.signal
-    result = NetProbeResult(
-        probe=config.probe, namespace=config.namespace, uid=config.uid, source_node=config.source_node,
-        target_node=config.target_node, started_at=started, ended_at=now(), iperf3_version=_iperf3_version(),
-        kernel=platform.release(), mtu_bytes=_mtu(), congestion_control=_read("/proc/sys/net/ipv4/tcp_congestion_control"),
-        measurements=measurements,
-    )  # fmt: skip
-    for line in frame("result", gzip.compress(json.dumps(result.snake()).encode(), mtime=0)):
-        print(line)
-    sys.stdout.flush()
-    failed = [m.error for m in measurements if m.error]
-    said = f"stopped by signal {stopped}" if stopped else failed[0] if failed else ""
-    _terminate({"outcome": "interrupted" if stopped else "failed" if failed else "completed", "message": said})
-    return 128 + stopped if stopped else 5 if failed else 0
+@dataclass
+class Pair:
+    """The measurement of one pair. `measurements` are kept as they come: whoever stops it has them."""
 
+    config: ProbeConfig
+    told: Callable[[str], None] = lambda _: None
+    measurements: list[ProbeMeasurement] = field(default_factory=list)
+    stopped: int = 0
+    _unreachable: str | None = None
 
-def measured(config: ProbeConfig, test: ProbeTest, repetition: int) -> ProbeMeasurement:
-    """One test once. A failure is a measurement with an error, never an exception."""
-    facts = {"test": test.name, "type": test.type, "path": test.path, "repetition": repetition}
-    try:
-        if test.type == "TCPLatency":
-            rtt, stamps = measure(config.server_host, LATENCY_PORT, test)
-            return ProbeMeasurement(**facts, stamps=stamps, rtt=rtt)
-        done = subprocess.run(
-            iperf3_command(test, config.server_host, IPERF3_PORT), capture_output=True, text=True, check=False,
-            timeout=test.seconds + test.omitted_seconds + 30,
-        )  # fmt: skip
-        return ProbeMeasurement(**facts, throughput=parse_iperf3(done.stdout, test))
-    except (OSError, NoFigure, subprocess.TimeoutExpired) as exc:
-        return ProbeMeasurement(**facts, error=str(exc)[:300])
-
-
-def wait_for_server(host: str) -> None:
-    """Until the server agent accepts connections; after a minute the tests report what they meet."""
-    limit = time.monotonic() + WAIT_FOR_SERVER_S
-    while time.monotonic() < limit:
+    def run(self) -> NetProbeResult:
+        """All of it, or what there was time for before a signal (`stopped` is its number)."""
+        started, here, there = now(), raw_facts(), None
         try:
-            socket.create_connection((host, LATENCY_PORT), timeout=2).close()
-        except OSError:
-            time.sleep(0.3)
-        else:
-            return
+            there = self._wait_for_server()
+            for repetition in range(self.config.repetitions):
+                self._repetition(repetition)
+        except Stopped as exc:
+            self.stopped = exc.signal
+        return self._result(started, here, there)
 
+    def _repetition(self, repetition: int) -> None:
+        """Every test once, in an order of its own: what wanders over minutes must not always meet the same test."""
+        tests = list(self.config.tests)
+        random.Random(f"{self.config.seed}:{repetition}").shuffle(tests)
+        for test in tests:
+            self.told(f"repetition {repetition + 1} of {self.config.repetitions}: {test.name}")
+            self.measurements.append(self._measured(test, repetition))
 
-def _terminate(summary: dict[str, str]) -> None:
-    path = Path(os.environ.get("TOKENMARK_TERMINATION_LOG", "/dev/termination-log"))
-    if path.exists():
-        path.write_text(json.dumps(summary)[:4000])
+    def _measured(self, test: ProbeTest, repetition: int) -> ProbeMeasurement:
+        """One test once. A failure is a measurement with an error, never an exception."""
+        facts = {
+            "test": test.name, "type": test.type, "path": test.way, "repetition": repetition, "seconds": test.seconds,
+            "order": len(self.measurements),
+        }  # fmt: skip
+        host = self.config.service_host if test.way == "PodToService" else self.config.server_host
+        way = way_of(test)
+        try:
+            if way.needs_agent and (host is None or self._unreachable):
+                raise OSError(self._unreachable or f"{test.type} needs an answering agent, and there is none")
+            return ProbeMeasurement(**facts, **way.measure(host or "", test))
+        except OSError as exc:
+            return ProbeMeasurement(**facts, error=(str(exc) or type(exc).__name__)[:300])
 
-
-def _iperf3_version() -> str | None:
-    try:
-        out = subprocess.run(["iperf3", "--version"], capture_output=True, text=True, check=False).stdout
-    except OSError:
+    def _wait_for_server(self) -> Raw | None:
+        """Its facts, once it answers."""
+        host, why = self.config.server_host, ""
+        limit = time.monotonic() + WAIT_FOR_SERVER_S
+        while host is not None and time.monotonic() < limit:
+            try:
+                return facts_of(host)
+            except (OSError, ValueError, http.client.HTTPException) as exc:
+                why = str(exc)
+                time.sleep(0.3)
+        if host is not None:
+            self._unreachable = (
+                f"no answer from the agent at {host}:{HEALTH_PORT} within {WAIT_FOR_SERVER_S} s ({why}); "
+                "does a NetworkPolicy or a firewall keep the two apart?"
+            )
         return None
-    match = re.search(r"iperf (\S+)", out)
-    return match[1] if match else None
+
+    def _result(self, started: str, here: Raw, there: Raw | None) -> NetProbeResult:
+        config = self.config
+        unjudged = NetProbeResult(
+            probe=config.probe, namespace=config.namespace, uid=config.uid, source_node=config.source_node,
+            target_node=config.target_node, started_at=started, ended_at=now(), seed=config.seed,
+            client=end_facts(here, raw_facts()), server=self._server_facts(there),
+            measurements=self.measurements, statistics=statistics_of(self.measurements),
+            verdict=ProbeVerdict(verdict="valid", reasons=[]),
+        )  # fmt: skip
+        return unjudged.model_copy(update={"verdict": verdict_of(unjudged)})
+
+    def _server_facts(self, before: Raw | None) -> EndFacts | None:
+        if before is None or self.config.server_host is None:
+            return None
+        try:
+            return end_facts(before, facts_of(self.config.server_host))
+        except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
+            return None
 
 
-def _mtu() -> int | None:
-    text = _read("/sys/class/net/eth0/mtu")
-    return int(text) if text and text.isdigit() else None
-
-
-def _read(path: str) -> str | None:
+def facts_of(host: str) -> Raw:
+    """What the answering agent says of its end. Raises OSError, ValueError, HTTPException."""
+    connection = http.client.HTTPConnection(host, HEALTH_PORT, timeout=2)
     try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return None
+        connection.request("GET", "/facts")
+        document = json.loads(connection.getresponse().read(65_536))
+    finally:
+        connection.close()
+    if not isinstance(document, dict):
+        raise ValueError("no facts")
+    return document

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tokenmark_decisions.distribution import Distribution
 from tokenmark_schemas.benchmarkrun import Objective
 from tokenmark_schemas.result import (
     Client,
@@ -25,7 +26,6 @@ from ..load.clock import NS, iso_at
 from ..samples.aggregate import Collected
 from ..samples.metrics import METRICS
 from ..samples.records import BOUNDED, CLUSTERED, Tokens
-from ..stats.distribution import Distribution
 from ..stats.summary import bounded, enough_for, highest_of, inclusive, percentile, stat, with_intervals
 from .objectives import latency_limits
 from .throughput import steady_window, throughput_of

@@ -10,8 +10,9 @@ from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
+from tokenmark_decisions.distribution import Distribution
+
 from ..stats.clusters import Clusters
-from ..stats.distribution import Distribution
 from .flow import Bins
 from .metrics import METRICS
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from tokenmark_decisions.distribution import Distribution
 from tokenmark_schemas.result import Stat
 
 from .bootstrap import bootstrap
 from .clusters import Clusters
-from .distribution import Distribution
 
 SAMPLES_ABOVE = 5
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}

@@ -15,13 +15,13 @@ from typing import Any, get_origin
 
 import msgspec
 
+from tokenmark_decisions.distribution import Distribution
 from tokenmark_schemas.errors import RunFailed
 
 from ..load.counters import Tick
 from ..samples.aggregate import Collected
 from ..samples.flow import Bins
 from ..stats.clusters import Clusters
-from ..stats.distribution import Distribution
 
 PREFIX = struct.Struct("!I")
 MOST_BYTES = 128 * 2**20

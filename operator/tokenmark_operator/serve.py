@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, exposition
 
 from .core.controller import Controller
-from .telemetry import Projection
+from .telemetry.projection import Projection
 
 STUCK_S = 180.0
 

@@ -19,6 +19,7 @@ class Settings:
     provider: str = ""
     region: str = ""
     read_nodes: bool = True
+    host_network: bool = False
     allowed_images: tuple[str, ...] = ()
     allowed_service_accounts: tuple[str, ...] = ()
     pull_policy: str = "IfNotPresent"
@@ -56,6 +57,7 @@ class Settings:
             provider=text("PROVIDER"),
             region=text("REGION"),
             read_nodes=text("READ_NODES", "true") == "true",
+            host_network=text("HOST_NETWORK", "false") == "true",
             allowed_images=words("ALLOWED_IMAGES"),
             allowed_service_accounts=words("ALLOWED_SERVICE_ACCOUNTS"),
             pull_policy=text("PULL_POLICY", "IfNotPresent"),

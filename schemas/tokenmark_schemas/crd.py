@@ -65,10 +65,12 @@ KINDS = (
         NetProbeSpec, ProbeStatus,
         (
             _column("State", f"{_STATE}.reason"),
-            _column("Pairs", ".status.pairsCompleted", "integer"),
+            _column("Pairs", ".status.pairsProgress"),
             _column("RTT-P99(us)", ".status.rttP99Microseconds", "integer"),
             _column("Mbit/s-median", ".status.throughputMedianMegabitsPerSecond", "integer"),
+            _column("Valid", '.status.conditions[?(@.type=="Valid")].status'),
             _column("Age", ".metadata.creationTimestamp", "date"),
+            _column("Worst", ".status.worst", wide=True),
             _column("Message", f"{_STATE}.message", wide=True),
         ),
         (),

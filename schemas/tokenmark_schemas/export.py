@@ -15,7 +15,8 @@ from pydantic import BaseModel
 
 from .benchmarkrun import BenchmarkRun
 from .crd import KINDS, crd
-from .netprobe import NetProbe, NetProbeResult, ProbeConfig
+from .netprobe import NetProbe
+from .probe_result import EastWest, NetProbeResult, ProbeConfig
 from .result import RunResult, TerminationSummary
 from .run import RunConfig
 from .workload import Workload
@@ -29,6 +30,7 @@ SCHEMAS: dict[str, tuple[type[BaseModel], bool]] = {
     "termination-v1": (TerminationSummary, False),
     "netprobe-config-v1": (ProbeConfig, False),
     "netprobe-result-v1": (NetProbeResult, False),
+    "netprobe-ew": (EastWest, False),
 }
 
 CRD_OPEN = "{{- if .Values.crds.enabled }}\n"

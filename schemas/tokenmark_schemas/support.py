@@ -49,13 +49,6 @@ def unsupported_run(
 def unsupported_probe(spec: NetProbeSpec) -> list[str]:
     """The same for a probe."""
     checks = [
-        (
-            spec.placement.topology not in ("DifferentNode", "SameNode"),
-            f"spec.placement.topology: {spec.placement.topology}",
-        ),
-        (spec.pairs.selection != "All", f"spec.pairs.selection: {spec.pairs.selection}"),
-        (spec.pairs.max_concurrent > 1, f"spec.pairs.maxConcurrent: {spec.pairs.max_concurrent}; only 1"),
-        (spec.objectives is not None, "spec.objectives"),
         (spec.exclusivity.group is not None, "spec.exclusivity.group: probes of a cluster share one group"),
         (spec.exclusivity.policy == "Reject", "spec.exclusivity.policy: Reject; use Queue or Allow"),
         (spec.execution.queue_name is not None, "spec.execution.queueName"),
@@ -64,18 +57,6 @@ def unsupported_probe(spec: NetProbeSpec) -> list[str]:
         *[
             (sink.object_store is not None, f"spec.results.sinks[{sink.name}].objectStore")
             for sink in spec.results.sinks
-        ],
-        *[
-            (test.type not in ("TCPLatency", "Throughput"), f"spec.tests[{test.name}].type: {test.type}")
-            for test in spec.tests
-        ],
-        *[
-            (test.direction == "Bidirectional", f"spec.tests[{test.name}].direction: Bidirectional; use two tests")
-            for test in spec.tests
-        ],
-        *[
-            (test.path != "PodToPod", f"spec.tests[{test.name}].path: {test.path}; only PodToPod")
-            for test in spec.tests
         ],
     ]
     return [text for missing, text in checks if missing]

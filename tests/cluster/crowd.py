@@ -26,6 +26,7 @@ LABEL = {"tokenmark.test/crowd": "true"}
 TAINT = {"key": "tokenmark.test/crowd", "value": "true", "effect": "NoSchedule"}
 PORT = 10247
 PROGRESS_S = 2.0  # as a runner in a pod tells it
+INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 STAGE = "kwok.x-k8s.io/v1alpha1"
 RUNNING = """
 {{ $now := Now }}
@@ -82,6 +83,8 @@ def played_nodes(cluster: Cluster, count: int) -> Iterator[dict[str, object]]:
     config = folder / "kwok.yaml"
     config.write_text("\n---\n".join(json.dumps(document) for document in _played(log)))
     pki.make([("crowd", pki.HOST)])
+    allowed = INSTANCES.read_text()
+    INSTANCES.write_text("1024")  # kwok watches the file once a log stream
     processes.start("crowd-kwok", [
         program("kwok"), f"--kubeconfig={STATE}/admin.kubeconfig", f"--config={config}", "--cidr=198.18.64.0/18",
         "--manage-nodes-with-label-selector=" + ",".join(f"{k}={v}" for k, v in LABEL.items()), f"--node-ip={pki.HOST}",
@@ -106,6 +109,7 @@ def played_nodes(cluster: Cluster, count: int) -> Iterator[dict[str, object]]:
         run([*kubectl, "delete", "node", "-l", selector, "--wait=false"], check=False)
         time.sleep(2)  # kwok takes the pods of its nodes down before it goes
         processes.stop("crowd-kwok")
+        INSTANCES.write_text(allowed)
 
 
 def _write_progress(log: Path, stop: threading.Event) -> None:

@@ -26,10 +26,12 @@ SOURCES = (
     "bench_runner",
     "netprobe",
     "operator",
+    "schemas/tokenmark_decisions",
     "schemas/tokenmark_schemas",
     "workloads",
     "deploy/docker",
     "deploy/locks",
+    ".dockerignore",
     "pyproject.toml",
 )
 

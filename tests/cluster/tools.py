@@ -16,12 +16,12 @@ from .shell import ClusterError, run
 KUBERNETES = "v1.35.4"
 DEBIAN = (
     "gcc", "libc6-dev", "containerd", "runc", "containernetworking-plugins", "buildah", "debootstrap", "iptables", "conntrack", "iproute2",
-    "socat", "openssl", "ca-certificates", "prometheus", "git",
+    "socat", "openssl", "ca-certificates", "prometheus", "git", "iperf3",
 )  # fmt: skip
 COMMANDS = {
     "gcc": "gcc", "containerd": "containerd", "runc": "runc", "buildah": "buildah", "debootstrap": "debootstrap",
     "iptables": "iptables", "conntrack": "conntrack", "ip": "iproute2", "socat": "socat", "openssl": "openssl",
-    "prometheus": "prometheus",
+    "prometheus": "prometheus", "iperf3": "iperf3",
 }  # fmt: skip
 
 

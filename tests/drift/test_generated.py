@@ -23,7 +23,7 @@ from tokenmark_operator.core.queue import WorkQueue
 from tokenmark_operator.kinds import rights
 from tokenmark_operator.kinds.registry import KINDS
 from tokenmark_operator.shared.kind import Right
-from tokenmark_operator.telemetry import Projection
+from tokenmark_operator.telemetry.projection import Projection
 from tokenmark_schemas import export
 from tokenmark_schemas.documents import builtin_workloads, load_documents, parse, read_text
 

@@ -98,12 +98,17 @@ def test_the_jobs_of_a_probe() -> None:
             "apiVersion": "tokenmark.dev/v1alpha1",
             "kind": "NetProbe",
             "metadata": {"name": "east-west", "namespace": "bench", "uid": "uid-1"},
-            "spec": {"tests": [{"name": "rtt", "type": "TCPLatency"}, {"name": "bw", "type": "Throughput"}]},
+            "spec": {
+                "tests": [
+                    {"name": "rtt", "type": "TCPLatency"},
+                    {"name": "bw", "type": "Throughput", "path": "PodToService"},
+                ]
+            },
         }
     )
     pair = PairStatus(index=1, source_node="node1", target_node="node2")
     config_map, client = plan_client(probe, pair, "198.18.0.9", SETTINGS)
-    matches("probe-jobs", dumped(plan_server(probe, pair, SETTINGS), config_map, client))
+    matches("probe-jobs", dumped(*plan_server(probe, pair, SETTINGS), config_map, client))
 
 
 @pytest.fixture(scope="module")

@@ -91,3 +91,12 @@ def test_patience_with_a_log_that_cannot_be_had_ends(monkeypatch: pytest.MonkeyP
     capture, _ = followed(Kubelet(*[[ClusterUnavailable("HTTP 500")]] * 500), over_after=0.05)
     assert capture.read
     assert capture.problem == "HTTP 500"
+
+
+def test_streams_that_end_at_once_while_the_pod_lives_are_asked_for_ever_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "PAUSES_S", (0.01, 0.02, 0.04, 0.1))
+    kubelet = Kubelet()  # every stream is empty and over
+    followed(kubelet, over_after=None, wait_s=0.6)
+    assert 4 <= len(kubelet.asked) <= 10, "0.6 s at the shortest pause would be sixty"

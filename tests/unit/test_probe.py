@@ -1,7 +1,9 @@
-"""A probe's life from facts, and what counts as a figure of iperf3."""
+"""A probe's life from facts: admission, visits, rounds, what is kept of each, how it ends."""
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import gzip
 import json
 from datetime import timedelta
@@ -9,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from netprobe.parse import NoFigure, parse_iperf3
 from tests.support.builders import NOW
+from tests.support.probes import a_node, a_probe_result
 from tokenmark_operator.kinds.netprobe import decide_probe
 from tokenmark_operator.settings import Settings
 from tokenmark_operator.shared.facts import Decision, ProbeFacts, Refusal
-from tokenmark_schemas.netprobe import NetProbeResult, ProbeMeasurement, ProbeTest, Rtt
+from tokenmark_schemas.probe_result import EastWest
 
 SETTINGS = Settings(runner_image="runner:1", netprobe_image="netprobe:1")
 
@@ -23,11 +25,6 @@ def a_probe(name: str = "ew", **spec: Any) -> dict[str, Any]:
     meta = {"name": name, "namespace": "bench", "uid": f"uid-{name}", "creationTimestamp": "2030-01-01T00:00:00Z"}
     spec = {"tests": [{"name": "rtt", "type": "TCPLatency"}], **spec}
     return {"apiVersion": "tokenmark.dev/v1alpha1", "kind": "NetProbe", "metadata": meta, "spec": spec}
-
-
-def a_node(name: str, **spec: Any) -> dict[str, Any]:
-    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
-    return {"metadata": {"name": name, "labels": {}}, "spec": spec, "status": ready}
 
 
 NODES = [a_node("node1"), a_node("node2")]
@@ -49,80 +46,179 @@ def names(decision: Decision) -> list[str]:
     return [f"{m['kind']}/{m['metadata']['name']}" for m in decision.create]
 
 
-def a_result(uid: str = "uid-ew", error: str | None = None) -> bytes:
-    rtt = Rtt(count=100, min_ns=1, p50_ns=60_000, p90_ns=80_000, p99_ns=90_000, max_ns=1, mean_ns=1)
-    measured = ProbeMeasurement(
-        test="rtt", type="TCPLatency", path="PodToPod", repetition=0, rtt=None if error else rtt, error=error
-    )
-    at = "2030-01-01T00:00:00Z"
-    result = NetProbeResult(
-        probe="ew", namespace="bench", uid=uid, source_node="node1", target_node="node2", started_at=at, ended_at=at,
-        iperf3_version="3.18", kernel="6", mtu_bytes=1500, congestion_control="cubic", measurements=[measured],
-    )  # fmt: skip
-    return gzip.compress(json.dumps(result.snake()).encode())
+def packed(**changes: Any) -> bytes:
+    return gzip.compress(json.dumps(a_probe_result(**changes).snake()).encode())
 
 
-def running_job(name: str) -> dict[str, Any]:
-    return {"metadata": {"name": name, "uid": name}, "spec": {}, "status": {"conditions": []}}
+def running_job(name: str, *, over: bool = False, age_s: int = 0) -> dict[str, Any]:
+    made = (NOW - timedelta(seconds=age_s)).isoformat().replace("+00:00", "Z")
+    labels = {"tokenmark.dev/visit": name.split("-p")[1].split("-")[0]}
+    conditions = [{"type": "Complete", "status": "True"}] if over else []
+    meta = {"name": name, "uid": name, "labels": labels, "creationTimestamp": made}
+    return {"metadata": meta, "spec": {}, "status": {"conditions": conditions}}
 
 
 def a_pod(job: str, phase: str = "Running", exit_code: int | None = None) -> dict[str, Any]:
     state = {"running": {}} if exit_code is None else {"terminated": {"exitCode": exit_code}}
-    status = {"phase": phase, "podIP": "198.18.1.9", "containerStatuses": [{"state": state}]}
+    ready = [{"type": "Ready", "status": "True" if phase == "Running" else "False"}]
+    status = {"phase": phase, "podIP": "198.18.1.9", "containerStatuses": [{"state": state}], "conditions": ready}
     return {"metadata": {"name": f"{job}-x", "uid": f"pod-{job}"}, "spec": {"nodeName": "node1"}, "status": status}
 
 
-def placed() -> dict[str, Any]:
-    cr = a_probe()
+def jobs(*names: str, **changes: Any) -> dict[str, dict[str, Any]]:
+    return {name: running_job(name, **changes) for name in names}
+
+
+def placed(**spec: Any) -> dict[str, Any]:
+    cr = a_probe(**spec)
     return after(cr, decide_probe(facts(cr)))
 
 
-def test_the_server_comes_first_and_the_client_once_it_has_an_address() -> None:
+def test_the_server_comes_first_and_the_client_once_it_answers() -> None:
     cr = placed()
     first = decide_probe(facts(cr))
     assert names(first) == ["Job/ew-p1-server"]
-    server = {"ew-p1-server": running_job("ew-p1-server")}
-    waiting = decide_probe(facts(cr, jobs=server))
-    assert names(waiting) == []
+    server = jobs("ew-p1-server")
+    assert names(decide_probe(facts(cr, jobs=server))) == []
+    starting = a_pod("ew-p1-server")
+    starting["status"]["conditions"][0]["status"] = "False"
+    assert names(decide_probe(facts(cr, jobs=server, pods={"ew-p1-server": starting}))) == []
     ready = decide_probe(facts(cr, jobs=server, pods={"ew-p1-server": a_pod("ew-p1-server")}))
     assert names(ready) == ["ConfigMap/ew-p1-client-config-uid-ew", "Job/ew-p1-client"]
     config = json.loads(ready.create[0]["data"]["config.json"])
     assert config["server_host"] == "198.18.1.9"
 
 
-def measured(payload: bytes) -> Decision:
-    """The decision after the client ended and left `payload`."""
-    jobs = {name: running_job(name) for name in ("ew-p1-server", "ew-p1-client")}
-    jobs["ew-p1-client"]["status"]["conditions"] = [{"type": "Complete", "status": "True"}]
-    pods = {"ew-p1-client": a_pod("ew-p1-client", "Succeeded", 0)}
-    more = {"jobs": jobs, "pods": pods, "blocks": {"pod-ew-p1-client": {"result": payload}}}
+def test_a_service_of_its_own_stands_before_a_server_where_a_test_goes_through_one() -> None:
+    cr = placed(tests=[{"name": "svc", "type": "TCPConnect", "path": "PodToService"}])
+    service, job = decide_probe(facts(cr)).create
+    assert (service["kind"], service["metadata"]["name"]) == ("Service", "np-ew-p1-server")
+    assert service["spec"]["selector"].items() <= job["spec"]["template"]["metadata"]["labels"].items()
+    ready = decide_probe(facts(cr, jobs=jobs("ew-p1-server"), pods={"ew-p1-server": a_pod("ew-p1-server")}))
+    assert json.loads(ready.create[0]["data"]["config.json"])["service_host"] == "np-ew-p1-server.bench.svc"
+
+
+def test_the_hosts_network_is_the_administrators_word() -> None:
+    tests = [{"name": "host", "type": "TCPLatency", "path": "NodeToNode"}]
+    assert reason(decide_probe(facts(a_probe(tests=tests))), "Accepted") == "HostNetworkForbidden"
+    allowed = dataclasses.replace(SETTINGS, host_network=True)
+    cr = after(a_probe(tests=tests), decide_probe(facts(a_probe(tests=tests), settings=allowed)))
+    (job,) = decide_probe(facts(cr, settings=allowed)).create
+    assert job["spec"]["template"]["spec"]["hostNetwork"] is True
+
+
+def ended(cr: dict[str, Any], visit: int, payload: bytes | None) -> dict[str, Any]:
+    """Facts of a visit whose client ended and left `payload`."""
+    server, client = f"ew-p{visit}-server", f"ew-p{visit}-client"
+    both = {**jobs(server), **jobs(client, over=True)}
+    known: dict[str, Any] = {"jobs": both, "pods": {client: a_pod(client, "Succeeded", 0)}}
+    known["log_read"] = frozenset({f"pod-{client}"})
+    if payload is not None:
+        known["blocks"] = {f"pod-{client}": {"result": payload}}
+    return {**known, "cr": cr}
+
+
+def through(cr: dict[str, Any], *payloads: bytes | None) -> Decision:
+    """The decision after every visit left what is given for it, and was read back."""
+    kept = {}
+    for number, payload in enumerate(payloads, start=1):
+        cr = after(cr, decide_probe(facts(cr)))
+        step = decide_probe(facts(**ended(cr, number, payload)))
+        if payload and any(m["metadata"]["name"].endswith("-pair") for m in step.create_first):
+            kept[number] = payload
+        cr = after(cr, step)
+    return decide_probe(facts(cr, visit_results=kept))
+
+
+def test_a_visit_is_kept_before_it_counts_as_done_and_its_server_goes() -> None:
     cr = placed()
-    cr = after(cr, decide_probe(facts(cr, **more)))
-    return decide_probe(facts(cr, **more))
+    cr = after(cr, decide_probe(facts(cr)))
+    step = decide_probe(facts(**ended(cr, 1, packed(target_node="node1"))))
+    (kept,) = step.create_first
+    assert kept["metadata"]["name"] == "ew-p1-uid-ew-pair"
+    assert kept["metadata"]["ownerReferences"][0]["name"] == "ew-p1-client"
+    assert step.status["pairs"][0]["state"] == "Completed"
+    assert step.status["pairsProgress"] == "1/2"
+    assert "ew-p1-server" in step.delete_jobs
 
 
-def test_a_measured_pair_is_stored_and_summed_up() -> None:
-    done = measured(a_result())
+def test_all_visits_are_stored_together_and_summed_up() -> None:
+    done = through(placed(), packed(target_node="node1", p50_ns=10_000), packed())
     assert reason(done, "Succeeded") == "Completed"
-    assert done.status["summary"][0]["rttNanosecondsP50"] == 60_000
-    assert done.status["rttP99Microseconds"] == 90
-    assert [m["kind"] for m in done.create_first] == ["ConfigMap"]
-    assert "ew-p1-server" in done.delete_jobs
+    assert reason(done, "Valid") == "Valid"
+    assert [row["rttNanosecondsP50"] for row in done.status["summary"]] == [10_000, 60_000]
+    assert done.status["rttP99Microseconds"] == 90, "of the pair that crosses nodes, not of the floor"
+    assert [m["metadata"]["name"] for m in done.create_first] == ["ew-nprobe-result"]
+    payload = gzip.decompress(base64.b64decode(done.create_first[0]["binaryData"]["result.json.gz"]))
+    document = EastWest.model_validate_json(payload)
+    assert (document.measured, document.pairs_of, len(document.pairs)) == (1, 1, 2)
 
 
-def test_a_pair_that_could_not_be_measured_fails_the_probe_with_its_words() -> None:
-    done = measured(a_result(error="no route to host"))
+def test_a_pair_that_could_not_be_measured_fails_the_probe_with_its_words_and_the_others_are_kept() -> None:
+    done = through(placed(), packed(target_node="node1"), packed(error="no route to host"))
     assert reason(done, "Succeeded") == "PairsFailed"
-    assert "no route to host" in done.status["pairs"][0]["message"]
+    assert "no route to host" in done.status["pairs"][1]["message"]
+    assert len(done.status["summary"]) == 1
+
+
+def test_agents_that_are_kept_apart_are_named_so() -> None:
+    apart = (
+        "no answer from the agent at 198.18.1.9:5203 within 60 s (timed out); does a NetworkPolicy keep the two apart?"
+    )
+    done = through(placed(), packed(target_node="node1", error=apart), packed(error=apart))
+    assert reason(done, "Succeeded") == "PeerUnreachable"
 
 
 def test_a_result_of_another_probe_is_not_taken() -> None:
-    jobs = {"ew-p1-client": running_job("ew-p1-client")}
-    jobs["ew-p1-client"]["status"]["conditions"] = [{"type": "Complete", "status": "True"}]
-    pods = {"ew-p1-client": a_pod("ew-p1-client", "Succeeded", 0)}
-    blocks = {"pod-ew-p1-client": {"result": a_result(uid="somebody")}}
-    step = decide_probe(facts(placed(), jobs=jobs, pods=pods, blocks=blocks, log_read=frozenset({"pod-ew-p1-client"})))
+    cr = placed()
+    cr = after(cr, decide_probe(facts(cr)))
+    step = decide_probe(facts(**ended(cr, 1, packed(uid="somebody"))))
     assert step.status["pairs"][0]["state"] == "Failed"
+
+
+def test_an_agent_that_never_answers_is_not_waited_for_without_end() -> None:
+    cr = placed()
+    cr = after(cr, decide_probe(facts(cr)))
+    starting = a_pod("ew-p1-server", "Pending")
+    late = facts(cr, jobs=jobs("ew-p1-server", age_s=700), pods={"ew-p1-server": starting})
+    step = decide_probe(late)
+    assert step.status["pairs"][0]["state"] == "Failed"
+    assert "StartupDeadlineExceeded" in step.status["pairs"][0]["message"]
+
+
+def test_a_suspended_probe_keeps_what_it_measured() -> None:
+    cr = placed()
+    cr = after(cr, decide_probe(facts(cr)))
+    cr = after(cr, decide_probe(facts(**ended(cr, 1, packed(target_node="node1")))))
+    cr["spec"]["suspend"] = True
+    known = {**jobs("ew-p1-client", over=True), **jobs("ew-p2-server", "ew-p2-client")}
+    cr["status"]["pairs"][1]["state"] = "Running"
+    step = decide_probe(facts(cr, jobs=known))
+    assert sorted(step.delete_jobs) == ["ew-p2-client", "ew-p2-server"]
+    assert [pair["state"] for pair in step.status["pairs"]] == ["Completed", "Pending"]
+
+
+def test_pairs_of_one_round_run_side_by_side_and_a_round_waits_for_the_one_before() -> None:
+    nodes = [a_node(f"node{i}") for i in range(4)]
+    spec = {"placement": {"topology": "Mesh"}, "pairs": {"maxConcurrent": 4}}
+    cr = a_probe(**spec)
+    cr = after(cr, decide_probe(facts(cr, nodes=nodes)))
+    floor = decide_probe(facts(cr, nodes=nodes))
+    assert names(floor) == ["Job/ew-p1-server"]
+    cr = after(cr, decide_probe(facts(**{**ended(after(cr, floor), 1, packed(target_node="node1")), "nodes": nodes})))
+    step = decide_probe(facts(cr, nodes=nodes))
+    assert names(step) == ["Job/ew-p2-server", "Job/ew-p3-server"]
+    running = [p for p in step.status["pairs"] if p["state"] == "Running"]
+    assert len({node for p in running for node in (p["sourceNode"], p["targetNode"])}) == 4
+
+
+def test_an_objective_is_judged_by_the_worst_pair_and_may_fail_the_probe() -> None:
+    for limit, on_violation, expected in ((100, "Report", "AllMet"), (80, "Report", "ObjectiveViolated"), (80, "Fail", "ObjectiveViolated")):  # fmt: skip
+        objective = {"metric": "rtt", "statistic": "p99", "maxMicroseconds": limit, "onViolation": on_violation}
+        done = through(placed(objectives=[objective]), packed(target_node="node1"), packed())
+        assert reason(done, "ObjectivesMet") == expected
+        assert reason(done, "Succeeded") == ("ObjectiveViolated" if on_violation == "Fail" else "Completed")
+    assert done.status["objectives"][0]["worst"] == 90_000
 
 
 @pytest.mark.parametrize(
@@ -138,31 +234,6 @@ def test_two_probes_never_measure_each_other() -> None:
     younger["metadata"]["creationTimestamp"] = "2030-01-01T00:00:09Z"
     assert reason(decide_probe(facts(younger, others=[older, younger])), "Succeeded") == "Queued"
     assert reason(decide_probe(facts(older, others=[older, younger])), "Admitted") == "Admitted"
-
-
-TEST = ProbeTest(name="bw", type="Throughput", parallel_streams=2)
-
-
-def test_the_receivers_rate_is_the_figure() -> None:
-    end = {"sum_received": {"bits_per_second": 9.4e9}, "sum_sent": {"bits_per_second": 9.9e9, "retransmits": 3}}
-    figure = parse_iperf3(json.dumps({"end": end}), TEST)
-    assert (figure.bits_per_second, figure.retransmits, figure.streams) == (9_400_000_000, 3, 2)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "nothing at all"),
-        ("iperf3: command not found", "no JSON"),
-        ("[]", "no object"),
-        ('{"error": "the server is busy running a test"}', "busy"),
-        ('{"start": {}, "end": {}}', "nothing arrived"),
-        ('{"end": {"sum_received": {"bits_per_second": 0}}}', "nothing arrived"),
-    ],
-)
-def test_what_is_no_figure_is_said(text: str, said: str) -> None:
-    with pytest.raises(NoFigure, match=said):
-        parse_iperf3(text, TEST)
 
 
 def test_an_older_probe_that_is_resumed_waits_for_the_one_that_measures() -> None:

@@ -18,7 +18,7 @@ from tokenmark_operator.core.cache import Cache
 from tokenmark_operator.core.counters import Counters
 from tokenmark_operator.core.queue import WorkQueue
 from tokenmark_operator.results.config_map import headline, summarise
-from tokenmark_operator.telemetry import Projection
+from tokenmark_operator.telemetry.projection import Projection
 from tokenmark_schemas.result import TerminationSummary
 
 

@@ -10,10 +10,10 @@ import pytest
 from bench_runner.load.counters import Tick
 from bench_runner.load.frames import End
 from bench_runner.samples.aggregate import Collected
-from bench_runner.stats.distribution import EXACT
 from bench_runner.team import wire
 from bench_runner.team.clocks import Offset, offset_of
 from tests.support.builders import MS, a_sample
+from tokenmark_decisions.distribution import EXACT
 
 
 def lines() -> tuple[wire.Line, wire.Line]:

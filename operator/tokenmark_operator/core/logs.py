@@ -21,6 +21,7 @@ from .kube import ApiError, ClusterUnavailable, Kube
 Key = tuple[str, str, str]
 PAUSES_S = (0.3, 0.5, 1.0, 2.0, 3.0, 5.0)
 LAST_READINGS = 3  # of a log whose pod has ended: what the kubelet still writes out may come late
+BRIEF_S = 10.0  # a stream that ends sooner, while its pod lives, is asked for again later and later
 PATIENCE_S = 120.0  # with a log that cannot be had, once its pod has ended
 
 
@@ -79,10 +80,12 @@ class Followers:
             readings, failures, ended_at, missing_at = 0, 0, 0.0, 0.0
             while readings < LAST_READINGS:
                 over = capture.over.is_set()
-                ended_at = ended_at or (time.monotonic() if over else 0.0)
+                began = time.monotonic()
+                ended_at = ended_at or (began if over else 0.0)
                 try:
                     await self._read(capture, namespace, pod, container, key)
-                    readings, failures = readings + over, 0
+                    readings += over
+                    failures = failures + 1 if not over and time.monotonic() - began < BRIEF_S else 0
                 except (ApiError, ClusterUnavailable, OSError, ValueError) as exc:
                     capture.problem, failures = str(exc), failures + 1
                     absent = isinstance(exc, ApiError) and exc.status == 404

@@ -7,9 +7,24 @@ from typing import Any
 
 from ..core.kube import NODES, PROBES, RUNS
 from ..plan import names
+from ..results.probe_results import kept_payload
 from ..shared.admission import holds_target, is_finished, is_settled
 from ..shared.facts import Key, ProbeFacts
 from .sources import Sources
+
+
+async def _visit_results(sources: Sources, cr: dict[str, Any]) -> dict[int, bytes] | None:
+    """What every visit found, once all are over."""
+    meta, visits = cr["metadata"], (cr.get("status") or {}).get("pairs") or []
+    if not visits or any(visit.get("state") not in ("Completed", "Failed") for visit in visits):
+        return None
+    found = {}
+    for visit in visits:
+        name = names.visit_result_name(meta["name"], visit["index"], meta["uid"])
+        stored, _ = await sources.stored(meta["namespace"], name, meta["uid"])
+        if stored is not None:
+            found[int(visit["index"])] = kept_payload(stored)
+    return found
 
 
 async def gather_probe(sources: Sources, cr: dict[str, Any], key: Key) -> ProbeFacts:
@@ -26,6 +41,7 @@ async def gather_probe(sources: Sources, cr: dict[str, Any], key: Key) -> ProbeF
         retain = ((cr["spec"].get("results") or {}).get("retention")) == "Retain"
         name = names.result_name("NetProbe", meta["name"], uid, retain=retain)
         known["stored"], known["name_taken"] = await sources.stored(namespace, name, uid)
+        known["visit_results"] = await _visit_results(sources, cr)
         if not holds_target(cr, (), now):
             known["nodes"] = await sources.kube.list(NODES, None) if sources.settings.read_nodes else None
             known["others"] = await sources.fresh("NetProbe", PROBES, lambda other: not is_settled(other))

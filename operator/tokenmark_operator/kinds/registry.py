@@ -23,5 +23,6 @@ KINDS: tuple[Kind, ...] = (
     Kind("BenchmarkRun", RUNS.plural, names.RUN_LABEL, gather_run, decide,
          lambda one, other: group_of(one) is not None and group_of(one) == group_of(other),
          (*AGENTS, MEETING)),
-    Kind("NetProbe", PROBES.plural, names.PROBE_LABEL, gather_probe, decide_probe, lambda _one, _other: True, AGENTS),
+    Kind("NetProbe", PROBES.plural, names.PROBE_LABEL, gather_probe, decide_probe, lambda _one, _other: True,
+         (*AGENTS, MEETING)),
 )  # fmt: skip

@@ -10,6 +10,7 @@ MANAGED = {"app.kubernetes.io/managed-by": "tokenmark"}
 MANAGED_SELECTOR = "app.kubernetes.io/managed-by=tokenmark"
 RUN_LABEL, PROBE_LABEL = "tokenmark.dev/run", "tokenmark.dev/probe"
 UID_LABEL, ATTEMPT_LABEL, ROLE_LABEL = "tokenmark.dev/uid", "tokenmark.dev/attempt", "tokenmark.dev/role"
+VISIT_LABEL = "tokenmark.dev/visit"
 TARGET_LABEL = "tokenmark.dev/target"  # the exclusivity group of the target that a pod loads
 INDEX_LABEL = "batch.kubernetes.io/job-completion-index"  # Kubernetes' own
 OWNER_LABEL = {"BenchmarkRun": RUN_LABEL, "NetProbe": PROBE_LABEL}
@@ -41,6 +42,11 @@ def result_name(kind: str, name: str, uid: str, *, retain: bool) -> str:
     name free."""
     said = name if kind == "BenchmarkRun" else f"{name}-nprobe"
     return f"{said}-{uid[:8]}-result" if retain else f"{said}-result"
+
+
+def visit_result_name(probe: str, visit: int, uid: str) -> str:
+    """What one visit of a probe found, until all of them stand together."""
+    return f"{probe}-p{visit}-{uid[:8]}-pair"
 
 
 def labels(kind: str, meta: ObjectMeta, **more: str) -> dict[str, str]:

@@ -1,12 +1,12 @@
-"""NetProbe -> the pairs to measure, and the Jobs of one pair (pure)."""
+"""NetProbe -> the Jobs and the Service of one visit (pure)."""
 
 from __future__ import annotations
 
 import json
-from itertools import combinations
 from typing import Any
 
-from tokenmark_schemas.netprobe import NetProbe, NetProbeSpec, PairStatus, ProbeConfig
+from tokenmark_schemas.netprobe import NetProbe, PairStatus, ProbeTest
+from tokenmark_schemas.probe_result import ProbeConfig
 
 from ..settings import Settings
 from . import names
@@ -14,103 +14,98 @@ from .pod import CONFIG_PATH, job, on_node, pod_template
 
 MARGIN_S = 60
 BETWEEN_S = 8
-MAX_PAIRS = 128
+PORTS = (("iperf3", "TCP", 5201), ("iperf3-udp", "UDP", 5201), ("ping", "TCP", 5202), ("ping-udp", "UDP", 5202), ("health", "TCP", 5203))  # fmt: skip
+HEALTH_PORT = 5203
 
 
-def probe_seconds(spec: NetProbeSpec) -> int:
-    """How long one pair takes, as an upper estimate."""
-    once = sum(test.seconds + max(test.warmup_seconds, test.omitted_seconds) + BETWEEN_S for test in spec.tests)
-    return spec.repetitions * once + 2 * MARGIN_S
+def tests_of(probe: NetProbe, visit: PairStatus) -> list[ProbeTest]:
+    """Those that this visit makes."""
+    return [test for test in probe.spec.tests if visit.tests is None or test.name in visit.tests]
 
 
-def choose_pairs(spec: NetProbeSpec, nodes: list[dict[str, Any]]) -> list[PairStatus]:
-    """Schedulable nodes -> pairs, in the order they are measured; empty where there are not enough nodes."""
-    usable = sorted((n for n in nodes if _usable(n, spec)), key=lambda n: str(n["metadata"]["name"]))[
-        : spec.placement.max_nodes
-    ]
-    chosen = [(n, n) for n in usable[:1]] if spec.placement.topology == "SameNode" else list(combinations(usable, 2))
-    return [
-        PairStatus(
-            index=i,
-            source_node=a["metadata"]["name"],
-            target_node=b["metadata"]["name"],
-            source_zone=_zone(a),
-            target_zone=_zone(b),
-        )
-        for i, (a, b) in enumerate(chosen[:MAX_PAIRS], start=1)
-    ]
+def visit_seconds(probe: NetProbe, visit: PairStatus) -> int:
+    """How long a visit takes, as an upper estimate."""
+    tests = tests_of(probe, visit)
+    once = sum(test.seconds + max(test.warmup_seconds, test.omitted_seconds) + BETWEEN_S for test in tests)
+    return probe.spec.repetitions * once + 2 * MARGIN_S
 
 
-def _usable(node: dict[str, Any], spec: NetProbeSpec) -> bool:
-    labels = node["metadata"].get("labels") or {}
-    wanted = spec.placement.node_selector or {}
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in node.get("status", {}).get("conditions", []))
-    tainted = any(t.get("effect") in ("NoSchedule", "NoExecute") for t in node.get("spec", {}).get("taints") or [])
-    blocked = node.get("spec", {}).get("unschedulable") or (tainted and not spec.placement.tolerations)
-    return ready and not blocked and all(labels.get(k) == v for k, v in wanted.items())
+def server_name(probe: str, visit: int) -> str:
+    return f"{probe}-p{visit}-server"
 
 
-def _zone(node: dict[str, Any]) -> str | None:
-    return (node["metadata"].get("labels") or {}).get("topology.kubernetes.io/zone")
+def client_name(probe: str, visit: int) -> str:
+    return f"{probe}-p{visit}-client"
 
 
-def server_name(probe: str, pair: int) -> str:
-    return f"{probe}-p{pair}-server"
+def service_name(probe: str, visit: int) -> str:
+    """It has to begin with a letter; a probe's name need not."""
+    return f"np-{server_name(probe, visit)}"
 
 
-def client_name(probe: str, pair: int) -> str:
-    return f"{probe}-p{pair}-client"
-
-
-def plan_server(probe: NetProbe, pair: PairStatus, settings: Settings) -> dict[str, Any]:
-    """The agent that answers, on the pair's target node."""
-    deadline = probe_seconds(probe.spec)
+def plan_server(probe: NetProbe, visit: PairStatus, settings: Settings) -> list[dict[str, Any]]:
+    """The agent that answers, on the visit's target node; behind a Service of its own, where a test goes through one: iperf3
+    has two connections, which have to meet the same agent."""
+    assert visit.target_node is not None, "a visit to targets alone has no server"
+    deadline = visit_seconds(probe, visit)
     args = ["server", "--deadline", str(deadline)]
-    return _agent(
-        probe,
-        settings,
-        server_name(probe.metadata.name, pair.index),
-        pair.target_node,
-        args,
-        deadline + MARGIN_S,
-        "server",
+    labels = _labels(probe, visit, "server")
+    manifest = _agent(
+        probe, visit, settings, server_name(probe.metadata.name, visit.index), visit.target_node, args, labels
     )
+    probed = {"httpGet": {"path": "/healthz", "port": HEALTH_PORT}, "periodSeconds": 1, "failureThreshold": 60}
+    manifest["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] = probed
+    through_service = any(test.way == "PodToService" for test in tests_of(probe, visit))
+    return [*([_service(probe, visit, labels)] if through_service else []), manifest]
 
 
-def plan_client(probe: NetProbe, pair: PairStatus, server_ip: str, settings: Settings) -> list[dict[str, Any]]:
-    """The agent that measures, on the pair's source node, and its configuration."""
+def _service(probe: NetProbe, visit: PairStatus, labels: dict[str, str]) -> dict[str, Any]:
+    ports = [{"name": name, "protocol": protocol, "port": port} for name, protocol, port in PORTS]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": service_name(probe.metadata.name, visit.index),
+            "labels": labels,
+            "ownerReferences": [names.owner("NetProbe", probe.metadata)],
+        },
+        "spec": {"selector": labels, "ports": ports},
+    }
+
+
+def plan_client(probe: NetProbe, visit: PairStatus, server_ip: str | None, settings: Settings) -> list[dict[str, Any]]:
+    """The agent that measures, on the visit's source node, and its configuration."""
     meta = probe.metadata
-    name = client_name(meta.name, pair.index)
+    name = client_name(meta.name, visit.index)
     config_name = names.config_name(name, meta.uid)
-    deadline = probe_seconds(probe.spec)
+    tests = tests_of(probe, visit)
+    through_service = any(test.way == "PodToService" for test in tests)
     config = ProbeConfig(
-        probe=meta.name, namespace=meta.namespace, uid=meta.uid, server_host=server_ip, source_node=pair.source_node,
-        target_node=pair.target_node, tests=probe.spec.tests, repetitions=probe.spec.repetitions, deadline_s=deadline,
+        probe=meta.name, namespace=meta.namespace, uid=meta.uid, server_host=server_ip,
+        service_host=f"{service_name(meta.name, visit.index)}.{meta.namespace}.svc" if through_service else None,
+        source_node=visit.source_node, target_node=visit.target_node, tests=tests, repetitions=probe.spec.repetitions,
+        seed=probe.spec.pairs.seed, deadline_s=visit_seconds(probe, visit),
     )  # fmt: skip
+    labels = _labels(probe, visit, "client")
     config_map = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {
-            "name": config_name,
-            "labels": names.labels("NetProbe", meta, **{names.ROLE_LABEL: "client"}),
-            "ownerReferences": [names.owner("NetProbe", meta)],
-        },
+        "metadata": {"name": config_name, "labels": labels, "ownerReferences": [names.owner("NetProbe", meta)]},
         "immutable": True,
         "data": {"config.json": json.dumps(config.snake(), indent=1)},
     }
     args = ["client", f"{CONFIG_PATH}/config.json"]
-    return [
-        config_map,
-        _agent(probe, settings, name, pair.source_node, args, deadline + MARGIN_S, "client", config_name),
-    ]
+    return [config_map, _agent(probe, visit, settings, name, visit.source_node, args, labels, config_name)]
+
+
+def _labels(probe: NetProbe, visit: PairStatus, role: str) -> dict[str, str]:
+    return names.labels("NetProbe", probe.metadata, **{names.ROLE_LABEL: role, names.VISIT_LABEL: str(visit.index)})
 
 
 def _agent(
-    probe: NetProbe, settings: Settings, name: str, node: str, args: list[str], deadline_s: int, role: str,
-    config_map: str | None = None,
+    probe: NetProbe, visit: PairStatus, settings: Settings, name: str, node: str, args: list[str],
+    labels: dict[str, str], config_map: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    meta = probe.metadata
-    labels = names.labels("NetProbe", meta, **{names.ROLE_LABEL: role})
     execution = probe.spec.execution
     if probe.spec.placement.tolerations:
         execution = execution.model_copy(
@@ -120,7 +115,9 @@ def _agent(
         execution, image=settings.netprobe_image, pull_policy=settings.pull_policy, args=args, labels=labels,
         config_map=config_map, affinity=on_node(node),
     )  # fmt: skip
+    if visit.host_network:
+        template["spec"].update(hostNetwork=True, dnsPolicy="ClusterFirstWithHostNet")
     return job(
-        name, template, labels=labels, owner=names.owner("NetProbe", meta), deadline_s=deadline_s,
-        startup_s=execution.startup_deadline_seconds,
+        name, template, labels=labels, owner=names.owner("NetProbe", probe.metadata),
+        deadline_s=visit_seconds(probe, visit) + MARGIN_S, startup_s=execution.startup_deadline_seconds,
     )  # fmt: skip

@@ -9,18 +9,15 @@ from tokenmark_schemas.kube import Condition
 from ..observe.times import stamp
 
 ORDER = ("Accepted", "Admitted", "ResultsStored", "Valid", "ObjectivesMet", "Finished", "Succeeded")
-PROBE_ORDER = ("Accepted", "Admitted", "ResultsStored", "Finished", "Succeeded")
 
 
 class Conditions:
     """The condition list of one object while it is being worked out."""
 
-    def __init__(
-        self, existing: list[Condition] | None, generation: int, now: datetime, order: tuple[str, ...] = ORDER
-    ) -> None:
-        self._now, self._generation, self._order = stamp(now), generation, order
+    def __init__(self, existing: list[Condition] | None, generation: int, now: datetime) -> None:
+        self._now, self._generation = stamp(now), generation
         self._byname = {c.type: c for c in existing or []}
-        for name in order:
+        for name in ORDER:
             if name not in self._byname:
                 self.set(name, "Unknown", "Pending", "not decided yet")
 
@@ -44,7 +41,7 @@ class Conditions:
 
     def finish(self, *, succeeded: bool, reason: str, message: str) -> None:
         """The end of the road: what is still open is now known never to come."""
-        for name in self._order[1:-2]:
+        for name in ORDER[1:-2]:
             if self._byname[name].reason == "Pending":
                 self.set(name, "Unknown", reason, "the object finished before this was known")
         self.set("Finished", "True", reason, message)
@@ -57,4 +54,4 @@ class Conditions:
                 self._byname[name] = condition.model_copy(update={"observed_generation": self._generation})
 
     def list(self) -> list[Condition]:
-        return [self._byname[name] for name in self._order]
+        return [self._byname[name] for name in ORDER]

@@ -64,6 +64,7 @@ class ProbeFacts(Facts):
     """Everything known about one NetProbe at one moment. `nodes` is None where the operator may not list them."""
 
     nodes: list[dict[str, Any]] | None = None
+    visit_results: dict[int, bytes] | None = None  # by visit, of all that are over; None as long as one is not
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""NetProbe on two nodes; Prometheus and the dashboard over real runs; install, upgrade and uninstall."""
+"""Prometheus and the dashboard over real runs; install, upgrade and uninstall."""
 
 from __future__ import annotations
 
@@ -14,42 +14,6 @@ from pathlib import Path
 
 from tests.cluster import release
 from tests.support.lab import Lab, condition, run_object, tree
-
-PROBE = {
-    "apiVersion": "tokenmark.dev/v1alpha1",
-    "kind": "NetProbe",
-    "metadata": {"name": "east-west"},
-    "spec": {
-        "tests": [
-            {"name": "rtt", "type": "TCPLatency", "durationSeconds": 2, "warmupSeconds": 1},
-            {"name": "bw", "type": "Throughput", "durationSeconds": 3, "omitSeconds": 1, "parallelStreams": 2},
-        ],
-        "repetitions": 2,
-    },
-}
-
-
-def test_a_probe_measures_latency_and_throughput_between_two_nodes(lab: Lab) -> None:
-    lab.apply(PROBE)
-    probe = lab.finished("east-west", kind="nprobe", timeout_s=150)
-    assert condition(probe, "Succeeded")["status"] == "True", lab.explain()
-    rows = {row["test"]: row for row in probe["status"]["summary"]}
-    assert {rows["rtt"]["sourceNode"], rows["rtt"]["targetNode"]} == {"node1", "node2"}
-    assert 1_000 < rows["rtt"]["rttNanosecondsP50"] < 20_000_000
-    assert rows["bw"]["throughputBitsPerSecond"] > 10_000_000
-    result = lab.result("east-west-nprobe-result")
-    assert all(m["error"] is None for pair in result["pairs"] for m in pair["measurements"])
-    assert {m["stamps"] for pair in result["pairs"] for m in pair["measurements"] if m["rtt"]} == {"kernel"}
-    lab.until("the server agents are gone", lambda: not lab.items("jobs", "tokenmark.dev/role=server"), 40)
-
-
-def test_the_rest_of_the_kind_is_refused_by_name(lab: Lab) -> None:
-    spec = {"tests": [{"name": "udp", "type": "UDPLatency"}], "placement": {"topology": "Mesh"}}
-    lab.apply({**PROBE, "metadata": {"name": "ahead"}, "spec": spec})
-    said = condition(lab.finished("ahead", kind="nprobe"), "Accepted")
-    assert (said["status"], said["reason"]) == ("False", "NotSupportedYet")
-    assert "spec.tests[udp].type" in said["message"]
-    assert "Mesh" in said["message"]
 
 
 def free_port() -> int:

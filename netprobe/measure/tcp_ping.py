@@ -1,0 +1,103 @@
+"""TCP request and response on one connection (netperf's RR): one small message in flight, `TCP_NODELAY`.
+
+A round trip runs from handing the request to the kernel to the reply's arrival there, less what the other side held it: the
+answering agent tells with each reply how long ago the request had arrived when it sent. So neither side's waking up counts.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from tokenmark_schemas.netprobe import ProbeTest
+from tokenmark_schemas.probe_result import Times
+
+from .stamps import ANCILLARY_BYTES, arrival_ns, ask_for
+from .times import Durations, mono, paced
+
+HELD = struct.Struct("!Q")
+SIZE = struct.Struct("!I")
+MIN_BYTES, MAX_BYTES = 16, 65_507
+PATIENCE_S = 5
+
+
+class Ping:
+    """One connection to an answering agent. Raises OSError."""
+
+    def __init__(self, host: str, port: int, message_bytes: int) -> None:
+        self._sock = socket.create_connection((host, port), timeout=PATIENCE_S)
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.kernel = ask_for(self._sock)
+        self._message = b"\x01" * message_bytes
+        self._sock.sendall(SIZE.pack(message_bytes))
+
+    def __enter__(self) -> Ping:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sock.close()
+
+    def trip(self) -> tuple[int, int]:
+        """(round trip without what the other side held it, what it held), in nanoseconds."""
+        size, got, reply = len(self._message), 0, b""
+        sent = mono()
+        self._sock.sendall(self._message)
+        while got < size:
+            piece, ancillary, _, _ = self._sock.recvmsg(size - got, ANCILLARY_BYTES)
+            arrived = arrival_ns(ancillary)
+            if not piece:
+                raise OSError("the answering agent closed the connection")
+            got += len(piece)
+            reply = reply + piece if reply else piece
+        (held,) = HELD.unpack_from(reply)
+        return max(0, arrived - sent - held), held
+
+
+def tcp_latency(host: str, port: int, test: ProbeTest) -> dict[str, object]:
+    """`rtt`, `held` and `stamps` of a measurement. Raises OSError."""
+    with Ping(host, port, test.message_bytes) as ping:
+        for _ in paced(test.warmup_seconds, test.rate_hz):
+            ping.trip()
+        trips, held = Durations(), Durations()
+        for _ in paced(test.seconds, test.rate_hz):
+            trip, kept = ping.trip()
+            trips.add(trip)
+            held.add(kept)
+        return {"rtt": trips.times(), "held": held.times(), "stamps": "kernel" if ping.kernel else "user"}
+
+
+def pinged_while(host: str, port: int, seconds: float, rate_hz: int) -> Times | None:
+    """Round trips beside something else; None where there were none."""
+    trips = Durations()
+    with Ping(host, port, MIN_BYTES) as ping:
+        for _ in paced(seconds, rate_hz):
+            trips.add(ping.trip()[0])
+    return trips.times()
+
+
+def answer(connection: socket.socket) -> None:
+    """The other half: says back what it hears, and how long it held it, until the client leaves."""
+    with connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(60)
+        ask_for(connection)
+        try:
+            (size,) = SIZE.unpack(whole(connection, SIZE.size)[0])
+            while MIN_BYTES <= size <= MAX_BYTES:
+                message, arrived = whole(connection, size)
+                connection.sendall(HELD.pack(max(0, mono() - arrived)) + message[HELD.size :])
+        except OSError:
+            return
+
+
+def whole(connection: socket.socket, size: int) -> tuple[bytes, int]:
+    """Exactly so many bytes, in however many segments they come, and when the last of them arrived. Raises OSError when the
+    other side leaves."""
+    data, arrived = b"", 0
+    while len(data) < size:
+        piece, ancillary, _, _ = connection.recvmsg(size - len(data), ANCILLARY_BYTES)
+        arrived = arrival_ns(ancillary)
+        if not piece:
+            raise OSError("the other side closed the connection")
+        data += piece
+    return data, arrived

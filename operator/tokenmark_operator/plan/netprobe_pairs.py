@@ -1,0 +1,193 @@
+"""NetProbe and nodes -> visits: which pairs are measured, with which tests, in which order (pure).
+
+A mesh of N nodes is a round-robin tournament: N - 1 rounds (N, where N is odd) of disjoint pairs, by the circle method. Two
+rounds together are a ring, and a ring that is walked gives every node both roles; so whoever measures only two rounds has
+still seen every node send and receive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenmark_schemas.netprobe import NetProbeSpec, PairStatus, ProbeTest
+
+MAX_VISITS = 256
+Node = dict[str, Any]
+Pair = tuple[Node, Node | None]
+Round = list[Pair]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """`visits` in the order in which they are made; `pairs` are those measured, `pairs_of` those that the topology has; `how`
+    they were chosen, where they are not all."""
+
+    visits: list[PairStatus]
+    pairs: int
+    pairs_of: int
+    how: str = ""
+
+
+def choose_visits(spec: NetProbeSpec, nodes: list[Node]) -> Chosen:
+    """Empty where there are not enough nodes."""
+    usable = [node for node in nodes if _usable(node, spec)]
+    usable.sort(key=lambda node: _lot(spec.pairs.seed, node["metadata"]["name"]))
+    usable = usable[: spec.placement.max_nodes]
+    rounds, pairs_of, how = _rounds(spec, usable)
+    peered = [test for test in spec.tests if not test.target]
+    visits: list[PairStatus] = []
+    if peered and rounds:
+        parts = _parts(spec, peered)
+        room = (MAX_VISITS - len(usable)) // len(parts)
+        fitting, how = _capped(rounds, room, how)
+        for part in parts:
+            visits += _visits(_with_floor(fitting, part), part, spec, visits)
+        rounds = fitting
+    lonely = [test for test in spec.tests if test.target]
+    if lonely and (rounds or not peered):
+        visits += _visits([[(node, None)] for node in usable], lonely, spec, visits)
+    return Chosen(visits, sum(map(len, rounds)), pairs_of, how)
+
+
+def _usable(node: Node, spec: NetProbeSpec) -> bool:
+    labels = node["metadata"].get("labels") or {}
+    wanted = spec.placement.node_selector or {}
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in node.get("status", {}).get("conditions", []))
+    tainted = any(t.get("effect") in ("NoSchedule", "NoExecute") for t in node.get("spec", {}).get("taints") or [])
+    blocked = node.get("spec", {}).get("unschedulable") or (tainted and not spec.placement.tolerations)
+    return ready and not blocked and all(labels.get(k) == v for k, v in wanted.items())
+
+
+def _lot(seed: int, name: str) -> str:
+    """A place in an order that the seed alone decides."""
+    return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
+
+
+def zone_of(node: Node | None) -> str | None:
+    return ((node or {"metadata": {}})["metadata"].get("labels") or {}).get("topology.kubernetes.io/zone")
+
+
+# --- pairs ------------------------------------------------------------------------------------------------------------
+
+
+def _rounds(spec: NetProbeSpec, nodes: list[Node]) -> tuple[list[Round], int, str]:
+    """(rounds of disjoint pairs, how many pairs there are, how those were chosen)."""
+    count = len(nodes)
+    match spec.placement.topology:
+        case "SameNode":
+            return [[(node, node) for node in nodes]] if nodes else [], count, ""
+        case "DifferentZone":
+            matched = _across_zones(nodes)
+            return [matched] if matched else [], len(matched), ""
+        case "DifferentNode":
+            return tournament(nodes)[:1], count // 2, ""
+    rounds, pairs_of = tournament(nodes), count * (count - 1) // 2
+    if spec.pairs.selection == "RoundRobin":
+        return rounds[:2], pairs_of, "two rounds: every node in both roles"
+    if spec.pairs.selection == "Sample" and spec.pairs.count is not None and spec.pairs.count < pairs_of:
+        return _sample(rounds, spec.pairs.count, spec.pairs.seed), pairs_of, f"a sample with seed {spec.pairs.seed}"
+    return rounds, pairs_of, ""
+
+
+def tournament(nodes: Sequence[Node]) -> list[Round]:
+    """Every pair once, in rounds of disjoint pairs; empty of fewer than two nodes. Two rounds give each node both roles (of an
+    odd number, all but the two that sit one of them out)."""
+    if len(nodes) < 2:
+        return []
+    seats: list[Node | None] = [*nodes, *([None] if len(nodes) % 2 else [])]
+    turning = len(seats) - 1
+    rounds = []
+    for number in range(turning):
+        met = [(seats[turning], seats[number])]
+        met += [(seats[(number + i) % turning], seats[(number - i) % turning]) for i in range(1, len(seats) // 2)]
+        rounds.append([(a, b) for a, b in met if a is not None and b is not None])
+    return [pairs for at in range(0, len(rounds), 2) for pairs in _walked(rounds[at : at + 2])]
+
+
+def _walked(rounds: list[list[tuple[Node, Node]]]) -> list[Round]:
+    """One or two rounds, each pair in the direction in which the ring that they form is walked."""
+    directed: list[Round] = [[] for _ in rounds]
+    left = [{id(node): (a, b) for a, b in pairs for node in (a, b)} for pairs in rounds]
+    for start in (pair[0] for pairs in rounds for pair in pairs):
+        node, at = start, 0
+        while id(node) in left[at]:
+            a, b = left[at].pop(id(node))
+            other = b if node is a else a
+            del left[at][id(other)]
+            directed[at].append((node, other))
+            node, at = other, (at + 1) % len(rounds)
+    return directed
+
+
+def _across_zones(nodes: list[Node]) -> Round:
+    """As many disjoint pairs of different zones as there can be: each of the two zones that have most nodes left."""
+    free: dict[str, list[Node]] = {}
+    for node in nodes:
+        if zone := zone_of(node):
+            free.setdefault(zone, []).append(node)
+    found: Round = []
+    while sum(1 for members in free.values() if members) > 1:
+        first, second = sorted(free.values(), key=len, reverse=True)[:2]
+        found.append((first.pop(0), second.pop(0)))
+    return found
+
+
+def _sample(rounds: list[Round], count: int, seed: int) -> list[Round]:
+    """That many pairs, in the rounds where they stand."""
+    named = [(_lot(seed, "/".join(_name(n) or "" for n in pair)), pair) for pairs in rounds for pair in pairs]
+    drawn = {id(pair) for _, pair in sorted(named, key=lambda entry: entry[0])[:count]}
+    return [kept for pairs in rounds if (kept := [pair for pair in pairs if id(pair) in drawn])]
+
+
+def _capped(rounds: list[Round], room: int, how: str) -> tuple[list[Round], str]:
+    """Whole rounds for as long as there is room, then what of the next one fits."""
+    kept: list[Round] = []
+    for pairs in rounds:
+        kept.append(pairs[:room])
+        room -= len(kept[-1])
+    cut = sum(map(len, rounds)) > sum(map(len, kept))
+    return [pairs for pairs in kept if pairs], "the first rounds, up to the cap of visits" if cut and not how else how
+
+
+# --- visits -----------------------------------------------------------------------------------------------------------
+
+
+def _parts(spec: NetProbeSpec, tests: list[ProbeTest]) -> list[list[ProbeTest]]:
+    """Tests that one visit can make: those of the host's network apart; and where several pairs are measured at a time,
+    latency apart from floods, which would be felt by other pairs too."""
+    kinds = [[test for test in tests if (test.path == "NodeToNode") == host] for host in (False, True)]
+    if spec.pairs.max_concurrent > 1:
+        kinds = [[t for t in part if (t.type == "Throughput") == flood] for flood in (False, True) for part in kinds]
+    return [part for part in kinds if part]
+
+
+def _with_floor(rounds: list[Round], part: list[ProbeTest]) -> list[Round]:
+    """The first node against itself, before the others: what the tool and one kernel cost. A flood on one node measures its
+    processors, and is left out."""
+    source = rounds[0][0][0]
+    is_floor = rounds[0][0][1] is source
+    return rounds if is_floor or all(test.type == "Throughput" for test in part) else [[(source, source)], *rounds]
+
+
+def _visits(
+    rounds: list[Round], part: list[ProbeTest], spec: NetProbeSpec, before: list[PairStatus]
+) -> Iterator[PairStatus]:
+    index, number = len(before), max((visit.round for visit in before), default=0)
+    for pairs in rounds:
+        number += 1
+        for source, target in pairs:
+            index += 1
+            floor = target is source and spec.placement.topology != "SameNode"
+            tests = [test.name for test in part if not (floor and test.type == "Throughput")]
+            yield PairStatus(
+                index=index, round=number, source_node=source["metadata"]["name"], target_node=_name(target),
+                source_zone=zone_of(source), target_zone=zone_of(target),
+                tests=None if len(tests) == len(spec.tests) else tests, host_network=part[0].path == "NodeToNode",
+            )  # fmt: skip
+
+
+def _name(node: Node | None) -> str | None:
+    return None if node is None else str(node["metadata"]["name"])

@@ -1,0 +1,71 @@
+"""`/metrics`: results projected from the status of the objects that exist, and the operator's own counters.
+
+Nothing is pushed and nothing is remembered: series are made at scrape time and vanish with their object. No label is
+called namespace, pod or job, which a scrape would rename.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.registry import Collector
+
+from ..core.cache import Cache
+from ..core.counters import Counters
+from ..core.kube import Kube
+from ..core.queue import WorkQueue
+from .probes import probe_metrics
+from .runs import run_metrics
+
+VERSION = "0.1.0"
+
+
+class Projection(Collector):
+    """Reads memory, queue and counters when scraped."""
+
+    def __init__(self, memory: Cache, queue: WorkQueue[Any], kube: Kube, counters: Counters, newest: int) -> None:
+        self._memory, self._queue, self._kube, self._counters, self._newest = memory, queue, kube, counters, newest
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        runs = self._newest_of("BenchmarkRun")
+        yield from run_metrics(runs)
+        yield from probe_metrics(self._newest_of("NetProbe"))
+        yield from self._own()
+
+    def _newest_of(self, kind: str) -> list[dict[str, Any]]:
+        objects = self._memory.of_kind(kind)
+        objects.sort(key=lambda o: str(o["metadata"].get("creationTimestamp", "")), reverse=True)
+        return objects[: self._newest]
+
+    def _own(self) -> Iterator[Metric]:
+        total = CounterMetricFamily("tokenmark_operator_reconcile", "Reconciliations.", labels=["kind", "result"])
+        for (kind, result), count in sorted(self._counters.reconciles.items()):
+            total.add_metric([kind, result], count)
+        seconds = SummaryMetricFamily(
+            "tokenmark_operator_reconcile_seconds", "Time a reconciliation takes.", labels=["kind"]
+        )
+        for kind, (count, spent) in sorted(self._counters.seconds.items()):
+            seconds.add_metric([kind], count_value=count, sum_value=spent)
+        yield from (total, seconds)
+        yield GaugeMetricFamily("tokenmark_operator_queue_depth", "Objects that wait for a worker.", self._queue.depth)
+        yield GaugeMetricFamily(
+            "tokenmark_operator_queue_oldest_seconds", "How long the oldest has waited.", self._queue.oldest_s
+        )
+        last = GaugeMetricFamily(
+            "tokenmark_operator_last_event_timestamp_seconds", "Last watch event.", labels=["kind"]
+        )
+        for kind, at in sorted(self._memory.last_event_s.items()):
+            last.add_metric([kind], at)
+        requests = CounterMetricFamily(
+            "tokenmark_operator_api_requests", "Requests to the API server.", labels=["verb", "code"]
+        )
+        for (verb, code), count in sorted(self._kube.requests.items()):
+            requests.add_metric([verb, code], count)
+        build = GaugeMetricFamily("tokenmark_operator_build_info", "Always 1.", labels=["version"])
+        build.add_metric([VERSION], 1)
+        yield from (last, requests, build)

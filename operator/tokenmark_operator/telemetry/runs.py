@@ -1,0 +1,114 @@
+"""BenchmarkRuns -> samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from prometheus_client.core import Metric
+
+from .families import QUANTILES, condition, gauge
+
+INFO = (
+    "run", "run_namespace", "vantage", "engine", "model", "provider", "region", "cluster", "instance_type", "gpu_model",
+    "gpu_count", "workload", "workload_hash", "fingerprint", "verdict",
+)  # fmt: skip
+RUN = ("run", "run_namespace", "stage", "provider", "region", "cluster", "model", "engine")
+LATENCIES = ("ttft", "ttftScheduled", "tpot", "itl", "e2e")
+
+
+def run_labels(cr: dict[str, Any]) -> dict[str, str]:
+    """Every label value of a run; absent is empty."""
+    status, spec, meta = cr.get("status") or {}, cr["spec"], cr["metadata"]
+    env = status.get("environment") or {}
+    said = spec.get("environment") or {}
+    return {
+        "run": meta["name"],
+        "run_namespace": meta["namespace"],
+        "vantage": "in_cluster",
+        "engine": spec["target"].get("engine", "openai"),
+        "model": spec["target"].get("model", ""),
+        "provider": env.get("provider") or said.get("provider") or "",
+        "region": env.get("region", ""),
+        "cluster": env.get("cluster_label", ""),
+        "instance_type": env.get("node_instance_type", ""),
+        "gpu_model": env.get("gpu_model", ""),
+        "gpu_count": env.get("gpu_count", ""),
+        "workload": status.get("workloadName", ""),
+        "workload_hash": (status.get("workloadHash") or "")[:16],
+        "fingerprint": (status.get("fingerprint") or "")[:16],
+        "verdict": _verdict(cr),
+    }
+
+
+def _verdict(cr: dict[str, Any]) -> str:
+    valid = condition(cr, "Valid")
+    if valid.get("status") not in ("True", "False"):
+        return "unknown"
+    if valid["status"] == "False":
+        return "invalid"
+    return "valid" if valid.get("reason") == "Valid" else "degraded"
+
+
+def run_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
+    info = gauge("tokenmark_run_info", "What a run was; always 1.", INFO)
+    flags = {name: gauge(f"tokenmark_run_{name.lower()}", about, RUN) for name, about in (
+        ("Valid", "1 when the instrument stands behind the numbers."), ("Succeeded", "1 when the run succeeded."))}  # fmt: skip
+    done = gauge("tokenmark_run_completion_timestamp_seconds", "When a run ended.", RUN)
+    met = gauge("tokenmark_run_objective_met", "1 met, 0 missed.", (*RUN, "metric", "statistic"))
+    for cr in runs:
+        labels = run_labels(cr)
+        info.add_metric([labels[name] for name in INFO], 1)
+        for name, family in flags.items():
+            status = condition(cr, name).get("status")
+            if status in ("True", "False"):
+                family.add_metric(_row(labels, ""), int(status == "True"))
+        if ended := (cr.get("status") or {}).get("completionTime"):
+            done.add_metric(_row(labels, ""), datetime.fromisoformat(ended.replace("Z", "+00:00")).timestamp())
+        for outcome in (cr.get("status") or {}).get("objectives") or []:
+            if outcome["met"] != "Unknown":
+                row = [*_row(labels, outcome["stage"]), outcome["metric"], outcome["statistic"]]
+                met.add_metric(row, int(outcome["met"] == "True"))
+    yield from (info, *flags.values(), done, met)
+    yield from _stage_metrics(runs)
+
+
+def _row(labels: dict[str, str], stage: str) -> list[str]:
+    return [stage if name == "stage" else labels[name] for name in RUN]
+
+
+def _stage_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
+    times = {
+        key: gauge(f"tokenmark_run_{_snake(key)}_seconds", f"{_snake(key)} of a stage.", (*RUN, "quantile"))
+        for key in LATENCIES
+    }
+    tokens_s = gauge("tokenmark_run_output_tokens_per_second", "Output tokens in the steady window.", RUN)
+    requests_s = gauge("tokenmark_run_requests_per_second", "Requests in the steady window.", RUN)
+    goodput = gauge("tokenmark_run_goodput_ratio", "Requests that met every objective / requests due.", RUN)
+    errors = gauge("tokenmark_run_errors_ratio", "Failed / sent.", RUN)
+    requests = gauge("tokenmark_run_requests", "Requests sent, by result.", (*RUN, "result"))
+    tokens = gauge("tokenmark_run_output_tokens", "Output tokens received.", RUN)
+    for cr in runs:
+        labels = run_labels(cr)
+        for stage in (cr.get("status") or {}).get("summary") or []:
+            row = _row(labels, stage["stage"])
+            for key, family in times.items():
+                for quantile, value in (stage.get(f"{key}Microseconds") or {}).items():
+                    family.add_metric([*row, QUANTILES[quantile]], value / 1e6)
+            for family, field_name in ((tokens_s, "outputTokensPerSecondMilli"), (requests_s, "requestsPerSecondMilli"), (goodput, "goodputPerMille")):  # fmt: skip
+                if stage.get(field_name) is not None:
+                    family.add_metric(row, stage[field_name] / 1000)
+            sent, failed = stage.get("requests", 0), stage.get("failed", 0)
+            if sent:
+                errors.add_metric(row, failed / sent)
+            cancelled = stage.get("cancelled", 0)
+            requests.add_metric([*row, "succeeded"], sent - failed - cancelled)
+            requests.add_metric([*row, "failed"], failed)
+            requests.add_metric([*row, "cancelled"], cancelled)
+            tokens.add_metric(row, stage.get("outputTokens", 0))
+    yield from (*times.values(), tokens_s, requests_s, goodput, errors, requests, tokens)
+
+
+def _snake(key: str) -> str:
+    return {"ttftScheduled": "ttft_scheduled"}.get(key, key)

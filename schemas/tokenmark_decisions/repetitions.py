@@ -1,0 +1,47 @@
+"""What repetitions say of a number: their median, and an interval that three of them cannot give (pure)."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+
+ENOUGH = 6  # (1/2)^5 of six values lie on one side of the median: the fewest whose extremes cover it with 95 %
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A median over repetitions. `low` and `high` are its 95 % interval, None of fewer than ENOUGH; `spread` is
+    (highest - lowest) / median."""
+
+    value: float
+    low: float | None
+    high: float | None
+    count: int
+    spread: float | None
+
+
+def repeated(values: Sequence[float]) -> Repeated:
+    """`values` holds one number a repetition, at least one.
+
+    The interval is distribution-free: the narrowest pair of order statistics k and n+1-k whose coverage
+    1 - 2·P(Binomial(n, 1/2) < k) is at least 95 % (David and Nagaraja, Order Statistics, 2003, 7.1)."""
+    ordered, count = sorted(values), len(values)
+    middle = statistics.median(ordered)
+    rank = _rank(count)
+    spread = (ordered[-1] - ordered[0]) / middle if middle and count > 1 else None
+    if rank is None:
+        return Repeated(middle, None, None, count, spread)
+    return Repeated(middle, ordered[rank - 1], ordered[count - rank], count, spread)
+
+
+def _rank(count: int) -> int | None:
+    outside, rank = 0.0, None
+    for k in range(1, count // 2 + 1):
+        outside += comb(count, k - 1) / 2**count
+        if 1 - 2 * outside < CONFIDENCE:
+            break
+        rank = k
+    return rank
