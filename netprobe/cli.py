@@ -1,4 +1,4 @@
-"""The agents' entry point in a pod: `server --deadline S`, `client CONFIG`."""
+"""The agents' entry point in a pod: `server --deadline S`, `client CONFIG`, and `net`, the same by hand."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from tokenmark_schemas.probe_result import NetProbeResult, ProbeConfig
 
 from . import client as client_agent
 from . import server as server_agent
+from .hand import app as by_hand
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.add_typer(by_hand, name="net")
 
 
 @app.command()
@@ -40,6 +42,18 @@ def client(config: Path = typer.Argument(help="A netprobe-config/v1 file.")) -> 
         signal.signal(number, _stop_client)
     pair = client_agent.Pair(parsed, told=lambda text: print(text, file=sys.stderr, flush=True))
     raise typer.Exit(_ended(pair.run(), pair.stopped))
+
+
+@app.command()
+def stand(
+    peers: str = typer.Argument(help="A name behind which all agents are, such as a headless Service."),
+    most: int = typer.Option(8, min=1, max=64, help="How many peers each agent pings."),
+    every: float = typer.Option(10, min=1, help="Seconds between two rounds."),
+) -> None:
+    """Answer and ping for as long as it runs; Prometheus series on port 5204."""
+    from .standing import stand as standing
+
+    raise typer.Exit(standing(peers, most=most, every_s=every))
 
 
 def _ended(result: NetProbeResult, stopped: int) -> int:

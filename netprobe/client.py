@@ -98,6 +98,7 @@ class Pair:
         unjudged = NetProbeResult(
             probe=config.probe, namespace=config.namespace, uid=config.uid, source_node=config.source_node,
             target_node=config.target_node, started_at=started, ended_at=now(), seed=config.seed,
+            tests=[test.name for test in config.tests], repetitions=config.repetitions, interrupted=bool(self.stopped),
             client=end_facts(here, raw_facts()), server=self._server_facts(there),
             measurements=self.measurements, statistics=statistics_of(self.measurements),
             verdict=ProbeVerdict(verdict="valid", reasons=[]),

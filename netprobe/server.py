@@ -1,10 +1,12 @@
 """The answering agent: pings over TCP and UDP, iperf3's server under supervision, and a port of its own for health and facts.
 
 iperf3's port is not probed: a bare connect would be a test to it. One server serves one test at a time, by iperf3's design.
+Whoever shows the token that an agent was started with may let it measure too; without a token nobody may.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 import signal
 import socket
@@ -13,6 +15,9 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tokenmark_schemas.probe_result import ProbeConfig
+
+from .client import Pair
 from .ends import raw_facts
 from .measure.table import HEALTH_PORT, IPERF3_PORT, PING_PORT
 from .measure.tcp_ping import answer
@@ -20,15 +25,17 @@ from .measure.udp_ping import answer_datagrams
 
 BACKLOG = 1024
 RESTART_S = 0.5
+MAX_CONFIG_BYTES = 65_536
 
 
 class Agent:
     """Everything that answers on this host; used by `serve` and by the standing mesh."""
 
-    def __init__(self, *, iperf3: bool = True) -> None:
+    def __init__(self, *, iperf3: bool = True, token: str = "") -> None:
         self._listener = listening(PING_PORT)
         self._datagrams = _datagram_socket(PING_PORT)
         self._health = _Health(("", HEALTH_PORT), _Page)
+        self._health.token = token
         self._iperf3 = _start_iperf3() if iperf3 else None
         for target in (self._accept, self._health.serve_forever):
             threading.Thread(target=target, daemon=True).start()
@@ -56,12 +63,12 @@ class Agent:
             self._iperf3.wait(5)
 
 
-def serve(deadline_s: int) -> int:
+def serve(deadline_s: int, token: str = "") -> int:
     """Blocks. Returns 0 at the deadline; a signal ends with 128 + n. Raises OSError where a port is taken."""
     ended: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda n, _frame: ended.append(n))
-    agent = Agent()
+    agent = Agent(token=token)
     print(f"netprobe server is ready on ports {IPERF3_PORT} to {HEALTH_PORT}", flush=True)
     limit = time.monotonic() + deadline_s
     try:
@@ -77,7 +84,12 @@ class _Health(ThreadingHTTPServer):
     """IPv6 and IPv4."""
 
     daemon_threads = True
+    token = ""
+    measuring = threading.Lock()
     address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+    def handle_error(self, *_: object) -> None:
+        """A client that left is nobody's business."""
 
     def server_bind(self) -> None:
         if self.address_family == socket.AF_INET6:
@@ -87,13 +99,40 @@ class _Health(ThreadingHTTPServer):
 
 class _Page(BaseHTTPRequestHandler):
     timeout = 5
+    server: _Health
 
     def do_GET(self) -> None:
         body = {"/healthz": b"ok\n", "/facts": json.dumps(raw_facts()).encode()}.get(self.path)
-        self.send_response(200 if body else 404)
-        self.send_header("Content-Length", str(len(body or b"")))
+        self._answer(200 if body else 404, body or b"no such page\n")
+
+    def do_POST(self) -> None:
+        """A netprobe-config/v1 -> the netprobe-result/v1 that this agent finds. One at a time."""
+        shown = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        known = self.server.token
+        if self.path != "/measure" or not known or not hmac.compare_digest(shown.encode(), known.encode()):
+            self._answer(403, b"it measures for nobody, or not with that token\n")
+            return
+        size = self.headers.get("Content-Length", "")
+        try:
+            if not size.isdigit() or int(size) > MAX_CONFIG_BYTES:
+                raise ValueError("the configuration needs a length below 64 KiB")
+            config = ProbeConfig.model_validate_json(self.rfile.read(int(size)))
+        except ValueError as exc:
+            self._answer(400, f"no netprobe-config/v1: {exc}\n".encode())
+            return
+        if not self.server.measuring.acquire(blocking=False):
+            self._answer(409, b"it measures already\n")
+            return
+        try:
+            self._answer(200, Pair(config).run().model_dump_json().encode())
+        finally:
+            self.server.measuring.release()
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body or b"")
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Nothing: a probe a second is no news."""

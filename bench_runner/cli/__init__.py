@@ -1,9 +1,14 @@
-"""`tokenmark`: one thin module a verb. Errors become one sentence and an exit code here, and nowhere else."""
+"""`tokenmark`: one thin module a verb. Errors become one sentence and an exit code here, and nowhere else.
+
+Verbs of other parts of the product are found by their entry point (`tokenmark.verbs`): the runner's image has none of them.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
+import importlib.metadata
 import os
 import sys
 
@@ -31,6 +36,14 @@ def _load_verbs(words: list[str]) -> None:
     for verb in [asked] if asked in VERBS else VERBS:
         module = importlib.import_module(f"{__name__}.{verb}")
         app.command(verb)(getattr(module, verb))
+    if asked not in VERBS:
+        _load_others()
+
+
+def _load_others() -> None:
+    for entry in importlib.metadata.entry_points(group="tokenmark.verbs"):
+        with contextlib.suppress(ImportError):  # of a part that is not installed here
+            app.add_typer(entry.load(), name=entry.name)
 
 
 def version(show: bool) -> None:

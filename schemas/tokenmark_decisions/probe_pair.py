@@ -23,7 +23,7 @@ from .repetitions import ENOUGH, repeated
 BUSY_PERCENT = 90.0  # of one core a stream: iperf3 uses one thread for each
 SPREAD = 0.5  # (highest - lowest) / median of the repetitions' medians
 LOSS_PPM = 10_000
-SHORT_FLOW_S, SHORT_TIMES = 5, 100
+SHORT_FLOW_S, SHORT_TIMES = 5, 50
 DURATIONS = ("rtt", "connect", "tls", "first_byte", "lookup", "loaded_rtt")
 QUANTILES = ("p50", "p90", "p99", "mean", "max")
 Read = Callable[[ProbeMeasurement], float | None]
@@ -100,6 +100,10 @@ def _jitter(measurement: ProbeMeasurement) -> float | None:
 def verdict_of(result: NetProbeResult) -> ProbeVerdict:
     """`invalid`: an end was measured, not the network. `degraded`: the figure stands, and has to be read with its reason."""
     reasons = [reason for m in _first_of_each(result.measurements) for reason in _of_test(m, result)]
+    known = {s.test for s in result.statistics}
+    for test in [test for test in result.tests if test not in known]:
+        said = f"{test}: no repetition of it has a figure"
+        reasons.append(ProbeReason(reason="Incomplete", verdict="invalid", message=said))
     worst = "invalid" if any(r.verdict == "invalid" for r in reasons) else "degraded" if reasons else "valid"
     return ProbeVerdict(verdict=worst, reasons=reasons)
 
@@ -111,8 +115,10 @@ def _first_of_each(measurements: Sequence[ProbeMeasurement]) -> list[ProbeMeasur
 def _of_test(first: ProbeMeasurement, result: NetProbeResult) -> Iterator[ProbeReason]:
     mine = [m for m in result.measurements if m.test == first.test]
     failed = [m for m in mine if m.error]
-    if failed:
-        said = f"{first.test}: {len(failed)} of {len(mine)} repetitions failed: {failed[0].error}"
+    if failed or len(mine) < result.repetitions:
+        absent = result.repetitions - len(mine) + len(failed)
+        why = failed[0].error if failed else "it was interrupted"
+        said = f"{first.test}: {absent} of {result.repetitions} repetitions are missing: {why}"
         yield ProbeReason(reason="Incomplete", verdict="degraded", message=said[:512])
     yield from _saturated(first.test, mine)
     yield from _shaky(first.test, result)

@@ -163,6 +163,9 @@ class NetProbeResult(Contract):
     started_at: Timestamp
     ended_at: Timestamp
     seed: int
+    tests: list[Text63]
+    repetitions: int = Field(description="As planned; `interrupted` before that, some are missing.")
+    interrupted: bool
     fabric: Literal["ethernet-tcp"] = "ethernet-tcp"
     client: EndFacts
     server: EndFacts | None

@@ -181,8 +181,8 @@ def test_a_node_that_is_lost_mid_round_is_named(lab: Lab) -> None:
     node = running(lab, "lost", "client", 1)["spec"]["nodeName"]
     processes.send(f"{node}-kubelet", signal.SIGKILL)
     try:
-        probe = lab.until("the pair is given up", lambda: _failed_pair(lab, "lost"), 180)
-        assert "NodeLost" in probe["message"], probe
+        pair = lab.until("the pair is given up", lambda: _failed_pair(lab, "lost"), 150)
+        assert "NodeLost" in pair["message"], pair
     finally:
         nodes.kubelet(int(node[-1]))
         lab.delete("nprobe", "lost", "--wait=false")

@@ -33,7 +33,7 @@ CHARTS: dict[str, list[str]] = {
     "chart-default": [],
     "chart-namespaced": ["rbac.namespaced=true", "watchNamespaces={bench,perf}", "rbac.nodes=false"],
     "chart-everything": [
-        "serviceMonitor.enabled=true", "serviceMonitor.additionalLabels.release=prom", "crds.keep=false",
+        "netprobe.mesh.enabled=true", "netprobe.hostNetwork=true", "serviceMonitor.enabled=true", "serviceMonitor.additionalLabels.release=prom", "crds.keep=false",
         "cluster.name=aks-1", "cluster.provider=azure", "cluster.region=westeurope",
         "images.operator=registry.example/operator@sha256:0", "images.pullSecrets[0].name=reg", "networkPolicy.enabled=false",
     ],

@@ -186,6 +186,35 @@ def test_an_agent_that_never_answers_is_not_waited_for_without_end() -> None:
     assert "StartupDeadlineExceeded" in step.status["pairs"][0]["message"]
 
 
+def test_a_client_that_was_killed_before_it_measured_fails_its_visit_with_what_took_it() -> None:
+    cr = placed()
+    cr = after(cr, decide_probe(facts(cr)))
+    nothing = a_probe_result(measurements=[]).model_copy(
+        update={"tests": ["rtt"], "repetitions": 6, "interrupted": True}
+    )
+    known = ended(cr, 1, gzip.compress(nothing.model_dump_json().encode()))
+    known["jobs"]["ew-p1-client"]["status"]["conditions"] = [
+        {"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}
+    ]
+    known["pods"]["ew-p1-client"] = {**a_pod("ew-p1-client", "Failed", 143), "gone": True}
+    step = decide_probe(facts(**known))
+    assert step.status["pairs"][0]["state"] == "Failed"
+    assert "rtt: it was not measured" in step.status["pairs"][0]["message"]
+
+
+def test_the_log_of_a_lost_node_is_not_waited_for() -> None:
+    cr = placed()
+    cr = after(cr, decide_probe(facts(cr)))
+    known = ended(cr, 1, None)
+    known["jobs"]["ew-p1-client"]["status"]["conditions"] = []
+    known["log_read"] = frozenset()
+    lost = a_pod("ew-p1-client")
+    lost["metadata"]["deletionTimestamp"] = (NOW - timedelta(seconds=60)).isoformat()
+    known["pods"]["ew-p1-client"] = lost
+    step = decide_probe(facts(**known))
+    assert "NodeLost" in step.status["pairs"][0]["message"]
+
+
 def test_a_suspended_probe_keeps_what_it_measured() -> None:
     cr = placed()
     cr = after(cr, decide_probe(facts(cr)))

@@ -10,8 +10,9 @@ import pytest
 from netprobe.measure.iperf3 import NoFigure, iperf3_command, parse_iperf3
 from netprobe.measure.times import Durations, paced
 from tests.support.probes import a_measurement, a_probe_result, times
-from tokenmark_decisions.probe_pair import verdict_of_all
+from tokenmark_decisions.probe_pair import verdict_of, verdict_of_all
 from tokenmark_decisions.repetitions import repeated
+from tokenmark_operator.results.probe_results import unmeasured
 from tokenmark_schemas.netprobe import ProbeTest
 from tokenmark_schemas.probe_result import Datagrams, Flow, Throughput
 
@@ -160,6 +161,16 @@ def test_a_quiet_pair_is_valid() -> None:
 )  # fmt: skip
 def test_what_is_no_figure_of_the_network_is_told(measured: list[object], expected: tuple[str, str]) -> None:
     assert reasons(*measured) == [expected]
+
+
+def test_what_was_not_measured_at_all_is_no_valid_result() -> None:
+    cut = a_probe_result().model_copy(update={"tests": ["rtt", "bw"], "repetitions": 8, "interrupted": True})
+    said = [(r.reason, r.verdict, r.message) for r in verdict_of(cut).reasons]
+    assert said == [
+        ("Incomplete", "degraded", "rtt: 2 of 8 repetitions are missing: it was interrupted"),
+        ("Incomplete", "invalid", "bw: no repetition of it has a figure"),
+    ]
+    assert unmeasured(cut) == "bw: it was not measured"
 
 
 def test_four_streams_may_use_four_cores() -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.probes import a_node
-from tokenmark_operator.plan.netprobe_pairs import Chosen, choose_visits, tournament
+from tokenmark_decisions.tournament import tournament
+from tokenmark_operator.plan.netprobe_pairs import Chosen, choose_visits
 from tokenmark_schemas.netprobe import NetProbeSpec
 
 RTT = {"name": "rtt", "type": "TCPLatency"}

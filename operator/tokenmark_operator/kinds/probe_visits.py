@@ -97,13 +97,17 @@ class VisitStep(Step):
             return
         payload = view.blocks.get("result")
         result = read_probe_result(payload, probe.metadata.uid) if payload else None
+        said = f"{view.reason}: {view.message}"
         if result is not None:
             self.decision.create_first.append(plan_visit_result(probe, visit, result, client))
-            self._over(probe, visit, result=result, failed=unmeasured(result))
-        elif view.pod_uid is not None and view.pod_uid not in self.facts.log_read:
-            self.wait(1.0)
+            missing = unmeasured(result)
+            self._over(
+                probe, visit, result=result, failed=f"{said}; {missing}" if missing and result.interrupted else missing
+            )
+        elif view.pod_uid is not None and view.pod_uid not in self.facts.log_read and view.reason != "NodeLost":
+            self.wait(1.0)  # the log of a node that does not answer is not waited for
         else:
-            self._over(probe, visit, failed=f"{view.reason}: {view.message}")
+            self._over(probe, visit, failed=said)
 
     def _over(
         self, probe: NetProbe, visit: PairStatus, *, failed: str | None, result: NetProbeResult | None = None

@@ -1,17 +1,16 @@
 """NetProbe and nodes -> visits: which pairs are measured, with which tests, in which order (pure).
 
-A mesh of N nodes is a round-robin tournament: N - 1 rounds (N, where N is odd) of disjoint pairs, by the circle method. Two
-rounds together are a ring, and a ring that is walked gives every node both roles; so whoever measures only two rounds has
-still seen every node send and receive.
+A mesh of N nodes is a tournament; whoever measures only two of its rounds has still seen every node send and receive.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tokenmark_decisions.tournament import tournament
 from tokenmark_schemas.netprobe import NetProbeSpec, PairStatus, ProbeTest
 
 MAX_VISITS = 256
@@ -83,8 +82,8 @@ def _rounds(spec: NetProbeSpec, nodes: list[Node]) -> tuple[list[Round], int, st
             matched = _across_zones(nodes)
             return [matched] if matched else [], len(matched), ""
         case "DifferentNode":
-            return tournament(nodes)[:1], count // 2, ""
-    rounds, pairs_of = tournament(nodes), count * (count - 1) // 2
+            return _met(nodes)[:1], count // 2, ""
+    rounds, pairs_of = _met(nodes), count * (count - 1) // 2
     if spec.pairs.selection == "RoundRobin":
         return rounds[:2], pairs_of, "two rounds: every node in both roles"
     if spec.pairs.selection == "Sample" and spec.pairs.count is not None and spec.pairs.count < pairs_of:
@@ -92,34 +91,8 @@ def _rounds(spec: NetProbeSpec, nodes: list[Node]) -> tuple[list[Round], int, st
     return rounds, pairs_of, ""
 
 
-def tournament(nodes: Sequence[Node]) -> list[Round]:
-    """Every pair once, in rounds of disjoint pairs; empty of fewer than two nodes. Two rounds give each node both roles (of an
-    odd number, all but the two that sit one of them out)."""
-    if len(nodes) < 2:
-        return []
-    seats: list[Node | None] = [*nodes, *([None] if len(nodes) % 2 else [])]
-    turning = len(seats) - 1
-    rounds = []
-    for number in range(turning):
-        met = [(seats[turning], seats[number])]
-        met += [(seats[(number + i) % turning], seats[(number - i) % turning]) for i in range(1, len(seats) // 2)]
-        rounds.append([(a, b) for a, b in met if a is not None and b is not None])
-    return [pairs for at in range(0, len(rounds), 2) for pairs in _walked(rounds[at : at + 2])]
-
-
-def _walked(rounds: list[list[tuple[Node, Node]]]) -> list[Round]:
-    """One or two rounds, each pair in the direction in which the ring that they form is walked."""
-    directed: list[Round] = [[] for _ in rounds]
-    left = [{id(node): (a, b) for a, b in pairs for node in (a, b)} for pairs in rounds]
-    for start in (pair[0] for pairs in rounds for pair in pairs):
-        node, at = start, 0
-        while id(node) in left[at]:
-            a, b = left[at].pop(id(node))
-            other = b if node is a else a
-            del left[at][id(other)]
-            directed[at].append((node, other))
-            node, at = other, (at + 1) % len(rounds)
-    return directed
+def _met(nodes: list[Node]) -> list[Round]:
+    return [list(pairs) for pairs in tournament(nodes)]
 
 
 def _across_zones(nodes: list[Node]) -> Round:

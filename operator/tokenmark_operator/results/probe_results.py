@@ -49,7 +49,9 @@ def read_probe_result(payload: bytes, uid: str) -> NetProbeResult | None:
 def unmeasured(result: NetProbeResult) -> str | None:
     """The first test of which no repetition has a figure, and why."""
     measured = {s.test for s in result.statistics}
-    return next((f"{m.test}: {m.error}" for m in result.measurements if m.error and m.test not in measured), None)
+    errors = {m.test: m.error for m in reversed(result.measurements) if m.error}
+    missing = [test for test in result.tests if test not in measured]
+    return next((f"{test}: {errors.get(test) or 'it was not measured'}" for test in missing), None)
 
 
 # --- the status -------------------------------------------------------------------------------------------------------
