@@ -92,11 +92,33 @@ class Embedded:
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
+    @contextmanager
+    def another_node(self, *archives: Path) -> Iterator[str]:
+        """A third node with these images, for as long as the block lasts."""
+        index = NODES + 1
+        name = nodes.name_of(index)
+        pki.make([(name, network.node_address(index))])
+        network.up(index)
+        nodes.up(index)
+        try:
+            for archive in (images.pause_archive(), *archives):
+                nodes.load(name, archive)
+            wait_for(f"{name} is Ready", lambda: self._ready_nodes() == index, 60, f"see {LOGS}")
+            yield name
+        finally:
+            nodes.leave(name)
+            run(
+                [self.kubectl(), "--kubeconfig", self.kubeconfig(), "delete", "node", name, "--ignore-not-found"],
+                check=False,
+            )
+            network.remove(index)
+
     def _clear(self) -> None:
-        nodes.down(NAMES)
+        found = [path.name for path in STATE.glob("node[0-9]*") if path.is_dir()]
+        nodes.down(sorted({*NAMES, *found}))
         controlplane.down()
         processes.stop(*processes.names())
-        network.down(NODES)
+        network.down(NODES + 1)
         for _ in range(3):
             shutil.rmtree(STATE, ignore_errors=True)
             if not STATE.exists():
@@ -109,11 +131,15 @@ class Embedded:
         return alive and controlplane.ready() and self._nodes_ready()
 
     def _nodes_ready(self) -> bool:
+        return self._ready_nodes() == NODES
+
+    def _ready_nodes(self) -> int:
+        """How many there are, all of them Ready; else nought."""
         query = '{range .items[*]}{.status.conditions[?(@.type=="Ready")].status} {end}'
         out = run(
             [self.kubectl(), "--kubeconfig", self.kubeconfig(), "get", "nodes", "-o", f"jsonpath={query}"], check=False
         )
-        return out.split() == ["True"] * NODES
+        return len(out.split()) if set(out.split()) == {"True"} else 0
 
     @staticmethod
     def _check_machine() -> None:

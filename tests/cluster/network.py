@@ -58,13 +58,17 @@ def _node(index: int, count: int) -> None:
 def down(count: int) -> None:
     """Removes all of it; what is not there is no error."""
     for index in range(1, count + 1):
-        name = f"node{index}"
-        run(["ip", "route", "del", pod_subnet(index)], check=False)
-        run(["ip", "netns", "del", name], check=False)
-        run(["ip", "link", "del", f"tm-{name}"], check=False)
+        remove(index)
     run(["ip", "link", "del", BRIDGE], check=False)
     run(["ip", "route", "del", "blackhole", RANGE, "metric", "4000"], check=False)
     run(["iptables", "-D", "FORWARD", "-i", BRIDGE, "-j", "ACCEPT"], check=False)
+
+
+def remove(index: int) -> None:
+    """One node's."""
+    run(["ip", "route", "del", pod_subnet(index)], check=False)
+    run(["ip", "netns", "del", f"node{index}"], check=False)
+    run(["ip", "link", "del", f"tm-node{index}"], check=False)
 
 
 def leftovers() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 from . import network, pki, processes
@@ -176,11 +177,26 @@ def down(names: list[str]) -> None:
     _remove_cgroups()
 
 
-def pod_namespaces() -> list[Path]:
+def leave(name: str) -> None:
+    """One node goes, the others stay."""
+    namespaces = pod_namespaces(name)
+    processes.stop(f"{name}-kubelet", f"{name}-proxy")
+    processes.kill_by_argument(str(socket_of(name)))
+    processes.stop(f"{name}-containerd")
+    _kill_in_cgroups(name)
+    for namespace in namespaces:
+        run(["ip", "netns", "del", namespace.name], check=False)
+    _unmount(name)
+    _remove_cgroups(name)
+    for _ in range(3):
+        shutil.rmtree(folder(name), ignore_errors=True)
+
+
+def pod_namespaces(node: str = "*") -> list[Path]:
     """The network namespaces that CNI made for our pods, by the word of their sandboxes: others on this machine, of whoever
     else runs containers here, have names of the same kind."""
     found = set()
-    for bundle in STATE.glob("*/run/containerd/io.containerd.runtime.v2.task/k8s.io/*/config.json"):
+    for bundle in STATE.glob(f"{node}/run/containerd/io.containerd.runtime.v2.task/k8s.io/*/config.json"):
         try:
             parts = json.loads(bundle.read_text())["linux"]["namespaces"]
         except (OSError, ValueError, KeyError):
@@ -190,21 +206,24 @@ def pod_namespaces() -> list[Path]:
     return sorted(path for path in found if path.exists())
 
 
-def _mounts() -> list[str]:
+def _mounts(node: str = "") -> list[str]:
     lines = Path("/proc/mounts").read_text().splitlines()
     points = [line.split()[1].replace("\\040", " ") for line in lines]
-    return sorted((p for p in points if p.startswith(f"{STATE}/")), key=len, reverse=True)
+    return sorted(
+        (p for p in points if p.startswith(f"{folder(node)}/" if node else f"{STATE}/")), key=len, reverse=True
+    )
 
 
-def _unmount() -> None:
-    for point in _mounts():
+def _unmount(node: str = "") -> None:
+    for point in _mounts(node):
         run(["umount", "-l", point], check=False)
 
 
-def _kill_in_cgroups() -> None:
+def _kill_in_cgroups(node: str = "") -> None:
     """Container processes whose shim is gone."""
     for root in _controllers():
-        for file in (root / "tm").rglob("cgroup.procs") if (root / "tm").is_dir() else ():
+        top = root / "tm" / node
+        for file in top.rglob("cgroup.procs") if top.is_dir() else ():
             for pid in file.read_text().split():
                 try:
                     os.kill(int(pid), 9)
@@ -212,9 +231,9 @@ def _kill_in_cgroups() -> None:
                     continue
 
 
-def _remove_cgroups() -> None:
+def _remove_cgroups(node: str = "") -> None:
     for root in _controllers():
-        top = root / "tm"
+        top = root / "tm" / node
         if not top.is_dir():
             continue
         for path in sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: len(p.parts), reverse=True):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import nodes, processes, release
+from tests.cluster import images, nodes, processes, release
 from tests.cluster.embedded import Embedded
 from tests.conftest import SETTINGS
 from tests.support.lab import Lab, condition
@@ -265,6 +265,33 @@ def test_fifty_probes_queue_and_all_finish(lab: Lab) -> None:
         time.sleep(1)
     assert set(done()) == {"Completed"}
     assert most <= 3, "one measures while the one before winds down and another is being made"
+
+
+def test_a_mesh_of_three_nodes_goes_through_rounds_of_disjoint_pairs(lab: Lab) -> None:
+    if not isinstance(lab.cluster, Embedded):
+        pytest.skip("adds a node: only to the embedded cluster")
+    with lab.cluster.another_node(images.archive_of(lab.images["netprobe"])) as third:
+        mesh = {"placement": {"topology": "Mesh"}, "pairs": {"maxConcurrent": 4}}
+        lab.apply(a_probe("mesh", {**RTT, "durationSeconds": 2}, **mesh))
+        together: set[frozenset[int]] = set()
+
+        def over() -> bool:
+            probe = lab.get("nprobe", "mesh") or {}
+            pairs = (probe.get("status") or {}).get("pairs") or []
+            running = [p for p in pairs if p["state"] == "Running"]
+            nodes_of = [node for p in running for node in {p["sourceNode"], p["targetNode"]}]
+            assert len(nodes_of) == len(set(nodes_of)), "two pairs that run share a node"
+            together.add(frozenset(p["index"] for p in running))
+            return condition(probe, "Finished")["status"] == "True"
+
+        lab.until("the mesh is measured", over, 150)
+        probe = finished(lab, "mesh")
+        assert condition(probe, "Succeeded")["reason"] == "Completed", lab.explain()
+        crossing = [p for p in probe["status"]["pairs"] if p["sourceNode"] != p["targetNode"]]
+        assert len({frozenset((p["sourceNode"], p["targetNode"])) for p in crossing}) == 3
+        assert {p["sourceNode"] for p in crossing} == {p["targetNode"] for p in crossing} == {"node1", "node2", third}
+        assert len({p["round"] for p in crossing}) == 3
+        assert probe["status"]["pairsOf"] == 3
 
 
 def test_what_cannot_be_is_refused_by_the_api_server(lab: Lab) -> None:

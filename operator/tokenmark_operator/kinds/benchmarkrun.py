@@ -22,7 +22,7 @@ from ..plan.benchmark_job import plan_attempt, plan_config
 from ..plan.support import forbidden
 from ..shared.admission import ACTIVE, group_of, place_of, sharing_nodes
 from ..shared.facts import Decision, KubeEvent, Refusal, RunFacts
-from ..shared.status import read_object
+from ..shared.status import read_object, unknown_in
 from ..shared.step import WAIT_S
 from . import run_results as results
 from .run_attempt import AttemptStep
@@ -126,6 +126,9 @@ class _Life(AttemptStep):
 
     def _workload(self, run: BenchmarkRun) -> Workload | WorkloadSpec | None:
         """The workload of the run; None when the run was refused or waits for it."""
+        if newer := unknown_in(BenchmarkRun, self.facts.cr):
+            self.leaves_to_newer(newer)
+            return None
         if run.spec.workload is not None:
             return run.spec.workload
         found = self.facts.workload

@@ -10,12 +10,13 @@ from tokenmark_schemas.support import unsupported_probe
 
 from ..observe.times import parse_time, stamp
 from ..plan import names
+from ..plan.netprobe_jobs import service_name
 from ..plan.netprobe_pairs import choose_visits
 from ..plan.support import forbidden
 from ..results.probe_results import judge_objectives, plan_probe_result, read_probe_result, summarise, totals, whole
 from ..shared.admission import first_in_line, holds_target, may_run, sharing_nodes
 from ..shared.facts import Decision, ProbeFacts, Refusal
-from ..shared.status import read_object
+from ..shared.status import read_object, unknown_in
 from ..shared.step import WAIT_S
 from .probe_visits import VisitStep
 from .run_results import STORE_PATIENCE_S
@@ -52,8 +53,11 @@ class _ProbeStep(VisitStep):
 
     def _go_on(self) -> None:
         probe = read_probe(self.facts.cr)
+        begun = holds_target(self.facts.cr, (), self.facts.now)
         if isinstance(probe, str):
             self._stop_and_refuse("InvalidSpec", probe)
+        elif not begun and (newer := unknown_in(NetProbe, self.facts.cr)):
+            self.leaves_to_newer(newer)
         elif missing := unsupported_probe(probe.spec):
             self._stop_and_refuse("NotSupportedYet", "not supported by this version yet: " + "; ".join(missing))
         elif needs_word := forbidden(probe.spec.execution, self.facts.settings):
@@ -249,6 +253,8 @@ class _ProbeStep(VisitStep):
     def finish(self, *, succeeded: bool, reason: str, message: str) -> None:
         super().finish(succeeded=succeeded, reason=reason, message=message)
         self.decision.delete_jobs += [name for name in self.facts.jobs if name.endswith("-server")]
+        cut_off = [v.index for v in self.visits if v.state == "Running"]
+        self.decision.delete_services += [service_name(self.meta["name"], index) for index in cut_off]
 
 
 def _visit_of(job: dict[str, Any]) -> str:

@@ -278,6 +278,6 @@ def _ended(
 def _summary(text: str) -> TerminationSummary | None:
     """Strictly parsed: a text that is not ours is not taken for a result."""
     try:
-        return TerminationSummary.model_validate_json(text)
+        return TerminationSummary.model_validate_json(text, extra="ignore")
     except ValidationError:
         return None

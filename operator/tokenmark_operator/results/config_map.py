@@ -22,10 +22,11 @@ MAX_RESULT_BYTES = 64 * 2**20
 
 
 def read_result(payload: bytes, uid: str) -> RunResult | None:
-    """gzip JSON -> result of that very run; None when it is not."""
+    """gzip JSON -> result of that very run; None when it is not. A newer runner's further members are passed over: after a
+    rollback its results are still results, and what is stored is its bytes."""
     try:
         text = zlib.decompressobj(wbits=31).decompress(payload, MAX_RESULT_BYTES)
-        result = RunResult.model_validate_json(text)
+        result = RunResult.model_validate_json(text, extra="ignore")
     except (zlib.error, ValidationError):
         return None
     return result if result.run.uid == uid else None

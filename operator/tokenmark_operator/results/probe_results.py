@@ -38,9 +38,10 @@ LIMITS = (("max_microseconds", 1000, max), ("min_megabits_per_second", 1_000_000
 
 
 def read_probe_result(payload: bytes, uid: str) -> NetProbeResult | None:
-    """gzip JSON -> result of that very probe; None when it is not."""
+    """gzip JSON -> result of that very probe; None when it is not. What a newer agent says beyond it is passed over."""
     try:
-        result = NetProbeResult.model_validate_json(zlib.decompressobj(wbits=31).decompress(payload, MAX_BYTES))
+        text = zlib.decompressobj(wbits=31).decompress(payload, MAX_BYTES)
+        result = NetProbeResult.model_validate_json(text, extra="ignore")
     except (zlib.error, ValidationError):
         return None
     return result if result.uid == uid else None

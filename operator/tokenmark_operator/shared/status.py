@@ -42,11 +42,27 @@ def read_status(model: type[M], raw: dict[str, Any] | None) -> M:
 
 
 def read_object(model: type[M], cr: dict[str, Any]) -> M | str:
-    """An object without its status as a model, or what is wrong with it."""
+    """An object without its status as a model, or what is wrong with it. Fields that this version does not know are passed
+    over: the API server took them by a newer CRD (see `unknown_in`)."""
     try:
-        return model.model_validate({part: cr[part] for part in ("apiVersion", "kind", "metadata", "spec")})
+        return model.model_validate(_told(cr), extra="ignore")
     except ValidationError as exc:
         return "; ".join(str(problem) for problem in problems_of(exc, model))
+
+
+def unknown_in(model: type[M], cr: dict[str, Any]) -> str | None:
+    """The fields of an object that this version does not know; None where it knows all of them."""
+    try:
+        model.model_validate(_told(cr))
+    except ValidationError as exc:
+        extra = [error["type"] == "extra_forbidden" for error in exc.errors(include_url=False)]
+        named = [problem.field for problem, is_extra in zip(problems_of(exc, model), extra, strict=True) if is_extra]
+        return ", ".join(named) or None
+    return None
+
+
+def _told(cr: dict[str, Any]) -> dict[str, Any]:
+    return {part: cr[part] for part in ("apiVersion", "kind", "metadata", "spec")}
 
 
 def _spelt(plain: dict[str, Any], part: int | str) -> Any:

@@ -58,6 +58,13 @@ class Step:
         self.conditions.set("Admitted", "False", reason, message)
         self.conditions.set("Succeeded", "Unknown", reason, message)
 
+    def leaves_to_newer(self, fields: str) -> None:
+        """Not begun, and not ended either: while an upgrade is under way the operator that knows these fields is seconds away."""
+        said = f"{fields}: not known to this operator, while the CRD has it; a newer operator will take it up"
+        self.conditions.set("Accepted", "False", "NewerSpec", said)
+        self.conditions.set("Succeeded", "Unknown", "NewerSpec", said)
+        self.wait(30.0)
+
     def refuse(self, reason: str, message: str) -> None:
         self.conditions.set("Accepted", "False", reason, message)
         self.finish(succeeded=False, reason=reason, message=message)
