@@ -38,9 +38,9 @@ def client(config: Path = typer.Argument(help="A netprobe-config/v1 file.")) -> 
         parsed = ProbeConfig.model_validate_json(config.read_text())
     except (OSError, ValidationError) as exc:
         raise InvalidInput(f"{config} is no netprobe-config/v1: {exc}") from exc
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop_client)
     pair = client_agent.Pair(parsed, told=lambda text: print(text, file=sys.stderr, flush=True))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda n, _frame: pair.stop(n))
     raise typer.Exit(_ended(pair.run(), pair.stopped))
 
 
@@ -80,12 +80,6 @@ def main() -> None:
     except OSError as exc:
         print(f"netprobe: {exc.strerror or exc}", file=sys.stderr)
         sys.exit(5)
-
-
-def _stop_client(number: int, _frame: FrameType | None) -> None:
-    for again in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(again, signal.SIG_IGN)  # what was measured is being written
-    raise client_agent.Stopped(number)
 
 
 def _on_term(number: int, _frame: FrameType | None) -> None:

@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import platform
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -60,15 +61,15 @@ def server(
 def client(
     host: str = typer.Argument(help="Where `tokenmark net server` runs."), file: Path | None = MANIFEST,
     repetitions: int = REPETITIONS, seconds: int | None = SECONDS, provider: str = PROVIDER, out: str | None = OUT,
+    patience: float = typer.Option(60, "--patience", min=1, help="Seconds to wait for the other host's agent."),
 ) -> None:  # fmt: skip
     """Measure between this host and another."""
     tests = _tests(file, seconds)
-    pair = Pair(_config(tests, repetitions, platform.node(), host, host), told=_tell)
-    try:
-        result = pair.run()
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    _write([result], tests, 1, provider, out)
+    pair = Pair(_config(tests, repetitions, platform.node(), host, host), told=_tell, wait_s=patience)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda n, _frame: pair.stop(n))
+    result = pair.run()
+    _write([result], tests, 1, provider, out, 128 + pair.stopped if pair.stopped else 0)
 
 
 @app.command()
@@ -84,17 +85,30 @@ def mesh(
     if len(set(hosts)) < 2 or len(set(hosts)) != len(hosts):
         raise InvalidInput("a mesh needs two or more different hosts")
     tests, found = _tests(file, seconds), list[NetProbeResult]()
-    for source, target in (pair for pairs in tournament(hosts) for pair in pairs):
-        _tell(f"{source} to {target}")
-        found.append(_measured_there(source, _config(tests, repetitions, source, target, target), token))
-    _write(found, tests, len(hosts) * (len(hosts) - 1) // 2, provider, out)
+    code = 0
+    try:
+        for source, target in (pair for pairs in tournament(hosts) for pair in pairs):
+            _tell(f"{source} to {target}")
+            try:
+                found.append(_measured_there(source, _config(tests, repetitions, source, target, target), token))
+            except RunFailed as exc:  # the other pairs are none the worse for it
+                _tell(f"tokenmark: {exc}")
+                code = exc.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    if not found:
+        raise typer.Exit(code)
+    _write(found, tests, len(hosts) * (len(hosts) - 1) // 2, provider, out, code)
 
 
 @app.command("report")
 def report_file(file: Path = typer.Argument(help="A netprobe-ew/v1 file, as client and mesh write it.")) -> None:
     """Print a stored measurement as a matrix."""
     try:
-        document = EastWest.model_validate_json(file.read_text())
+        text = file.read_text()
+        document = EastWest.model_validate(json.JSONDecoder().raw_decode(text[max(0, text.find("{")) :])[0])
+    except json.JSONDecodeError as exc:
+        raise InvalidInput(f"{file} holds no JSON document") from exc
     except OSError as exc:
         raise InvalidInput(f"{file}: {exc.strerror}") from exc
     except ValidationError as exc:
@@ -157,11 +171,13 @@ def _measured_there(host: str, config: ProbeConfig, token: str) -> NetProbeResul
         connection.close()
 
 
-def _write(found: list[NetProbeResult], tests: list[ProbeTest], pairs_of: int, provider: str, out: str | None) -> None:
-    """The file, then what a person reads. Ends with 5 where a test has no figure at all."""
+def _write(
+    found: list[NetProbeResult], tests: list[ProbeTest], pairs_of: int, provider: str, out: str | None, code: int
+) -> None:
+    """The file, then what a person reads. Ends with `code`, or with 5 where a test has no figure at all."""
     document = EastWest(
         probe="by-hand", created_at=now(), environment={"provider": provider}, tests=tests, measured=len(found),
-        pairs_of=pairs_of, chosen="all of them", verdict=verdict_of_all(found), pairs=found,
+        pairs_of=pairs_of, chosen="all of them" if len(found) == pairs_of else "those that could be measured", verdict=verdict_of_all(found), pairs=found,
     )  # fmt: skip
     text = json.dumps(document.snake(), indent=1) + "\n"
     if out == "-":
@@ -178,8 +194,8 @@ def _write(found: list[NetProbeResult], tests: list[ProbeTest], pairs_of: int, p
             raise InvalidInput(f"{path}: {exc.strerror}; the result stands on the standard output") from exc
         print(as_text(document), end="")
         print(f"\nwritten to {path}")
-    if any(True for _ in _unmeasured(found)):
-        raise typer.Exit(5)
+    if code or any(True for _ in _unmeasured(found)):
+        raise typer.Exit(code or 5)
 
 
 def _unmeasured(found: list[NetProbeResult]) -> Iterator[str]:

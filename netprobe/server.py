@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hmac
 import json
+import select
 import signal
 import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tokenmark_schemas.errors import RunFailed
 from tokenmark_schemas.probe_result import ProbeConfig
 
 from .client import Pair
@@ -24,37 +27,70 @@ from .measure.tcp_ping import answer
 from .measure.udp_ping import answer_datagrams
 
 BACKLOG = 1024
-RESTART_S = 0.5
+RESTART_S, LONGEST_PAUSE_S = 0.5, 10.0
+MOST_TALKS = 256
 MAX_CONFIG_BYTES = 65_536
 
 
 class Agent:
-    """Everything that answers on this host; used by `serve` and by the standing mesh."""
+    """Everything that answers on this host; used by `serve` and by the standing mesh. Raises RunFailed where it cannot."""
 
     def __init__(self, *, iperf3: bool = True, token: str = "") -> None:
-        self._listener = listening(PING_PORT)
-        self._datagrams = _datagram_socket(PING_PORT)
-        self._health = _Health(("", HEALTH_PORT), _Page)
+        self._iperf3: subprocess.Popen[bytes] | None = None
+        self._pause_s, self._again_at = RESTART_S, 0.0
+        try:
+            self._listener, self._datagrams = listening(PING_PORT), _datagram_socket(PING_PORT)
+            self._health = _Health(("", HEALTH_PORT), _Page)
+        except OSError as exc:
+            ports = f"{IPERF3_PORT} to {HEALTH_PORT}"
+            raise RunFailed(f"ports {ports} are needed, and one is taken: {exc.strerror or exc}") from exc
+        if iperf3:
+            self._iperf3 = _start_iperf3()
+        self._room, self._closed = threading.BoundedSemaphore(MOST_TALKS), False
         self._health.token = token
-        self._iperf3 = _start_iperf3() if iperf3 else None
-        for target in (self._accept, self._health.serve_forever):
-            threading.Thread(target=target, daemon=True).start()
-        threading.Thread(target=answer_datagrams, args=(self._datagrams,), daemon=True).start()
+        self._answering = [
+            threading.Thread(target=self._accept, daemon=True),
+            threading.Thread(target=answer_datagrams, args=(self._datagrams,), daemon=True),
+        ]
+        self._health.alive = lambda: all(thread.is_alive() for thread in self._answering)
+        for thread in (*self._answering, threading.Thread(target=self._health.serve_forever, daemon=True)):
+            thread.start()
 
     def _accept(self) -> None:
-        while True:
+        """A thread a conversation, so many and no more; whatever happens to one of them, the next is listened to."""
+        while not self._closed:
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                return
-            threading.Thread(target=answer, args=(connection,), daemon=True).start()
+                time.sleep(0.1)
+                continue
+            if not self._room.acquire(blocking=False):
+                connection.close()
+                continue
+            try:
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+            except RuntimeError:  # no thread can be had
+                self._room.release()
+                connection.close()
+
+    def _answer(self, connection: socket.socket) -> None:
+        try:
+            answer(connection)
+        finally:
+            self._room.release()
 
     def supervise(self) -> None:
-        """iperf3's server again, where a client that died mid-test took it along."""
-        if self._iperf3 is not None and self._iperf3.poll() is not None:
-            self._iperf3 = _start_iperf3()
+        """iperf3's server again, where a client that died mid-test took it along; ever less often where it will not stay."""
+        if self._iperf3 is None or self._iperf3.poll() is None or time.monotonic() < self._again_at:
+            return
+        if self._iperf3.returncode:
+            print(f"iperf3's server ended with {self._iperf3.returncode}; is port {IPERF3_PORT} taken?", flush=True)
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        self._again_at = time.monotonic() + self._pause_s
+        self._iperf3 = _start_iperf3()
 
     def close(self) -> None:
+        self._closed = True
         self._health.shutdown()
         for sock in (self._listener, self._datagrams):
             sock.close()
@@ -64,7 +100,7 @@ class Agent:
 
 
 def serve(deadline_s: int, token: str = "") -> int:
-    """Blocks. Returns 0 at the deadline; a signal ends with 128 + n. Raises OSError where a port is taken."""
+    """Blocks. Returns 0 at the deadline; a signal ends with 128 + n. Raises RunFailed where it cannot answer."""
     ended: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda n, _frame: ended.append(n))
@@ -85,6 +121,7 @@ class _Health(ThreadingHTTPServer):
 
     daemon_threads = True
     token = ""
+    alive: Callable[[], bool] = staticmethod(lambda: True)
     measuring = threading.Lock()
     address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
 
@@ -102,8 +139,13 @@ class _Page(BaseHTTPRequestHandler):
     server: _Health
 
     def do_GET(self) -> None:
-        body = {"/healthz": b"ok\n", "/facts": json.dumps(raw_facts()).encode()}.get(self.path)
-        self._answer(200 if body else 404, body or b"no such page\n")
+        if self.path == "/healthz":
+            alive = self.server.alive()
+            self._answer(200 if alive else 500, b"ok\n" if alive else b"it does not answer pings any more\n")
+        elif self.path == "/facts":
+            self._answer(200, json.dumps(raw_facts()).encode())
+        else:
+            self._answer(404, b"no such page\n")
 
     def do_POST(self) -> None:
         """A netprobe-config/v1 -> the netprobe-result/v1 that this agent finds. One at a time."""
@@ -124,9 +166,14 @@ class _Page(BaseHTTPRequestHandler):
             self._answer(409, b"it measures already\n")
             return
         try:
-            self._answer(200, Pair(config).run().model_dump_json().encode())
+            self._answer(200, Pair(config, abandoned=self._left).run().model_dump_json().encode())
         finally:
             self.server.measuring.release()
+
+    def _left(self) -> bool:
+        """Whether whoever asked is gone: a connection that has something to read has nothing to read."""
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
 
     def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -156,6 +203,10 @@ def _datagram_socket(port: int) -> socket.socket:
 
 
 def _start_iperf3() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        ["iperf3", "--server", "--port", str(IPERF3_PORT)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    words = ["iperf3", "--server", "--port", str(IPERF3_PORT)]
+    try:
+        return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    except OSError as exc:
+        raise RunFailed(
+            f"iperf3 cannot be started: {exc.strerror}; install it (Debian: apt-get install iperf3)"
+        ) from exc

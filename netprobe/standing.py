@@ -109,12 +109,16 @@ def stand(name: str, *, most: int, every_s: float, own: str | None = None) -> in
     own = own or os.environ.get("TOKENMARK_POD_IP", "")
     node = os.environ.get("TOKENMARK_NODE") or own
     series, agent, known = Series(node), Agent(iperf3=False), dict[str, str]()
-    start_http_server(METRICS_PORT, registry=series.registry)
+    everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - whoever scrapes is elsewhere
+    start_http_server(METRICS_PORT, everywhere, registry=series.registry)
     print(f"standing mesh of {name}: up to {most} peers every {every_s:g} s", flush=True)
+    last: list[str] = []
     try:
         while not ended.is_set():
             began = time.monotonic()
-            _round(series, node, chosen(own, _addresses(name), most), known)
+            peers = _addresses(name)
+            last = last if peers is None else chosen(own, peers, most)
+            _round(series, node, last, known)
             ended.wait(max(0.1, every_s - (time.monotonic() - began)))
     finally:
         agent.close()
@@ -127,17 +131,24 @@ def _round(series: Series, node: str, peers: list[str], known: dict[str, str]) -
         series.forget(known.pop(gone))
     series.peers.labels(node).set(len(peers))
     for address in peers:
-        if address not in known:
-            try:
-                known[address] = str(facts_of(address)["node"] or address)
-            except (OSError, ValueError, KeyError, http.client.HTTPException):
-                known[address] = address
+        if known.get(address, address) == address:  # its node's name is asked for until it tells it
+            told = _node_of(address)
+            if address in known and told != address:
+                series.forget(address)
+            known[address] = told
         series.pinged(address, known[address])
 
 
-def _addresses(name: str) -> list[str]:
-    """None while nobody is there yet, or while the nameserver is away."""
+def _node_of(address: str) -> str:
+    try:
+        return str(facts_of(address)["node"] or address)
+    except (OSError, ValueError, KeyError, http.client.HTTPException):
+        return address
+
+
+def _addresses(name: str) -> list[str] | None:
+    """None where the nameserver gives no answer: then the peers are those that they were."""
     try:
         return [str(found[4][0]) for found in socket.getaddrinfo(name, PING_PORT, type=socket.SOCK_STREAM)]
     except OSError:
-        return []
+        return None

@@ -9,7 +9,7 @@ from tokenmark_schemas.netprobe import ProbeTest
 from .connect import named
 from .times import Durations, mono, paced
 
-RATE_HZ = 5
+RATE_HZ = 20
 PATIENCE_S = 2.0
 
 

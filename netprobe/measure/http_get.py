@@ -12,7 +12,7 @@ from tokenmark_schemas.netprobe import ProbeTest
 from .connect import PATIENCE_S, named
 from .times import Durations, mono, paced
 
-RATE_HZ = 5
+RATE_HZ = 20
 STATUS_LINE_BYTES = 15
 
 

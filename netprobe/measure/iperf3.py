@@ -18,6 +18,7 @@ from .tcp_ping import pinged_while
 
 PATIENCE_S = 30
 BESIDE_HZ = 100
+BLOCK_BYTES = 131_072
 
 
 class NoFigure(OSError):
@@ -27,14 +28,9 @@ class NoFigure(OSError):
 def iperf3_command(test: ProbeTest, host: str, port: int) -> list[str]:
     """The client's command line. Durations are explicit: a test is `seconds` counted plus `omitted_seconds` before."""
     words = ["iperf3", "--client", host, "--port", str(port), "--json", "--time", str(test.seconds)]
-    words += [
-        "--omit",
-        str(test.omitted_seconds),
-        "--parallel",
-        str(test.parallel_streams),
-        "--len",
-        str(test.block_bytes),
-    ]
+    words += ["--omit", str(test.omitted_seconds), "--parallel", str(test.parallel_streams)]
+    if test.protocol == "TCP" or test.block_bytes is not None:  # of UDP iperf3 itself takes what fits into a packet
+        words += ["--len", str(test.block_bytes or BLOCK_BYTES)]
     words += ["--connect-timeout", "5000"]
     if test.protocol == "UDP":
         words += ["--udp", "--udp-counters-64bit"]
@@ -48,9 +44,9 @@ def iperf3_command(test: ProbeTest, host: str, port: int) -> list[str]:
     return words
 
 
-def parse_iperf3(text: str, test: ProbeTest) -> Throughput:
-    """Raises NoFigure."""
-    document = _document(text)
+def parse_iperf3(text: str, test: ProbeTest, said: str = "") -> Throughput:
+    """`said` is what stood on the standard error, warnings as well. Raises NoFigure."""
+    document = _document(text, said)
     end: dict[str, Any] = document.get("end") or {}
     flow, back = _flow(end, ""), _flow(end, "_bidir_reverse")
     forward, reverse = (None, flow) if test.direction == "Reverse" else (flow, back)
@@ -69,11 +65,11 @@ def parse_iperf3(text: str, test: ProbeTest) -> Throughput:
     )  # fmt: skip
 
 
-def _document(text: str) -> dict[str, Any]:
+def _document(text: str, said: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except ValueError as exc:
-        raise NoFigure(f"iperf3 printed no JSON: {text.strip()[:200] or 'nothing at all'}") from exc
+        raise NoFigure(f"iperf3 printed no JSON: {(text.strip() or said.strip())[:200] or 'nothing at all'}") from exc
     if not isinstance(document, dict):
         raise NoFigure("iperf3 printed JSON that is no object")
     if document.get("error"):
@@ -99,31 +95,33 @@ def _flow(end: dict[str, Any], suffix: str) -> Flow | None:
 def throughput(host: str, port: int, ping_port: int, test: ProbeTest) -> dict[str, object]:
     """`throughput` and, where it was asked for, `loaded_rtt` of a measurement. Raises OSError, NoFigure."""
     beside: list[Times | None] = []
-    pinging = threading.Thread(target=_ping_beside, args=(beside, host, ping_port, test), daemon=True)
+    over = threading.Event()
+    pinging = threading.Thread(target=_ping_beside, args=(beside, host, ping_port, test, over), daemon=True)
     limit = test.seconds + test.omitted_seconds + PATIENCE_S
     process = subprocess.Popen(
-        iperf3_command(test, host, port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        iperf3_command(test, host, port), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         if test.ping_beside:
             pinging.start()
-        text, _ = process.communicate(timeout=limit)
+        text, said = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired as exc:
         raise NoFigure(f"iperf3 did not end within {limit} s") from exc
     finally:
+        over.set()
         process.kill()
         process.wait()
-    found: dict[str, object] = {"throughput": parse_iperf3(text, test)}
+    found: dict[str, object] = {"throughput": parse_iperf3(text, test, said)}
     if test.ping_beside:
         pinging.join(PATIENCE_S)
         found["loaded_rtt"] = beside[0] if beside else None
     return found
 
 
-def _ping_beside(found: list[Times | None], host: str, port: int, test: ProbeTest) -> None:
-    """While the counted part flows: from its start-up's end to a moment before its own."""
-    threading.Event().wait(test.omitted_seconds + 0.5)
+def _ping_beside(found: list[Times | None], host: str, port: int, test: ProbeTest, over: threading.Event) -> None:
+    """While the counted part flows: from its start-up's end to a moment before its own, or until the flow is `over`."""
+    over.wait(test.omitted_seconds + 0.5)
     try:
-        found.append(pinged_while(host, port, test.seconds - 1, BESIDE_HZ))
+        found.append(pinged_while(host, port, test.seconds - 1, BESIDE_HZ, over.is_set))
     except OSError:
         found.append(None)

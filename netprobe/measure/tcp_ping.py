@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Callable
 
 from tokenmark_schemas.netprobe import ProbeTest
 from tokenmark_schemas.probe_result import Times
@@ -66,11 +67,13 @@ def tcp_latency(host: str, port: int, test: ProbeTest) -> dict[str, object]:
         return {"rtt": trips.times(), "held": held.times(), "stamps": "kernel" if ping.kernel else "user"}
 
 
-def pinged_while(host: str, port: int, seconds: float, rate_hz: int) -> Times | None:
-    """Round trips beside something else; None where there were none."""
+def pinged_while(host: str, port: int, seconds: float, rate_hz: int, over: Callable[[], bool]) -> Times | None:
+    """Round trips beside something else, until that is over; None where there were none."""
     trips = Durations()
     with Ping(host, port, MIN_BYTES) as ping:
         for _ in paced(seconds, rate_hz):
+            if over():
+                break
             trips.add(ping.trip()[0])
     return trips.times()
 

@@ -6,14 +6,17 @@ from __future__ import annotations
 import select
 import socket
 import struct
+from collections import Counter
 
 from tokenmark_schemas.netprobe import ProbeTest
 from tokenmark_schemas.probe_result import Datagrams
 
+from .connect import named
 from .stamps import ANCILLARY_BYTES, arrival_ns, ask_for
 from .times import SECOND_NS, Durations, mono, paced
 
 HEAD = struct.Struct("!QQ")  # number, and in a reply how long it was held
+REPLY = 1 << 63  # marks the number of a reply, which is never answered: two agents must not echo each other
 RATE_HZ = 200
 GRACE_NS = SECOND_NS
 
@@ -32,7 +35,8 @@ class Exchange:
         self._poll.register(self._sock, select.POLLIN)
         self._waiting: dict[int, int] = {}
         self.trips, self.held = Durations(), Durations()
-        self.sent = self.reordered = 0
+        self.sent = self.reordered = self.late = 0
+        self.failures: Counter[str] = Counter()
         self._highest, self._last, self._jitter = -1, 0, 0.0
 
     def __enter__(self) -> Exchange:
@@ -42,17 +46,22 @@ class Exchange:
         self._sock.close()
 
     def send(self) -> None:
-        """One message. A port that nobody listens on is said by the kernel here: OSError."""
+        """One message. One that the kernel will not take, or that an earlier one's refusal meets, is lost too."""
         self._waiting[self.sent] = mono()
-        self._sock.send(HEAD.pack(self.sent, 0) + self._padding)
         self.sent += 1
+        try:
+            self._sock.send(HEAD.pack(self.sent - 1, 0) + self._padding)
+        except OSError as exc:
+            self.failures[named(exc)] += 1
 
     def hear(self, until_ns: int) -> None:
         """Takes replies until then, at least those that are there."""
         while self._waiting and self._poll.poll(max(0, until_ns - mono()) / 1e6):
             try:
                 reply, ancillary, _, _ = self._sock.recvmsg(65_535, ANCILLARY_BYTES)
-            except BlockingIOError:
+            except OSError as exc:  # a refusal comes back to the next call
+                if not isinstance(exc, BlockingIOError):
+                    self.failures[named(exc)] += 1
                 continue
             self._take(reply, arrival_ns(ancillary))
 
@@ -60,10 +69,14 @@ class Exchange:
         if len(reply) < HEAD.size:
             return
         number, held = HEAD.unpack_from(reply)
-        sent = self._waiting.pop(number, None)
+        sent = self._waiting.pop(number ^ REPLY, None)
         if sent is None:
             return
         trip = max(0, arrived - sent - held)
+        if trip > GRACE_NS:
+            self.late += 1
+            return
+        number ^= REPLY
         if self._highest > number:
             self.reordered += 1
         elif self._highest >= 0:
@@ -74,12 +87,12 @@ class Exchange:
 
     def datagrams(self) -> Datagrams:
         return Datagrams(
-            sent=self.sent, lost=len(self._waiting), reordered=self.reordered, jitter_ns=round(self._jitter)
+            sent=self.sent, lost=len(self._waiting) + self.late, reordered=self.reordered, jitter_ns=round(self._jitter)
         )
 
 
 def udp_latency(host: str, port: int, test: ProbeTest) -> dict[str, object]:
-    """`rtt`, `held`, `datagrams` and `stamps` of a measurement. Raises OSError where nothing came back."""
+    """`rtt`, `held`, `datagrams`, `failures` and `stamps` of a measurement; an `error` where nothing came back. Raises OSError."""
     rate = test.rate_hz or RATE_HZ
     for warm in (True, False):
         seconds = test.warmup_seconds if warm else test.seconds
@@ -89,23 +102,22 @@ def udp_latency(host: str, port: int, test: ProbeTest) -> dict[str, object]:
                 exchange.hear(due + SECOND_NS // rate)
             exchange.hear(mono() + GRACE_NS)
             rtt, held, counted = exchange.trips.times(), exchange.held.times(), exchange.datagrams()
-            stamps = "kernel" if exchange.kernel else "user"
-    if rtt is None:
-        raise OSError(f"none of {counted.sent} UDP messages came back")
-    return {"rtt": rtt, "held": held, "datagrams": counted, "stamps": stamps}
+            stamps, failures = "kernel" if exchange.kernel else "user", dict(exchange.failures) or None
+    error = None if rtt is not None else f"none of {counted.sent} UDP messages came back"
+    return {"rtt": rtt, "held": held, "datagrams": counted, "stamps": stamps, "failures": failures, "error": error}
 
 
 def answer_datagrams(sock: socket.socket) -> None:
     """The other half: says back what it hears, until the socket is closed."""
     ask_for(sock)
-    while True:
+    while sock.fileno() >= 0:
         try:
             message, ancillary, _, sender = sock.recvmsg(65_535, ANCILLARY_BYTES)
             arrived = arrival_ns(ancillary)
-            if len(message) >= HEAD.size:
-                number, _ = HEAD.unpack_from(message)
-                sock.sendto(HEAD.pack(number, max(0, mono() - arrived)) + message[HEAD.size :], sender)
-        except ConnectionError:
-            continue  # an earlier sender's port is closed by now
-        except OSError:
-            return
+            if len(message) < HEAD.size:
+                continue
+            number, _ = HEAD.unpack_from(message)
+            if not number & REPLY:
+                sock.sendto(HEAD.pack(number | REPLY, max(0, mono() - arrived)) + message[HEAD.size :], sender)
+        except OSError:  # of this one sender: its port is closed, or the way to it
+            continue

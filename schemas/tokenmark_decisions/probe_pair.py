@@ -6,6 +6,8 @@ ends: a figure that a busy processor made says nothing of the wire.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from tokenmark_schemas.probe_result import (
@@ -15,6 +17,7 @@ from tokenmark_schemas.probe_result import (
     ProbeReason,
     ProbeStatistic,
     ProbeVerdict,
+    Throughput,
     Times,
 )
 
@@ -22,7 +25,7 @@ from .repetitions import ENOUGH, repeated
 
 BUSY_PERCENT = 90.0  # of one core a stream: iperf3 uses one thread for each
 SPREAD = 0.5  # (highest - lowest) / median of the repetitions' medians
-LOSS_PPM = 10_000
+LOSS_PPM, FAILING = 10_000, 0.01
 SHORT_FLOW_S, SHORT_TIMES = 5, 50
 DURATIONS = ("rtt", "connect", "tls", "first_byte", "lookup", "loaded_rtt")
 QUANTILES = ("p50", "p90", "p99", "mean", "max")
@@ -85,13 +88,20 @@ def loss_ppm(measurement: ProbeMeasurement) -> float | None:
     """Messages that never came back, or packets that never arrived; in a million."""
     if measurement.datagrams is not None and measurement.datagrams.sent:
         return 1e6 * measurement.datagrams.lost / measurement.datagrams.sent
-    return _flow(measurement, "forward", lambda f: 1e6 * (f.lost_packets or 0) / f.packets if f.packets else None)
+    flows = [flow for flow in _flows(measurement) if flow.packets]
+    packets = sum(flow.packets or 0 for flow in flows)
+    return 1e6 * sum(flow.lost_packets or 0 for flow in flows) / packets if packets else None
 
 
 def _jitter(measurement: ProbeMeasurement) -> float | None:
     if measurement.datagrams is not None:
         return measurement.datagrams.jitter_ns
-    return _flow(measurement, "forward", lambda f: f.jitter_ns)
+    return max((flow.jitter_ns for flow in _flows(measurement) if flow.jitter_ns is not None), default=None)
+
+
+def _flows(measurement: ProbeMeasurement) -> list[Flow]:
+    known = measurement.throughput
+    return [flow for flow in (known.forward, known.reverse) if flow is not None] if known is not None else []
 
 
 # --- the verdict ------------------------------------------------------------------------------------------------------
@@ -120,12 +130,13 @@ def _of_test(first: ProbeMeasurement, result: NetProbeResult) -> Iterator[ProbeR
         why = failed[0].error if failed else "it was interrupted"
         said = f"{first.test}: {absent} of {result.repetitions} repetitions are missing: {why}"
         yield ProbeReason(reason="Incomplete", verdict="degraded", message=said[:512])
-    yield from _saturated(first.test, mine)
+    yield from _saturated(first.test, mine, result)
     yield from _shaky(first.test, result)
     lost = [ppm for m in mine if (ppm := loss_ppm(m)) is not None]
     if lost and sorted(lost)[len(lost) // 2] > LOSS_PPM:
         said = f"{first.test}: {sorted(lost)[len(lost) // 2] / 1e4:.1f} % of the packets were lost"
         yield ProbeReason(reason="Lossy", verdict="degraded", message=said)
+    yield from _failing(first.test, mine)
     counts = [t.count for m in mine for name in DURATIONS if (t := getattr(m, name)) is not None]
     if counts and min(counts) < SHORT_TIMES:
         said = f"{first.test}: {min(counts)} values in a repetition tell no percentile above p50; make it longer"
@@ -135,18 +146,40 @@ def _of_test(first: ProbeMeasurement, result: NetProbeResult) -> Iterator[ProbeR
         yield ProbeReason(reason="TooShort", verdict="degraded", message=said)
 
 
-def _saturated(test: str, mine: Sequence[ProbeMeasurement]) -> Iterator[ProbeReason]:
-    """Whoever sends or receives one stream with all of a core measures that core."""
-    for end, reason in (("client", "ClientSaturated"), ("server", "ServerSaturated")):
-        flows = [m.throughput for m in mine if m.throughput is not None and m.throughput.protocol == "TCP"]
-        cpu = [c for flow in flows if (c := getattr(flow, f"{end}_cpu_percent")) is not None]
-        streams = flows[0].streams if flows else 1
-        if cpu and sorted(cpu)[len(cpu) // 2] >= BUSY_PERCENT * streams:
+def _failing(test: str, mine: Sequence[ProbeMeasurement]) -> Iterator[ProbeReason]:
+    """Percentiles are of those that succeeded; where many did not, they are of the lucky ones."""
+    failures: Counter[str] = Counter()
+    for measurement in mine:
+        failures.update(measurement.failures or {})
+    times = [known for m in mine if (known := m.connect or m.lookup) is not None]
+    unanswered = sum(count for name, count in failures.items() if not name.startswith("http "))
+    tried = sum(known.count for known in times) + unanswered
+    if times and failures.total() > FAILING * tried:
+        said = f"{test}: {100 * failures.total() / tried:.1f} % failed ({', '.join(failures)}); the times are of the others"
+        yield ProbeReason(reason="Failing", verdict="degraded", message=said[:512])
+
+
+def _saturated(test: str, mine: Sequence[ProbeMeasurement], result: NetProbeResult) -> Iterator[ProbeReason]:
+    """Whoever sends or receives with all of a core for each of its threads measures those cores."""
+    flows = [m.throughput for m in mine if m.throughput is not None and m.throughput.protocol == "TCP"]
+    ends = (("client", "ClientSaturated", result.client), ("server", "ServerSaturated", result.server))
+    for end, reason, facts in ends if flows else ():
+        used = sorted(cpu for flow in flows if (cpu := getattr(flow, f"{end}_cpu_percent")) is not None)
+        threads = _threads(flows[0], facts.iperf3_version if facts else None)
+        if used and used[len(used) // 2] >= BUSY_PERCENT * threads:
             said = (
-                f"{test}: iperf3 at the {end}'s end used {sorted(cpu)[len(cpu) // 2]:.0f} % of a core for {streams} "
-                f"stream{'s' if streams > 1 else ''}: its processor is the limit, not the network"
+                f"{test}: iperf3 at the {end}'s end used {used[len(used) // 2]:.0f} % of a core with {threads} "
+                f"thread{'s' if threads > 1 else ''}: its processor is the limit, not the network"
             )
             yield ProbeReason(reason=reason, verdict="invalid", message=said)
+
+
+def _threads(flow: Throughput, version: str | None) -> int:
+    """Of iperf3 at one end: one a stream and direction, and before 3.16 a single one for all."""
+    known = re.match(r"(\d+)\.(\d+)", version or "")
+    if known and (int(known[1]), int(known[2])) < (3, 16):
+        return 1
+    return flow.streams * (2 if flow.forward and flow.reverse else 1)
 
 
 def _shaky(test: str, result: NetProbeResult) -> Iterator[ProbeReason]:

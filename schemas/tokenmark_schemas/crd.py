@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from .benchmarkrun import BenchmarkRunSpec, RunStatus
 from .kube import GROUP, VERSION
-from .netprobe import NetProbeSpec, ProbeStatus
+from .netprobe import NetProbeSpec
+from .probe_status import ProbeStatus
 from .structural import structural
 
 _NAME = {

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
 
-from .base import Contract, Label, StringMap, Text63, Text253, cel, list_map, rules
-from .kube import Environment, Exclusivity, Execution, ObjectMeta, Results, Status, Timestamp, Toleration, immutable
+from .base import Contract, Label, StringMap, Text253, cel, list_map, rules
+from .kube import Environment, Exclusivity, Execution, ObjectMeta, Results, Toleration, immutable
+from .probe_status import ProbeStatus
 
 BITRATE = r"^\d{1,6}(\.\d{1,3})?[KMG]?$"
 
 
 PEER_TYPES = ("TCPLatency", "TCPConnect", "UDPLatency", "Throughput")
 TARGET_TYPES = ("TCPConnect", "HTTPGet", "DNSLookup")
+MAX_DATAGRAM = 65_507
+UDP_BLOCK = "blockBytes of a UDP test must fit into a datagram: at most 65507"
 FEW, ENOUGH = 5, 10  # seconds that latency and throughput take where nothing is said
 
 
@@ -64,6 +68,16 @@ class ProbeTest(Contract):
                 "!(self.type in ['HTTPGet', 'DNSLookup']) || has(self.target)",
                 "HTTPGet and DNSLookup need target",
             ),
+            cel("self.type != 'HTTPGet' || !has(self.target) || has(self.target.url)", "HTTPGet needs target.url"),
+            cel(
+                "self.type != 'DNSLookup' || !has(self.target) || has(self.target.names)",
+                "DNSLookup needs target.names",
+            ),
+            cel(
+                "self.type != 'TCPConnect' || !has(self.target) || has(self.target.host)",
+                "TCPConnect needs target.host",
+            ),
+            cel("self.protocol != 'UDP' || !has(self.blockBytes) || self.blockBytes <= 65507", UDP_BLOCK),
             cel(
                 "!has(self.path) || ((self.path == 'PodToTarget') == has(self.target))",
                 "target and path PodToTarget go together",
@@ -87,19 +101,22 @@ class ProbeTest(Contract):
     message_bytes: Annotated[int, Field(ge=16, le=65_507)] = Field(default=64, description="Latency: size each way.")
     rate_hz: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         default=None,
-        description="Messages, connections, requests or lookups a second; unset: TCPLatency back to back, UDPLatency 200, TCPConnect 100, HTTPGet and DNSLookup 5.",
+        description="Messages, connections, requests or lookups a second; unset: TCPLatency back to back, UDPLatency 200, TCPConnect 100, HTTPGet and DNSLookup 20.",
     )
     protocol: Literal["TCP", "UDP"] = "TCP"
     direction: Literal["Forward", "Reverse", "Bidirectional"] = "Forward"
     parallel_streams: Annotated[int, Field(ge=1, le=128)] = 1
-    omit_seconds: Annotated[int, Field(ge=0, le=600)] | None = Field(
+    omit_seconds: Annotated[int, Field(ge=0, le=60)] | None = Field(
         default=None, description="Throughput: start-up left out of the figure; default 3, or less in short tests."
     )
     ping_beside: bool = Field(
         default=False, description="Throughput: round trips while it flows, what bufferbloat does to everybody else."
     )
-    block_bytes: Annotated[int, Field(ge=64, le=1_048_576)] = 131_072
-    window_bytes: Annotated[int, Field(ge=1024, le=1_073_741_824)] | None = None
+    block_bytes: Annotated[int, Field(ge=64, le=1_048_576)] | None = Field(
+        default=None,
+        description="Throughput: handed to the kernel at once; unset: 131072, of UDP what fits into a packet.",
+    )
+    window_bytes: Annotated[int, Field(ge=1024, le=536_870_912)] | None = None
     mss_bytes: Annotated[int, Field(ge=88, le=9216)] | None = None
     congestion_control: Annotated[str, Field(max_length=32, pattern=r"^[a-z0-9_]+$")] | None = None
     bitrate: Annotated[str, Field(max_length=12, pattern=BITRATE)] | None = None
@@ -108,6 +125,8 @@ class ProbeTest(Contract):
     def _consistent(self) -> ProbeTest:
         if self.type == "Throughput" and self.protocol == "UDP" and self.bitrate is None:
             raise ValueError("a UDP throughput test needs bitrate: iperf3 would send 1 Mbit/s")
+        if self.protocol == "UDP" and self.block_bytes is not None and self.block_bytes > MAX_DATAGRAM:
+            raise ValueError(UDP_BLOCK)
         if self.omit_seconds is not None and self.omit_seconds >= self.seconds:
             raise ValueError("omitSeconds must be below durationSeconds")
         if self.type in ("HTTPGet", "DNSLookup") and self.target is None:
@@ -116,7 +135,7 @@ class ProbeTest(Contract):
             raise ValueError("target and path PodToTarget go together")
         if self.target is not None and self.type not in TARGET_TYPES:
             raise ValueError("a target is measured by TCPConnect, HTTPGet or DNSLookup")
-        needed = {"HTTPGet": "url", "DNSLookup": "names"}.get(self.type)
+        needed = {"HTTPGet": "url", "DNSLookup": "names", "TCPConnect": "host"}.get(self.type)
         if needed is not None and self.target is not None and getattr(self.target, needed) is None:
             raise ValueError(f"{self.type} needs target.{needed}")
         return self
@@ -166,6 +185,10 @@ class Pairs(Contract):
         return self
 
 
+LIMITS = ("max_microseconds", "min_megabits_per_second", "max_parts_per_million", "max_count")
+LIMIT_OF = {"throughput": "min_megabits_per_second", "loss": "max_parts_per_million", "retransmits": "max_count"}
+
+
 class ProbeObjective(Contract):
     """A limit that the worst pair has to keep; durations in microseconds, loss in parts per million."""
 
@@ -174,7 +197,18 @@ class ProbeObjective(Contract):
             cel(
                 "[has(self.maxMicroseconds), has(self.minMegabitsPerSecond), has(self.maxPartsPerMillion), has(self.maxCount)].filter(x, x).size() == 1",
                 "an objective has one limit",
-            )
+            ),
+            *[
+                cel(
+                    f"self.metric != '{metric}' || has(self.{to_camel(limit)})",
+                    f"{metric} is limited by {to_camel(limit)}",
+                )
+                for metric, limit in LIMIT_OF.items()
+            ],
+            cel(
+                f"self.metric in {sorted(LIMIT_OF)} || has(self.maxMicroseconds)",
+                "durations are limited by maxMicroseconds",
+            ),
         )
     )
     metric: Literal[
@@ -189,9 +223,9 @@ class ProbeObjective(Contract):
 
     @model_validator(mode="after")
     def _one_limit(self) -> ProbeObjective:
-        limits = (self.max_microseconds, self.min_megabits_per_second, self.max_parts_per_million, self.max_count)
-        if sum(limit is not None for limit in limits) != 1:
-            raise ValueError("an objective has one limit")
+        fitting = LIMIT_OF.get(self.metric, "max_microseconds")
+        if [name for name in LIMITS if getattr(self, name) is not None] != [fitting]:
+            raise ValueError(f"an objective of {self.metric} has one limit: {to_camel(fitting)}")
         return self
 
 
@@ -239,85 +273,6 @@ class NetProbeSpec(Contract):
         if len(set(names)) != len(names):
             raise ValueError("test names must differ")
         return self
-
-
-class ProbeSummary(Contract):
-    """One test on one pair, medians over the repetitions: integers only."""
-
-    test: Text63
-    source_node: Text253
-    target_node: Text253 | None = None
-    source_zone: Text63 | None = None
-    target_zone: Text63 | None = None
-    path: Text63 = "PodToPod"
-    direction: Text63 | None = None
-    streams: int | None = None
-    rtt_nanoseconds_p50: int | None = None
-    rtt_nanoseconds_p90: int | None = None
-    rtt_nanoseconds_p99: int | None = None
-    connect_nanoseconds_p50: int | None = None
-    connect_nanoseconds_p99: int | None = None
-    first_byte_nanoseconds_p50: int | None = None
-    tls_nanoseconds_p50: int | None = None
-    lookup_nanoseconds_p50: int | None = None
-    loaded_rtt_nanoseconds_p50: int | None = None
-    loaded_rtt_nanoseconds_p99: int | None = None
-    throughput_bits_per_second: int | None = None
-    reverse_throughput_bits_per_second: int | None = None
-    retransmits: int | None = None
-    loss_parts_per_million: int | None = None
-    jitter_nanoseconds: int | None = None
-    failures: int | None = None
-    low: int | None = Field(default=None, description="95 % interval of the test's first figure.")
-    high: int | None = None
-    repetitions: int | None = None
-
-
-class PairStatus(Contract):
-    """One visit: two nodes (one, where only targets are measured), which tests, and how far it is."""
-
-    index: Annotated[int, Field(ge=1, le=4096)]
-    round: Annotated[int, Field(ge=0, le=4096)] = 0
-    source_node: Text253
-    target_node: Text253 | None = None
-    source_zone: Text63 | None = None
-    target_zone: Text63 | None = None
-    tests: list[Text63] | None = Field(default=None, description="Those of this visit; all where unset.")
-    host_network: bool = False
-    state: Literal["Pending", "Running", "Completed", "Failed"] = "Pending"
-    verdict: Literal["valid", "degraded", "invalid"] | None = None
-    message: Annotated[str, Field(max_length=512)] | None = None
-
-
-class ProbeObjectiveStatus(Contract):
-    """How the worst pair stands to a limit."""
-
-    metric: Text63
-    statistic: Text63
-    met: Literal["True", "False", "Unknown"]
-    worst: int | None = None
-    pair: Annotated[str, Field(max_length=512)] | None = None
-
-
-class ProbeStatus(Status):
-    admitted_at: Timestamp | None = Field(default=None, description="Since when it measures; absent: it does not.")
-    refused_since: Timestamp | None = None
-    pairs_total: Annotated[int, Field(ge=0)] | None = None
-    pairs_completed: Annotated[int, Field(ge=0)] | None = None
-    pairs_failed: Annotated[int, Field(ge=0)] | None = None
-    pairs_of: Annotated[int, Field(ge=0)] | None = Field(default=None, description="How many pairs the topology has.")
-    chosen: Annotated[str, Field(max_length=253)] | None = Field(default=None, description="How, where it is not all.")
-    pairs_progress: Annotated[str, Field(max_length=32)] | None = None
-    pairs: Annotated[list[PairStatus], Field(max_length=256, json_schema_extra=list_map("index"))] | None = None
-    environment: StringMap | None = None
-    progress: Annotated[str, Field(max_length=256)] | None = None
-    rtt_p99_microseconds: int | None = Field(default=None, description="Worst pair.")
-    throughput_median_megabits_per_second: int | None = None
-    worst: Annotated[str, Field(max_length=512)] | None = Field(
-        default=None, description="The pair of the highest p99."
-    )
-    objectives: Annotated[list[ProbeObjectiveStatus], Field(max_length=16)] | None = None
-    summary: Annotated[list[ProbeSummary], Field(max_length=256)] | None = None
 
 
 class NetProbe(Contract):

@@ -27,10 +27,10 @@ class ProbeConfig(Contract):
     service_host: Text253 | None = None
     source_node: Text253
     target_node: Text253 | None
-    tests: list[ProbeTest]
-    repetitions: int
+    tests: Annotated[list[ProbeTest], Field(min_length=1, max_length=16)]
+    repetitions: Annotated[int, Field(ge=1, le=20)]
     seed: int = 1
-    deadline_s: int
+    deadline_s: Annotated[int, Field(ge=1)]
 
 
 class Times(Contract):
@@ -139,7 +139,9 @@ class ProbeStatistic(Contract):
 class ProbeReason(Contract):
     """Why a figure is not to be taken as it stands."""
 
-    reason: Literal["ClientSaturated", "ServerSaturated", "SameNodeOnly", "Unstable", "Lossy", "TooShort", "Incomplete"]
+    reason: Literal[
+        "ClientSaturated", "ServerSaturated", "SameNodeOnly", "Unstable", "Lossy", "Failing", "TooShort", "Incomplete"
+    ]
     verdict: Literal["degraded", "invalid"]
     message: Annotated[str, Field(max_length=512)]
 

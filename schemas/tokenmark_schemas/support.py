@@ -53,6 +53,10 @@ def unsupported_probe(spec: NetProbeSpec) -> list[str]:
         (spec.exclusivity.policy == "Reject", "spec.exclusivity.policy: Reject; use Queue or Allow"),
         (spec.execution.queue_name is not None, "spec.execution.queueName"),
         (spec.execution.affinity is not None, "spec.execution.affinity: use placement"),
+        (
+            spec.execution.active_deadline_seconds is not None,
+            "spec.execution.activeDeadlineSeconds: follows from the tests",
+        ),
         (spec.execution.workers > 1, "spec.execution.workers"),
         *[
             (sink.object_store is not None, f"spec.results.sinks[{sink.name}].objectStore")

@@ -24,7 +24,8 @@ from tokenmark_operator.settings import Settings
 from tokenmark_operator.shared.admission import group_of
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
 from tokenmark_schemas.documents import read_workload
-from tokenmark_schemas.netprobe import NetProbe, PairStatus
+from tokenmark_schemas.netprobe import NetProbe
+from tokenmark_schemas.probe_status import PairStatus
 
 FILES = Path(__file__).parent / "files"
 SETTINGS = Settings(runner_image="runner:1", netprobe_image="netprobe:1", cluster="aks-1", provider="azure")
@@ -107,7 +108,7 @@ def test_the_jobs_of_a_probe() -> None:
         }
     )
     pair = PairStatus(index=1, source_node="node1", target_node="node2")
-    config_map, client = plan_client(probe, pair, "198.18.0.9", SETTINGS)
+    config_map, client = plan_client(probe, pair, ("198.18.0.9", "uid-job-1"), SETTINGS)
     matches("probe-jobs", dumped(*plan_server(probe, pair, SETTINGS), config_map, client))
 
 

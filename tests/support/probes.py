@@ -42,7 +42,7 @@ def a_probe_result(
     )  # fmt: skip
     result = NetProbeResult(
         probe="ew", namespace="bench", uid=uid, source_node="node1", target_node=target_node, started_at=AT, ended_at=AT,
-        seed=1, tests=sorted({m.test for m in measurements}), repetitions=len(measurements), interrupted=False, client=end, server=end, measurements=measurements, statistics=statistics_of(measurements),
+        seed=1, tests=sorted({m.test for m in measurements}), repetitions=len({m.repetition for m in measurements}), interrupted=False, client=end, server=end, measurements=measurements, statistics=statistics_of(measurements),
         verdict=ProbeVerdict(verdict="valid", reasons=[]),
     )  # fmt: skip
     return result.model_copy(update={"verdict": verdict_of(result)})

@@ -1,7 +1,7 @@
 """Two network namespaces and a veth pair between them, with a rate where one is wanted. Needs root.
 
-Addresses are of the range that is reserved for benchmarks. A delay is what `tc netem` would be for; where the kernel has none,
-a relay holds every message back (`delayed`)."""
+Addresses are of the range that is reserved for benchmarks. Delay and loss are what `tc netem` would be for; where the kernel
+has none, `weather` makes them."""
 
 from __future__ import annotations
 
@@ -47,6 +47,30 @@ def wire(*, megabits: int | None = None) -> Iterator[None]:
                 subprocess.run(inside(name, "tc", "qdisc", "add", "dev", "wire0", "root", "tbf", *shaped), check=True)
         yield
     finally:
+        for name in (NEAR, FAR):
+            ip("netns", "del", name, check=False)
+
+
+@contextlib.contextmanager
+def weather(program: Path, *, delay_us: int = 0, loss_ppm: int = 0, megabits: int = 0, seed: int = 1) -> Iterator[None]:
+    """NEAR and FAR, joined by a wire (tests/rig/wire.c) that delays each way, loses packets and limits the rate."""
+    for name in (NEAR, FAR):
+        ip("netns", "del", name, check=False)
+        ip("netns", "add", name)
+    words = [str(program), NEAR, FAR, str(delay_us), str(loss_ppm), str(megabits), str(seed)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "wire is up\n"
+        for name, address in ((NEAR, NEAR_ADDRESS), (FAR, FAR_ADDRESS)):
+            ip("-n", name, "addr", "add", f"{address}/30", "dev", "wire0")
+            for link in ("lo", "wire0"):
+                ip("-n", name, "link", "set", link, "up")
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
         for name in (NEAR, FAR):
             ip("netns", "del", name, check=False)
 

@@ -14,9 +14,11 @@ import pytest
 from tests.support.builders import NOW
 from tests.support.probes import a_node, a_probe_result
 from tokenmark_operator.kinds.netprobe import decide_probe
+from tokenmark_operator.results.probe_results import summarised
 from tokenmark_operator.settings import Settings
 from tokenmark_operator.shared.facts import Decision, ProbeFacts, Refusal
 from tokenmark_schemas.probe_result import EastWest
+from tokenmark_schemas.probe_status import PairStatus
 
 SETTINGS = Settings(runner_image="runner:1", netprobe_image="netprobe:1")
 
@@ -62,7 +64,9 @@ def a_pod(job: str, phase: str = "Running", exit_code: int | None = None) -> dic
     state = {"running": {}} if exit_code is None else {"terminated": {"exitCode": exit_code}}
     ready = [{"type": "Ready", "status": "True" if phase == "Running" else "False"}]
     status = {"phase": phase, "podIP": "198.18.1.9", "containerStatuses": [{"state": state}], "conditions": ready}
-    return {"metadata": {"name": f"{job}-x", "uid": f"pod-{job}"}, "spec": {"nodeName": "node1"}, "status": status}
+    labels = {"batch.kubernetes.io/controller-uid": job, "tokenmark.dev/visit": job.split("-p")[1].split("-")[0]}
+    meta = {"name": f"{job}-x", "uid": f"pod-{job}", "labels": labels}
+    return {"metadata": meta, "spec": {"nodeName": "node1"}, "status": status}
 
 
 def jobs(*names: str, **changes: Any) -> dict[str, dict[str, Any]]:
@@ -84,7 +88,7 @@ def test_the_server_comes_first_and_the_client_once_it_answers() -> None:
     starting["status"]["conditions"][0]["status"] = "False"
     assert names(decide_probe(facts(cr, jobs=server, pods={"ew-p1-server": starting}))) == []
     ready = decide_probe(facts(cr, jobs=server, pods={"ew-p1-server": a_pod("ew-p1-server")}))
-    assert names(ready) == ["ConfigMap/ew-p1-client-config-uid-ew", "Job/ew-p1-client"]
+    assert names(ready) == ["ConfigMap/ew-p1-client-config-uid-ew-ew-p1-se", "Job/ew-p1-client"]
     config = json.loads(ready.create[0]["data"]["config.json"])
     assert config["server_host"] == "198.18.1.9"
 
@@ -127,7 +131,7 @@ def through(cr: dict[str, Any], *payloads: bytes | None) -> Decision:
         if payload and any(m["metadata"]["name"].endswith("-pair") for m in step.create_first):
             kept[number] = payload
         cr = after(cr, step)
-    return decide_probe(facts(cr, visit_results=kept))
+    return decide_probe(facts(cr, visit_results=kept, visits_read=True))
 
 
 def test_a_visit_is_kept_before_it_counts_as_done_and_its_server_goes() -> None:
@@ -213,6 +217,96 @@ def test_the_log_of_a_lost_node_is_not_waited_for() -> None:
     known["pods"]["ew-p1-client"] = lost
     step = decide_probe(facts(**known))
     assert "NodeLost" in step.status["pairs"][0]["message"]
+
+
+def test_a_visit_that_is_made_again_is_judged_by_its_own_pods() -> None:
+    """Pods of earlier Jobs of the same names are remembered until the probe is over."""
+    cr = placed()
+    cr = after(cr, decide_probe(facts(cr)))
+    stale = a_pod("ew-p1-client", "Succeeded", 0)
+    stale["metadata"]["labels"]["batch.kubernetes.io/controller-uid"] = "an-earlier-one"
+    known = {**jobs("ew-p1-server"), **jobs("ew-p1-client")}
+    left = {"pod-ew-p1-client": {"result": packed(target_node="node1")}}
+    step = decide_probe(facts(cr, jobs=known, pods={"ew-p1-client": stale}, blocks=left))
+    assert step.status["pairs"][0]["state"] == "Running"
+    gone = {"ew-p1-server": {**stale, "gone": True}}
+    assert names(decide_probe(facts(cr, jobs=jobs("ew-p1-server"), pods=gone))) == []
+
+
+def test_what_a_step_kept_before_it_was_cut_off_counts() -> None:
+    cr = placed()
+    cr = after(cr, decide_probe(facts(cr)))
+    taken = {**a_pod("ew-p1-client", "Failed", 143), "gone": True}
+    known = {**jobs("ew-p1-server"), **jobs("ew-p1-client")}
+    kept = {1: packed(target_node="node1")}
+    step = decide_probe(facts(cr, jobs=known, pods={"ew-p1-client": taken}, visit_results=kept))
+    assert step.status["pairs"][0]["state"] == "Completed"
+    assert step.create_first == []
+
+
+def test_a_visit_whose_result_is_gone_does_not_count_as_measured() -> None:
+    done = through(placed(), packed(target_node="node1"), packed())
+    cr = placed()
+    cr["status"]["pairs"] = [{**pair, "state": "Completed"} for pair in cr["status"]["pairs"]]
+    lost = decide_probe(facts(cr, visit_results={1: packed(target_node="node1")}, visits_read=True))
+    assert reason(done, "Succeeded") == "Completed"
+    assert reason(lost, "Succeeded") == "PairsFailed"
+    assert "cannot be read any more" in lost.status["pairs"][1]["message"]
+
+
+def test_what_is_said_of_a_stored_result_is_what_was_stored() -> None:
+    cr = placed()
+    cr["status"]["pairs"] = [{**pair, "state": "Completed"} for pair in cr["status"]["pairs"]]
+    both = {"visit_results": {1: packed(target_node="node1"), 2: packed()}, "visits_read": True}
+    first = decide_probe(facts(cr, **both))
+    again = decide_probe(facts(cr, stored=first.create_first[0], now=NOW + timedelta(seconds=9), **both))
+    assert again.create_first == []
+    assert again.status["artifacts"] == first.status["artifacts"]
+
+
+def test_a_refusal_that_lasts_costs_no_pair_that_was_measured() -> None:
+    cr = placed()
+    cr = after(cr, decide_probe(facts(cr)))
+    cr = after(cr, decide_probe(facts(**ended(cr, 1, packed(target_node="node1")))))
+    quota = Refusal("Job", "ew-p2-server", "QuotaExceeded", "exceeded quota: jobs", passing=True)
+    cr = after(cr, decide_probe(facts(cr, refused=quota)))
+    since = cr["status"]["refusedSince"]
+    cr = after(cr, decide_probe(facts(cr)))
+    assert cr["status"]["refusedSince"] == since, "trying again is no success"
+    assert next(c for c in cr["status"]["conditions"] if c["type"] == "Succeeded")["reason"] == "QuotaExceeded"
+    late = decide_probe(facts(cr, refused=quota, now=NOW + timedelta(seconds=700)))
+    assert [pair["state"] for pair in late.status["pairs"]] == ["Completed", "Failed"]
+    end = decide_probe(facts(after(cr, late), visit_results={1: packed(target_node="node1")}, visits_read=True))
+    assert reason(end, "Succeeded") == "PairsFailed"
+    assert reason(end, "ResultsStored") == "Stored"
+
+
+def test_the_worst_pair_is_found_among_more_than_a_status_holds() -> None:
+    visits = [
+        PairStatus(index=i, round=1, source_node=f"s{i}", target_node=f"t{i}", state="Completed") for i in range(1, 301)
+    ]
+    found = [(v, a_probe_result(p50_ns=9_000_000 if v.index == 300 else 60_000)) for v in visits]
+    said = summarised(found)
+    assert said["rttP99Microseconds"] == 13_500
+    assert (len(said["summary"]), said["summaryOf"]) == (256, 300)
+    assert said["summary"][-1]["sourceNode"] == "s300"
+
+
+def test_an_objective_is_met_only_where_every_pair_has_the_figure() -> None:
+    limit = {"metric": "rtt", "statistic": "p50", "maxMicroseconds": 100}
+    cr = placed(objectives=[limit])
+    cr["status"]["pairs"] = [
+        {**pair, "state": "Failed" if pair["index"] == 2 else "Completed"} for pair in cr["status"]["pairs"]
+    ]
+    step = decide_probe(facts(cr, visit_results={1: packed(target_node="node3")}, visits_read=True))
+    assert step.status["objectives"][0]["met"] == "Unknown"
+
+
+def test_what_a_newer_operator_wrote_of_a_visit_stays() -> None:
+    cr = placed()
+    cr["status"]["pairs"][1]["nextMember"] = 7
+    cr = after(cr, decide_probe(facts(cr)))
+    assert cr["status"]["pairs"][1]["nextMember"] == 7
 
 
 def test_a_suspended_probe_keeps_what_it_measured() -> None:

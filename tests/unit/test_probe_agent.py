@@ -26,7 +26,9 @@ import trustme
 from netprobe.client import Pair, facts_of
 from netprobe.measure.dns_lookup import dns_lookup
 from netprobe.measure.tcp_ping import answer, tcp_latency
+from netprobe.measure.udp_ping import udp_latency
 from netprobe.server import Agent, listening
+from tokenmark_schemas.errors import RunFailed
 from tokenmark_schemas.frames import FrameReader
 from tokenmark_schemas.netprobe import ProbeTest
 from tokenmark_schemas.probe_result import NetProbeResult, ProbeConfig
@@ -116,13 +118,60 @@ def test_the_agent_tells_facts_and_health_on_a_port_of_its_own(agent: None) -> N
     assert facts["total_ticks"] > facts["busy_ticks"] > 0
 
 
-def test_a_peer_that_does_not_answer_is_named_with_what_may_be_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netprobe.client.WAIT_FOR_SERVER_S", 1)
-    result = probed({"name": "rtt", "type": "TCPLatency"}, serverHost="nobody.invalid")
+def test_a_peer_that_does_not_answer_is_named_with_what_may_be_in_the_way() -> None:
+    config = config_of({"name": "rtt", "type": "TCPLatency"}, serverHost="nobody.invalid")
+    result = Pair(config, wait_s=1).run()
     error = result.measurements[0].error or ""
     assert "no answer from the agent at nobody.invalid:5203 within 1 s" in error
     assert "NetworkPolicy" in error
     assert result.statistics == []
+
+
+def test_a_plan_ends_at_its_deadline_and_when_nobody_waits_for_it_any_more(agent: None) -> None:
+    rtt = {"name": "rtt", "type": "TCPLatency", "rateHz": 50}
+    late = Pair(config_of(rtt, repetitions=20, deadlineS=2)).run()
+    assert 2 <= len(late.measurements) <= 3
+    assert late.interrupted
+    asked = iter([False, True])
+    left = Pair(config_of(rtt, repetitions=20), abandoned=lambda: next(asked)).run()
+    assert (len(left.measurements), left.interrupted) == (1, True)
+
+
+def test_an_address_that_is_none_costs_its_test_alone(agent: None) -> None:
+    wrong = {"name": "wrong", "type": "TCPConnect", "target": {"host": "a..b", "port": 1}}
+    by_test = {m.test: m for m in probed(wrong, {"name": "rtt", "type": "TCPLatency"}).measurements}
+    assert by_test["wrong"].error
+    assert by_test["rtt"].rtt is not None
+
+
+def test_a_reply_is_never_answered_and_an_odd_datagram_ends_nothing(agent: None) -> None:
+    """Two agents that took each other's replies for requests would never stop."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("127.0.0.1", 5202))
+        sock.settimeout(0.3)
+        sock.send(struct.pack("!QQ", 1 << 63 | 7, 0))
+        sock.send(b"short")
+        with pytest.raises(TimeoutError):
+            sock.recv(64)
+        sock.send(struct.pack("!QQ", 7, 0))
+        assert struct.unpack("!QQ", sock.recv(64))[0] == 1 << 63 | 7
+
+
+def test_where_nothing_comes_back_all_of_it_is_lost() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        found: dict[str, Any] = udp_latency(
+            "127.0.0.1",
+            deaf.getsockname()[1],
+            ProbeTest(name="u", type="UDPLatency", duration_seconds=1, warmup_seconds=0),
+        )
+    assert found["datagrams"].lost == found["datagrams"].sent > 100
+    assert "none of" in found["error"]
+
+
+def test_a_taken_port_is_a_sentence(agent: None) -> None:
+    with pytest.raises(RunFailed, match="5201 to 5203 are needed, and one is taken"):
+        Agent(iperf3=False)
 
 
 # --- targets ----------------------------------------------------------------------------------------------------------
@@ -220,7 +269,7 @@ def test_lookups_tell_time_and_what_the_server_would_not_answer(monkeypatch: pyt
 
 def test_a_signal_keeps_what_was_measured(agent: None, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    path.write_text(config_of({"name": "rtt", "type": "TCPLatency", "rateHz": 50}, repetitions=100).model_dump_json())
+    path.write_text(config_of({"name": "rtt", "type": "TCPLatency", "rateHz": 50}, repetitions=20).model_dump_json())
     words = [sys.executable, "-m", "netprobe", "client", str(path)]
     client = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert client.stderr is not None

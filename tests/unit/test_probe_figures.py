@@ -173,6 +173,41 @@ def test_what_was_not_measured_at_all_is_no_valid_result() -> None:
     assert unmeasured(cut) == "bw: it was not measured"
 
 
+def test_loss_is_that_of_either_direction() -> None:
+    lossy = Flow(bits_per_second=10**8, packets=1000, lost_packets=500, jitter_ns=9)
+    back = [
+        a_measurement("u", i, throughput=flow(forward=None, reverse=lossy, protocol="UDP"), seconds=10)
+        for i in range(6)
+    ]
+    result = a_probe_result(measurements=back)
+    assert [r.reason for r in result.verdict.reasons] == ["Lossy"]
+    assert {s.metric: s.value for s in result.statistics}["loss"] == 500_000
+
+
+def test_times_of_the_lucky_ones_are_told() -> None:
+    refused = [a_measurement("c", i, connect=times(), failures={"timed out": 500}) for i in range(6)]
+    unavailable = [
+        a_measurement("p", i, connect=times(), first_byte=times(), failures={"http 503": 1000}) for i in range(6)
+    ]
+    assert reasons(*refused, *unavailable) == [("Failing", "degraded")] * 2
+    few = [a_measurement("c", i, connect=times(), failures={"timed out": 5}) for i in range(6)]
+    assert reasons(*few) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "both", "cpu", "expected"),
+    [("3.18", False, 97, True), ("3.18", True, 97, False), ("3.18", True, 190, True), ("3.12", True, 97, True)],
+)
+def test_iperf3_has_a_thread_a_stream_and_direction_since_3_16(
+    version: str, both: bool, cpu: float, expected: bool
+) -> None:
+    ways = {"reverse": Flow(bits_per_second=10**9)} if both else {}
+    many = [a_measurement("bw", i, throughput=flow(cpu=cpu, **ways), seconds=10) for i in range(6)]
+    result = a_probe_result(measurements=many)
+    known = result.model_copy(update={"client": result.client.model_copy(update={"iperf3_version": version})})
+    assert ("ClientSaturated" in [r.reason for r in verdict_of(known).reasons]) is expected
+
+
 def test_four_streams_may_use_four_cores() -> None:
     assert reasons(*[a_measurement("bw", i, throughput=flow(cpu=220, streams=4), seconds=10) for i in range(6)]) == []
 

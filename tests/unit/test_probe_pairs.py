@@ -73,6 +73,44 @@ def test_a_mesh_of_64_nodes_is_cut_at_its_cap_and_every_node_was_seen_in_both_ro
         assert len({pair[role] for pair in pairs(found)}) == 64
 
 
+@given(
+    st.integers(1, 70), st.sampled_from(["SameNode", "DifferentNode", "DifferentZone", "Mesh"]), st.integers(1, 7), st.integers(1, 3),
+    st.integers(1, 64),
+)  # fmt: skip
+def test_no_probe_has_more_visits_than_a_status_holds(
+    count: int, topology: str, which: int, at_a_time: int, most: int
+) -> None:
+    host = {"name": "host", "type": "TCPLatency", "path": "NodeToNode"}
+    page = {"name": "page", "type": "HTTPGet", "target": {"url": "http://a/"}}
+    tests = [test for bit, test in enumerate(([RTT, BW], [host], [page])) if which & 1 << bit]
+    flat = tuple(test for group in tests for test in group)
+    spec = {"placement": {"topology": topology, "maxNodes": most}, "pairs": {"maxConcurrent": at_a_time}}
+    found = chosen(count, zones=3, tests=flat, **spec)
+    assert len(found.visits) <= 256
+    assert [v.index for v in found.visits] == list(range(1, len(found.visits) + 1))
+
+
+def test_nodes_beyond_the_cap_are_told_of() -> None:
+    found = chosen(100, placement={"topology": "Mesh"})
+    assert (found.pairs, found.pairs_of) == (120, 4950)
+    assert found.how == "16 of 100 nodes, drawn with seed 1"
+    two = chosen(9, zones=3, placement={"topology": "DifferentZone", "maxNodes": 2})
+    assert len(pairs(two)) == 1, "zone by zone, not three times the same one"
+    page = {"name": "page", "type": "HTTPGet", "target": {"url": "http://a/"}}
+    assert (chosen(4, tests=(page,)).pairs, chosen(4, tests=(page,)).pairs_of) == (0, 0)
+
+
+def test_a_taint_is_open_to_those_who_tolerate_that_one() -> None:
+    gpu = {"taints": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]}
+    control = {"taints": [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]}
+    there = [a_node("a"), a_node("b", **gpu), a_node("c", **control)]
+    tolerated = {"tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]}
+    for where in ("placement", "execution"):
+        spec = NetProbeSpec.model_validate({"tests": [RTT], where: tolerated})
+        found = choose_visits(spec, there)
+        assert {v.source_node for v in found.visits} | {v.target_node for v in found.visits} == {"a", "b"}
+
+
 def test_the_seed_decides_the_order_and_nothing_else_does() -> None:
     mesh = {"topology": "Mesh"}
     assert pairs(chosen(8, placement=mesh)) == pairs(chosen(8, placement=mesh))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tokenmark_schemas.netprobe import NetProbe, PairStatus
+from tokenmark_schemas.netprobe import NetProbe
 from tokenmark_schemas.probe_result import NetProbeResult, ProbeVerdict
+from tokenmark_schemas.probe_status import PairStatus
 from tokenmark_schemas.support import unsupported_probe
 
 from ..observe.times import parse_time, stamp
@@ -13,7 +14,14 @@ from ..plan import names
 from ..plan.netprobe_jobs import service_name
 from ..plan.netprobe_pairs import choose_visits
 from ..plan.support import forbidden
-from ..results.probe_results import judge_objectives, plan_probe_result, read_probe_result, summarise, totals, whole
+from ..results.probe_results import (
+    artifact_of,
+    judge_objectives,
+    plan_probe_result,
+    read_probe_result,
+    summarised,
+    whole,
+)
 from ..shared.admission import first_in_line, holds_target, may_run, sharing_nodes
 from ..shared.facts import Decision, ProbeFacts, Refusal
 from ..shared.status import read_object, unknown_in
@@ -99,12 +107,23 @@ class _ProbeStep(VisitStep):
         waited = (self.facts.now - since).total_seconds()
         startup_s = (self.facts.cr["spec"].get("execution") or {}).get("startupDeadlineSeconds", 600)
         if not (refusal.passing or stores) or waited > (STORE_PATIENCE_S if stores else startup_s):
-            self._stop_and_refuse(refusal.reason, refusal.message)
+            self._give_up(refusal)
             return
         if stores:  # the Jobs, and with them the logs, stay until then
             self.conditions.set("ResultsStored", "False", refusal.reason, f"{refusal.message}; trying again")
         self.conditions.set("Succeeded", "Unknown", refusal.reason, f"{refusal.message}; trying again")
         self.wait(min(60.0, max(WAIT_S, waited / 4)))
+
+    def _give_up(self, refusal: Refusal) -> None:
+        """What was measured is stored, where anything was and where there is a place for it."""
+        if refusal.name.endswith("-result"):  # the Jobs stay for their time, and what each visit found with them
+            self.finish(succeeded=False, reason=refusal.reason, message=refusal.message)
+        elif any(v.state == "Completed" for v in self.visits):
+            self.status.pop("refusedSince", None)
+            self.fail_the_rest(f"{refusal.reason}: {refusal.message}")
+            self.decision.requeue_s = 0.0
+        else:
+            self._stop_and_refuse(refusal.reason, refusal.message)
 
     def _load_is_over(self) -> bool:
         """No agent can be running any more."""
@@ -112,7 +131,7 @@ class _ProbeStep(VisitStep):
 
     def _suspend(self) -> None:
         """Stops what runs; what was measured stays, what was under way is measured again."""
-        done = {str(visit.index) for visit in self.visits if visit.state == "Completed"}
+        done = {str(visit.index) for visit in self.visits if visit.state in ("Completed", "Failed")}
         self.decision.delete_jobs += [name for name, job in self.facts.jobs.items() if _visit_of(job) not in done]
         self.visits = [v.model_copy(update={"state": "Pending"}) if v.state == "Running" else v for v in self.visits]
         if self._load_is_over():
@@ -170,20 +189,26 @@ class _ProbeStep(VisitStep):
 
     def _measure(self, probe: NetProbe) -> None:
         running = [v for v in self.visits if v.state == "Running"]
-        if any(str(v.index) in map(_visit_of, self.facts.jobs.values()) for v in running):
-            self.status.pop("refusedSince", None)  # until there is one, what keeps it from being made stands there
+        if running and "refusedSince" not in self.status:  # else what keeps an agent from being made stands there
             said = ", ".join(f"{v.source_node} to {v.target_node or 'targets'}" for v in running[:3])
             self.conditions.set("Succeeded", "Unknown", "Running", f"measuring {said}")
-        if self.advance_visits(probe):
+        over = self.advance_visits(probe)
+        if not self.decision.create:
+            self.status.pop("refusedSince", None)
+        if over and self.facts.visits_read:
             self._store(probe)
+        elif over:  # what is kept of them is read for the next step
+            self.decision.requeue_s = 0.0
 
     def _store(self, probe: NetProbe) -> None:
         """Everything in one place, once every visit's own result is there."""
-        kept = self.facts.visit_results
-        if kept is None:  # they are read from the next step on
-            self.decision.requeue_s = 0.0
-            return
-        found = [(v, result) for v in self.visits if (result := self._kept(probe, v, kept)) is not None]
+        found = []
+        for visit in self.visits:
+            result = self._kept(probe, visit)
+            if result is not None:
+                found.append((visit, result))
+            elif visit.state == "Completed":
+                self._replace(visit, state="Failed", message="what was kept of it cannot be read any more")
         failed = [v for v in self.visits if v.state == "Failed"]
         if not found:
             self._finish_without(failed)
@@ -195,15 +220,16 @@ class _ProbeStep(VisitStep):
         manifest, artifact = plan_probe_result(probe, document)
         if self.facts.stored is None:
             self.decision.create_first.append(manifest)
-        self.status["summary"] = [row.camel() for row in summarise(found)]
-        self.status.update(totals(found))
+        else:
+            artifact = artifact_of(self.facts.stored)
+        self.status.update(summarised(found))
         self.status["artifacts"] = [artifact.camel()]
         self.conditions.set("ResultsStored", "True", "Stored", f"results are in ConfigMap {artifact.ref}")
         self.conditions.set("Valid", *_valid(document.verdict))
         self._conclude(probe, found, failed)
 
-    def _kept(self, probe: NetProbe, visit: PairStatus, kept: dict[int, bytes]) -> NetProbeResult | None:
-        payload = kept.get(visit.index)
+    def _kept(self, probe: NetProbe, visit: PairStatus) -> NetProbeResult | None:
+        payload = self.facts.visit_results.get(visit.index)
         return read_probe_result(payload, probe.metadata.uid) if payload else None
 
     def _environment(self, probe: NetProbe) -> dict[str, str]:
@@ -218,7 +244,7 @@ class _ProbeStep(VisitStep):
         self, probe: NetProbe, found: list[tuple[PairStatus, NetProbeResult]], failed: list[PairStatus]
     ) -> None:
         objectives = probe.spec.objectives or []
-        judged = judge_objectives(objectives, found)
+        judged = judge_objectives(objectives, found, complete=not failed)
         missed = [(o, j) for o, j in zip(objectives, judged, strict=True) if j.met == "False"]
         if judged:
             self.status["objectives"] = [j.camel() for j in judged]

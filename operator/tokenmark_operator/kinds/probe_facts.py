@@ -12,19 +12,24 @@ from ..shared.admission import holds_target, is_finished, is_settled
 from ..shared.facts import Key, ProbeFacts
 from .sources import Sources
 
+OVER = ("Completed", "Failed")
 
-async def _visit_results(sources: Sources, cr: dict[str, Any]) -> dict[int, bytes] | None:
-    """What every visit found, once all are over."""
+
+def _visit(pod: dict[str, Any]) -> str:
+    return str((pod["metadata"].get("labels") or {}).get(names.VISIT_LABEL, ""))
+
+
+async def _visit_results(sources: Sources, cr: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of visits that run; once none of them is left, of all."""
     meta, visits = cr["metadata"], (cr.get("status") or {}).get("pairs") or []
-    if not visits or any(visit.get("state") not in ("Completed", "Failed") for visit in visits):
-        return None
+    open_ones = [visit for visit in visits if visit.get("state") not in OVER]
     found = {}
-    for visit in visits:
+    for visit in [v for v in open_ones if v.get("state") == "Running"] if open_ones else visits:
         name = names.visit_result_name(meta["name"], visit["index"], meta["uid"])
         stored, _ = await sources.stored(meta["namespace"], name, meta["uid"])
         if stored is not None:
             found[int(visit["index"])] = kept_payload(stored)
-    return found
+    return {"visit_results": found, "visits_read": bool(visits) and not open_ones}
 
 
 async def gather_probe(sources: Sources, cr: dict[str, Any], key: Key) -> ProbeFacts:
@@ -35,13 +40,14 @@ async def gather_probe(sources: Sources, cr: dict[str, Any], key: Key) -> ProbeF
     pods, _ = await sources.pods_of(namespace, uid)
     known: dict[str, Any] = {"jobs": jobs, "pods": pods, "refused": sources.refusals.pop(uid, None)}
     if not is_finished(cr):
-        clients = {job: pod for job, pod in pods.items() if job.endswith("-client")}
+        done = {str(v.get("index")) for v in (cr.get("status") or {}).get("pairs") or [] if v.get("state") in OVER}
+        clients = {job: pod for job, pod in pods.items() if job.endswith("-client") and _visit(pod) not in done}
         told = sources.logs(clients, key)
         known.update(blocks=told.blocks, log_read=told.read, unmade=await sources.unmade(namespace, jobs, pods))
         retain = ((cr["spec"].get("results") or {}).get("retention")) == "Retain"
         name = names.result_name("NetProbe", meta["name"], uid, retain=retain)
         known["stored"], known["name_taken"] = await sources.stored(namespace, name, uid)
-        known["visit_results"] = await _visit_results(sources, cr)
+        known.update(await _visit_results(sources, cr))
         if not holds_target(cr, (), now):
             known["nodes"] = await sources.kube.list(NODES, None) if sources.settings.read_nodes else None
             known["others"] = await sources.fresh("NetProbe", PROBES, lambda other: not is_settled(other))

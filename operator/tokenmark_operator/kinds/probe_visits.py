@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tokenmark_schemas.netprobe import NetProbe, PairStatus, ProbeStatus
+from tokenmark_schemas.netprobe import NetProbe
 from tokenmark_schemas.probe_result import NetProbeResult
+from tokenmark_schemas.probe_status import PairStatus, ProbeStatus
 
 from ..observe.attempt import AttemptView, view_attempt
 from ..observe.times import parse_time
@@ -16,6 +17,7 @@ from ..shared.status import read_status
 from ..shared.step import Step
 
 LOOK_S = 5.0
+CONTROLLER_UID = "batch.kubernetes.io/controller-uid"  # the Job controller's own label
 
 
 class VisitStep(Step):
@@ -26,6 +28,7 @@ class VisitStep(Step):
         super().__init__(facts, existing.conditions)
         self.facts = facts
         self.visits = list(existing.pairs or [])
+        self._told = list(self.visits)
 
     def advance_visits(self, probe: NetProbe) -> bool:
         """Those under way, then those that may begin beside them. Returns True when all are over."""
@@ -44,19 +47,31 @@ class VisitStep(Step):
     def _advance(self, probe: NetProbe, visit: PairStatus) -> None:
         server = self.facts.jobs.get(server_name(probe.metadata.name, visit.index))
         client = self.facts.jobs.get(client_name(probe.metadata.name, visit.index))
-        if client is not None:
+        kept = self.facts.visit_results.get(visit.index)
+        known = read_probe_result(kept, probe.metadata.uid) if kept else None
+        if known is not None:  # kept by a step that was cut off before it could say so
+            self._measured(probe, visit, known, "it ended")
+        elif client is not None:
             self._watch_client(probe, visit, client)
         elif visit.target_node is None:
             self.decision.create += plan_client(probe, visit, None, self.facts.settings)
         elif server is None:
             self.decision.create += plan_server(probe, visit, self.facts.settings)
         elif (address := self._ready_address(server)) is not None:
-            self.decision.create += plan_client(probe, visit, address, self.facts.settings)
+            where = (address, server["metadata"]["uid"])
+            self.decision.create += plan_client(probe, visit, where, self.facts.settings)
         else:
             self._watch_server(probe, visit, server)
 
+    def _pod(self, job: dict[str, Any]) -> dict[str, Any] | None:
+        """The pod of this very Job: a visit that is made again has Jobs of the same names, and pods of the earlier ones are
+        remembered."""
+        pod = self.facts.pods.get(job["metadata"]["name"])
+        labels = (pod or {"metadata": {}})["metadata"].get("labels") or {}
+        return pod if labels.get(CONTROLLER_UID) == job["metadata"]["uid"] else None
+
     def _ready_address(self, server: dict[str, Any]) -> str | None:
-        pod = self.facts.pods.get(server["metadata"]["name"])
+        pod = self._pod(server)
         status = (pod or {}).get("status", {})
         ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or [])
         if pod is None or pod.get("gone") or not ready or not status.get("podIP"):
@@ -66,7 +81,7 @@ class VisitStep(Step):
     def _watch_server(self, probe: NetProbe, visit: PairStatus, server: dict[str, Any]) -> None:
         name = server["metadata"]["name"]
         unmade = self.facts.unmade.get(name, "")
-        view = view_attempt(server, self.facts.pods.get(name), {}, None, self.facts.now, (), unmade)
+        view = view_attempt(server, self._pod(server), {}, None, self.facts.now, (), unmade)
         if view.state in ("Failed", "Disrupted", "Finished"):
             self._over(probe, visit, failed=f"{view.reason}: the server agent ended: {view.message}")
         else:
@@ -86,7 +101,7 @@ class VisitStep(Step):
 
     def _watch_client(self, probe: NetProbe, visit: PairStatus, client: dict[str, Any]) -> None:
         name = client["metadata"]["name"]
-        pod = self.facts.pods.get(name)
+        pod = self._pod(client)
         blocks = self.facts.blocks.get(pod["metadata"]["uid"], {}) if pod else {}
         unmade = self.facts.unmade.get(name, "")
         view = view_attempt(client, pod, blocks, None, self.facts.now, (), unmade)
@@ -100,14 +115,16 @@ class VisitStep(Step):
         said = f"{view.reason}: {view.message}"
         if result is not None:
             self.decision.create_first.append(plan_visit_result(probe, visit, result, client))
-            missing = unmeasured(result)
-            self._over(
-                probe, visit, result=result, failed=f"{said}; {missing}" if missing and result.interrupted else missing
-            )
+            self._measured(probe, visit, result, said)
         elif view.pod_uid is not None and view.pod_uid not in self.facts.log_read and view.reason != "NodeLost":
             self.wait(1.0)  # the log of a node that does not answer is not waited for
         else:
             self._over(probe, visit, failed=said)
+
+    def _measured(self, probe: NetProbe, visit: PairStatus, result: NetProbeResult, ended: str) -> None:
+        missing = unmeasured(result)
+        failed = f"{ended}; {missing}" if missing and result.interrupted else missing
+        self._over(probe, visit, result=result, failed=failed)
 
     def _over(
         self, probe: NetProbe, visit: PairStatus, *, failed: str | None, result: NetProbeResult | None = None
@@ -131,13 +148,27 @@ class VisitStep(Step):
         self.visits = [changed if v.index == visit.index else v for v in self.visits]
         return changed
 
+    def fail_the_rest(self, message: str) -> None:
+        """Visits that are not over will not be made any more; what the others found stays."""
+        for visit in [v for v in self.visits if v.state in ("Pending", "Running")]:
+            of_visit = (server_name(self.meta["name"], visit.index), client_name(self.meta["name"], visit.index))
+            self.decision.delete_jobs += [job for job in of_visit if job in self.facts.jobs]
+            self._replace(visit, state="Failed", message=message[:512])
+
     def count_visits(self) -> None:
-        """Into the status: the visits, and how many of them are over."""
+        """Into the status: the visits, where one of them changed, and how many of them are over. What a newer operator wrote
+        of them stays."""
         if not self.visits:
             return
         over = [v for v in self.visits if v.state in ("Completed", "Failed")]
         failed = [v for v in over if v.state == "Failed"]
-        self.status["pairs"] = [visit.camel() for visit in self.visits]
+        if self.visits != self._told:
+            told = {entry.get("index"): entry for entry in self.status.get("pairs") or []}
+            ours = {field.alias for field in PairStatus.model_fields.values()}
+            self.status["pairs"] = [
+                {**{k: v for k, v in told.get(visit.index, {}).items() if k not in ours}, **visit.camel()}
+                for visit in self.visits
+            ]
         self.status["pairsCompleted"], self.status["pairsFailed"] = len(over) - len(failed), len(failed)
         self.status["pairsProgress"] = f"{len(over)}/{len(self.visits)}"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tokenmark_schemas.netprobe import NetProbe, PairStatus, ProbeTest
+from tokenmark_schemas.netprobe import NetProbe, ProbeTest
 from tokenmark_schemas.probe_result import ProbeConfig
+from tokenmark_schemas.probe_status import PairStatus
 
 from ..settings import Settings
 from . import names
@@ -47,8 +48,8 @@ def plan_server(probe: NetProbe, visit: PairStatus, settings: Settings) -> list[
     """The agent that answers, on the visit's target node; behind a Service of its own, where a test goes through one: iperf3
     has two connections, which have to meet the same agent."""
     assert visit.target_node is not None, "a visit to targets alone has no server"
-    deadline = visit_seconds(probe, visit)
-    args = ["server", "--deadline", str(deadline)]
+    patience_s = probe.spec.execution.startup_deadline_seconds  # so long may the client take to come
+    args = ["server", "--deadline", str(patience_s + visit_seconds(probe, visit))]
     labels = _labels(probe, visit, "server")
     manifest = _agent(
         probe, visit, settings, server_name(probe.metadata.name, visit.index), visit.target_node, args, labels
@@ -73,11 +74,15 @@ def _service(probe: NetProbe, visit: PairStatus, labels: dict[str, str]) -> dict
     }
 
 
-def plan_client(probe: NetProbe, visit: PairStatus, server_ip: str | None, settings: Settings) -> list[dict[str, Any]]:
-    """The agent that measures, on the visit's source node, and its configuration."""
+def plan_client(
+    probe: NetProbe, visit: PairStatus, server: tuple[str, str] | None, settings: Settings
+) -> list[dict[str, Any]]:
+    """The agent that measures, on the visit's source node, and its configuration; `server` is (address, uid of its Job), and
+    stands in the configuration's name: a visit that is made again has another server."""
     meta = probe.metadata
     name = client_name(meta.name, visit.index)
-    config_name = names.config_name(name, meta.uid)
+    server_ip, server_uid = server or (None, "")
+    config_name = names.config_name(name, meta.uid) + (f"-{server_uid[:8]}" if server_uid else "")
     tests = tests_of(probe, visit)
     through_service = any(test.way == "PodToService" for test in tests)
     config = ProbeConfig(
@@ -115,9 +120,12 @@ def _agent(
         execution, image=settings.netprobe_image, pull_policy=settings.pull_policy, args=args, labels=labels,
         config_map=config_map, affinity=on_node(node),
     )  # fmt: skip
+    deadline_s = visit_seconds(probe, visit) + MARGIN_S
+    if labels[names.ROLE_LABEL] == "server":
+        deadline_s += execution.startup_deadline_seconds
     if visit.host_network:
         template["spec"].update(hostNetwork=True, dnsPolicy="ClusterFirstWithHostNet")
     return job(
         name, template, labels=labels, owner=names.owner("NetProbe", probe.metadata),
-        deadline_s=visit_seconds(probe, visit) + MARGIN_S, startup_s=execution.startup_deadline_seconds,
+        deadline_s=deadline_s, startup_s=execution.startup_deadline_seconds,
     )  # fmt: skip

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenmark_decisions.tournament import tournament
-from tokenmark_schemas.netprobe import NetProbeSpec, PairStatus, ProbeTest
+from tokenmark_schemas.kube import Toleration
+from tokenmark_schemas.netprobe import NetProbeSpec, ProbeTest
+from tokenmark_schemas.probe_status import PairStatus
 
 MAX_VISITS = 256
 Node = dict[str, Any]
@@ -32,32 +34,70 @@ class Chosen:
 
 def choose_visits(spec: NetProbeSpec, nodes: list[Node]) -> Chosen:
     """Empty where there are not enough nodes."""
-    usable = [node for node in nodes if _usable(node, spec)]
-    usable.sort(key=lambda node: _lot(spec.pairs.seed, node["metadata"]["name"]))
-    usable = usable[: spec.placement.max_nodes]
-    rounds, pairs_of, how = _rounds(spec, usable)
+    usable = _cut([node for node in nodes if _usable(node, spec)], spec)
+    possible = sum(_usable(node, spec) for node in nodes)
     peered = [test for test in spec.tests if not test.target]
-    visits: list[PairStatus] = []
-    if peered and rounds:
-        parts = _parts(spec, peered)
-        room = (MAX_VISITS - len(usable)) // len(parts)
-        fitting, how = _capped(rounds, room, how)
-        for part in parts:
-            visits += _visits(_with_floor(fitting, part), part, spec, visits)
-        rounds = fitting
     lonely = [test for test in spec.tests if test.target]
+    rounds, how = _rounds(spec, usable) if peered else ([], "")
+    if len(usable) < possible:
+        drawn = f"{len(usable)} of {possible} nodes, drawn with seed {spec.pairs.seed}"
+        how = f"{drawn}; {how}" if how else drawn
+    visits: list[PairStatus] = []
+    if rounds:
+        parts = _parts(spec, peered)
+        room = (MAX_VISITS - len(parts) - (len(usable) if lonely else 0)) // len(parts)
+        rounds, how = _capped(rounds, room, how)
+        for part in parts:
+            visits += _visits(_with_floor(rounds, part), part, spec, visits)
     if lonely and (rounds or not peered):
         visits += _visits([[(node, None)] for node in usable], lonely, spec, visits)
-    return Chosen(visits, sum(map(len, rounds)), pairs_of, how)
+    return Chosen(visits, sum(map(len, rounds)), _pairs_of(spec, possible, rounds) if peered else 0, how)
+
+
+def _pairs_of(spec: NetProbeSpec, count: int, rounds: list[Round]) -> int:
+    """How many pairs that many nodes have."""
+    if spec.placement.topology == "DifferentZone":
+        return sum(map(len, rounds))
+    return {"SameNode": count, "DifferentNode": count // 2}.get(spec.placement.topology, count * (count - 1) // 2)
 
 
 def _usable(node: Node, spec: NetProbeSpec) -> bool:
+    """Ready, wanted, and open to pods that tolerate what this probe's agents do."""
     labels = node["metadata"].get("labels") or {}
-    wanted = spec.placement.node_selector or {}
+    wanted = {**(spec.placement.node_selector or {}), **(spec.execution.node_selector or {})}
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in node.get("status", {}).get("conditions", []))
-    tainted = any(t.get("effect") in ("NoSchedule", "NoExecute") for t in node.get("spec", {}).get("taints") or [])
-    blocked = node.get("spec", {}).get("unschedulable") or (tainted and not spec.placement.tolerations)
-    return ready and not blocked and all(labels.get(k) == v for k, v in wanted.items())
+    tolerations = [*(spec.placement.tolerations or []), *(spec.execution.tolerations or [])]
+    taints = [t for t in node.get("spec", {}).get("taints") or [] if t.get("effect") in ("NoSchedule", "NoExecute")]
+    closed = any(not any(_tolerates(toleration, taint) for toleration in tolerations) for taint in taints)
+    return (
+        ready
+        and not closed
+        and not node.get("spec", {}).get("unschedulable")
+        and all(labels.get(k) == v for k, v in wanted.items())
+    )
+
+
+def _tolerates(toleration: Toleration, taint: dict[str, Any]) -> bool:
+    """As the scheduler has it: an empty key is every key, an empty effect every effect."""
+    if toleration.effect and toleration.effect != taint.get("effect"):
+        return False
+    if not toleration.key:
+        return toleration.operator == "Exists"
+    same = toleration.operator == "Exists" or (toleration.value or "") == (taint.get("value") or "")
+    return toleration.key == taint.get("key") and same
+
+
+def _cut(nodes: list[Node], spec: NetProbeSpec) -> list[Node]:
+    """At most `maxNodes`, drawn by the seed; between zones, one zone after the other has its turn."""
+    drawn = sorted(nodes, key=lambda node: _lot(spec.pairs.seed, node["metadata"]["name"]))
+    if spec.placement.topology == "DifferentZone":
+        turn: dict[str | None, int] = {}
+        ranked = []
+        for node in drawn:
+            turn[zone_of(node)] = turn.get(zone_of(node), 0) + 1
+            ranked.append((turn[zone_of(node)], node))
+        drawn = [node for _, node in sorted(ranked, key=lambda entry: entry[0])]
+    return drawn[: spec.placement.max_nodes]
 
 
 def _lot(seed: int, name: str) -> str:
@@ -72,23 +112,22 @@ def zone_of(node: Node | None) -> str | None:
 # --- pairs ------------------------------------------------------------------------------------------------------------
 
 
-def _rounds(spec: NetProbeSpec, nodes: list[Node]) -> tuple[list[Round], int, str]:
-    """(rounds of disjoint pairs, how many pairs there are, how those were chosen)."""
-    count = len(nodes)
+def _rounds(spec: NetProbeSpec, nodes: list[Node]) -> tuple[list[Round], str]:
+    """(rounds of disjoint pairs, how those were chosen)."""
     match spec.placement.topology:
         case "SameNode":
-            return [[(node, node) for node in nodes]] if nodes else [], count, ""
+            return [[(node, node) for node in nodes]] if nodes else [], ""
         case "DifferentZone":
             matched = _across_zones(nodes)
-            return [matched] if matched else [], len(matched), ""
+            return [matched] if matched else [], ""
         case "DifferentNode":
-            return _met(nodes)[:1], count // 2, ""
-    rounds, pairs_of = _met(nodes), count * (count - 1) // 2
+            return _met(nodes)[:1], ""
+    rounds = _met(nodes)
     if spec.pairs.selection == "RoundRobin":
-        return rounds[:2], pairs_of, "two rounds: every node in both roles"
-    if spec.pairs.selection == "Sample" and spec.pairs.count is not None and spec.pairs.count < pairs_of:
-        return _sample(rounds, spec.pairs.count, spec.pairs.seed), pairs_of, f"a sample with seed {spec.pairs.seed}"
-    return rounds, pairs_of, ""
+        return rounds[:2], "two rounds: every node in both roles"
+    if spec.pairs.selection == "Sample" and spec.pairs.count is not None and spec.pairs.count < sum(map(len, rounds)):
+        return _sample(rounds, spec.pairs.count, spec.pairs.seed), f"a sample with seed {spec.pairs.seed}"
+    return rounds, ""
 
 
 def _met(nodes: list[Node]) -> list[Round]:
@@ -122,7 +161,8 @@ def _capped(rounds: list[Round], room: int, how: str) -> tuple[list[Round], str]
         kept.append(pairs[:room])
         room -= len(kept[-1])
     cut = sum(map(len, rounds)) > sum(map(len, kept))
-    return [pairs for pairs in kept if pairs], "the first rounds, up to the cap of visits" if cut and not how else how
+    said = "the first rounds, up to the cap of visits"
+    return [pairs for pairs in kept if pairs], (f"{how}; {said}" if how else said) if cut else how
 
 
 # --- visits -----------------------------------------------------------------------------------------------------------

@@ -64,7 +64,8 @@ class ProbeFacts(Facts):
     """Everything known about one NetProbe at one moment. `nodes` is None where the operator may not list them."""
 
     nodes: list[dict[str, Any]] | None = None
-    visit_results: dict[int, bytes] | None = None  # by visit, of all that are over; None as long as one is not
+    visit_results: dict[int, bytes] = field(default_factory=dict)  # what is kept of visits that run, or of all
+    visits_read: bool = False  # all visits are over, and what is kept of any of them is here
 
 
 @dataclass(frozen=True)

@@ -27,17 +27,15 @@ def read_status(model: type[M], raw: dict[str, Any] | None) -> M:
     plain = deepcopy(raw or {})
     for _ in range(MOST_ROUNDS):
         try:
-            return model.model_validate(plain)
+            return model.model_validate(plain, extra="ignore")
         except ValidationError as exc:
             error = exc.errors(include_url=False, include_context=False)[-1]
         path = [*error["loc"]]
-        if error["type"] == "extra_forbidden":
-            _drop(plain, path)
-        elif path[0] in VITAL:
+        if path[0] in VITAL:
             where = ".".join(map(str, path))
             raise NotUnderstood(f"status.{where}: {error['msg']}; was it written by a newer operator?")
-        else:  # an entry of a list, or the whole member
-            _drop(plain, path[:2] if isinstance(plain.get(_spelt(plain, path[0])), list) else path[:1])
+        # an entry of a list, or the whole member
+        _drop(plain, path[:2] if isinstance(plain.get(_spelt(plain, path[0])), list) else path[:1])
     raise NotUnderstood("the status cannot be read; was it written by a newer operator?")
 
 
