@@ -2,13 +2,10 @@
  * the other side held a request told in the reply and taken off. One connection, one message in flight.
  *   pingpong server PORT            serves one connection after the other until it is told to stop
  *   pingpong client HOST PORT BYTES RATE_HZ SECONDS      prints count, p50, p90, p99 in nanoseconds (RATE_HZ 0: back to back)
- *   pingpong relay PORT HOST PORT DELAY_US          hands every message on that much later, each way; one at a time
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,38 +68,6 @@ static int connected(const char *host, uint16_t port) {
     return fd;
 }
 
-/* Sleeping takes as long as the scheduler likes; the last stretch is waited for awake. */
-static void wait_until(uint64_t due) {
-    for (uint64_t now; (now = clock_ns(CLOCK_MONOTONIC)) < due;)
-        if (due - now > 2000000) usleep((useconds_t)((due - now) / 1000 - 1500));
-}
-
-static void hand_on(int client, const char *host, uint16_t port, uint64_t delay) {
-    int server = connected(host, port);
-    prepare(client);
-    struct pollfd sides[2] = {{client, POLLIN, 0}, {server, POLLIN, 0}};
-    static char buffer[65536];
-    while (server >= 0 && poll(sides, 2, 30000) > 0)
-        for (int side = 0; side < 2; side++) {
-            if (!sides[side].revents) continue;
-            ssize_t n = recv(sides[side].fd, buffer, sizeof buffer, 0);
-            if (n <= 0) return;
-            if (delay) wait_until(clock_ns(CLOCK_MONOTONIC) + delay);
-            if (send(sides[1 - side].fd, buffer, (size_t)n, MSG_NOSIGNAL) != n) return;
-        }
-}
-
-static int relay(uint16_t port, const char *host, uint16_t there, uint64_t delay) {
-    int listener = listening(port);
-    signal(SIGCHLD, SIG_IGN);
-    for (int client; listener >= 0 && (client = accept(listener, NULL, NULL)) >= 0; close(client))
-        if (fork() == 0) {
-            hand_on(client, host, there, delay);
-            _exit(0);
-        }
-    return 1;
-}
-
 static int serve(uint16_t port) {
     int listener = listening(port);
     while (listener >= 0) {
@@ -162,8 +127,6 @@ int main(int argc, char **argv) {
     if (argc == 3 && !strcmp(argv[1], "server")) return serve((uint16_t)atoi(argv[2]));
     if (argc == 7 && !strcmp(argv[1], "client"))
         return measure(argv[2], (uint16_t)atoi(argv[3]), (uint32_t)atoi(argv[4]), (uint64_t)atoll(argv[5]), (uint64_t)atoll(argv[6]));
-    if (argc == 6 && !strcmp(argv[1], "relay"))
-        return relay((uint16_t)atoi(argv[2]), argv[3], (uint16_t)atoi(argv[4]), 1000u * (uint64_t)atoll(argv[5]));
-    fputs("pingpong server PORT | client HOST PORT BYTES RATE_HZ SECONDS | relay PORT HOST PORT DELAY_US\n", stderr);
+    fputs("pingpong server PORT | client HOST PORT BYTES RATE_HZ SECONDS\n", stderr);
     return 2;
 }

@@ -77,7 +77,7 @@ def build(folder: Path) -> Path:
     if shutil.which("gcc") is None:
         debian_packages()
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("refengine", "cfloor", "cloop", "pingpong"):
+    for name in ("refengine", "cfloor", "cloop", "pingpong", "wire"):
         try:
             command = ["gcc", "-O2", "-w", "-o", str(folder / name), str(SOURCES / f"{name}.c")]
             subprocess.run(command, check=True, capture_output=True)

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -96,6 +97,7 @@ int main(int argc, char **argv) {
     chance = 0x9e3779b97f4a7c15u ^ strtoull(argv[6], NULL, 10);
     int a = tun_in(argv[1]), b = tun_in(argv[2]);
     if (a < 0 || b < 0) return perror("wire"), 1;
+    prctl(PR_SET_TIMERSLACK, 1); /* else every sleep may last 50 us longer */
     struct way ways[2] = {{.in = a, .out = b}, {.in = b, .out = a}};
     for (int i = 0; i < 2; i++) ways[i].ring = malloc(ROOM * sizeof *ways[i].ring);
     puts("wire is up");
@@ -108,9 +110,9 @@ int main(int argc, char **argv) {
             if (due && (!next || due < next)) next = due;
         }
         uint64_t now = now_ns();
-        if (next && next < now + 60000u) continue; /* the last stretch awake: sleeping takes as long as the scheduler likes */
+        if (next && next < now + 120000u) continue; /* the last stretch awake: sleeping takes as long as the scheduler likes */
         struct pollfd ends[2] = {{a, POLLIN, 0}, {b, POLLIN, 0}};
-        uint64_t left = next ? next - now - 50000u : 1000000000u;
+        uint64_t left = next ? next - now - 100000u : 1000000000u;
         struct timespec patience = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
         ppoll(ends, 2, &patience, NULL);
     }

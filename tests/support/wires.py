@@ -97,10 +97,10 @@ def agent(namespace: str = FAR) -> Iterator[None]:
         yield
 
 
-def probed(folder: Path, *tests: ProbeTest, host: str = FAR_ADDRESS, repetitions: int = 1) -> NetProbeResult:
+def probed(folder: Path, *tests: ProbeTest, repetitions: int = 1) -> NetProbeResult:
     """What the measuring agent finds from NEAR."""
     config = ProbeConfig(
-        probe="wire", namespace="here", uid="wire", server_host=host, source_node="near", target_node="far",
+        probe="wire", namespace="here", uid="wire", server_host=FAR_ADDRESS, source_node="near", target_node="far",
         tests=list(tests), repetitions=repetitions, deadline_s=300,
     )  # fmt: skip
     path = folder / "probe.json"
