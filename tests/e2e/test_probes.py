@@ -261,7 +261,7 @@ def test_fifty_probes_queue_and_all_finish(lab: Lab) -> None:
     most = 0
     while len(done()) < 50:
         most = max(most, len(_living(lab)))
-        assert time.monotonic() - began < 600, lab.explain()
+        assert time.monotonic() - began < 900, lab.explain()
         time.sleep(1)
     assert set(done()) == {"Completed"}
     assert most <= 3, "one measures while the one before winds down and another is being made"
