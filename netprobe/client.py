@@ -12,10 +12,17 @@ from datetime import UTC, datetime
 
 from tokenmark_decisions.probe_pair import statistics_of, verdict_of
 from tokenmark_schemas.netprobe import ProbeTest
-from tokenmark_schemas.probe_result import EndFacts, NetProbeResult, ProbeConfig, ProbeMeasurement, ProbeVerdict
+from tokenmark_schemas.probe_result import (
+    HEALTH_PORT,
+    EndFacts,
+    NetProbeResult,
+    ProbeConfig,
+    ProbeMeasurement,
+    ProbeVerdict,
+)
 
 from .ends import Raw, end_facts, raw_facts
-from .measure.table import HEALTH_PORT, way_of
+from .measure.table import way_of
 
 WAIT_FOR_SERVER_S = 60
 

@@ -13,22 +13,21 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
 from pydantic import ValidationError
 
-from tokenmark_decisions.probe_pair import verdict_of_all
+from tokenmark_decisions.probe_pair import unmeasured, verdict_of_all
 from tokenmark_decisions.tournament import tournament
 from tokenmark_schemas.documents import read_models
 from tokenmark_schemas.errors import InvalidInput, RunFailed
 from tokenmark_schemas.netprobe import NetProbe, ProbeTest
-from tokenmark_schemas.probe_result import EastWest, NetProbeResult, ProbeConfig
+from tokenmark_schemas.probe_result import HEALTH_PORT, EastWest, NetProbeResult, ProbeConfig
 
 from .client import Pair, now
-from .measure.table import HEALTH_PORT
 from .report import report as as_text
 from .server import serve
 
@@ -194,14 +193,8 @@ def _write(
             raise InvalidInput(f"{path}: {exc.strerror}; the result stands on the standard output") from exc
         print(as_text(document), end="")
         print(f"\nwritten to {path}")
-    if code or any(True for _ in _unmeasured(found)):
+    if code or any(map(unmeasured, found)):
         raise typer.Exit(code or 5)
-
-
-def _unmeasured(found: list[NetProbeResult]) -> Iterator[str]:
-    for result in found:
-        known = {s.test for s in result.statistics}
-        yield from (m.test for m in result.measurements if m.error and m.test not in known)
 
 
 def _tell(text: str) -> None:

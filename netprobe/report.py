@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tokenmark_decisions.probe_pair import too_few
+from tokenmark_decisions.probe_pair import main_of, too_few
 from tokenmark_schemas.probe_result import EastWest, NetProbeResult, ProbeStatistic
 
-MAIN = (("rtt", "p50"), ("connect", "p50"), ("throughput", "p50"), ("reverse_throughput", "p50"), ("first_byte", "p50"), ("lookup", "p50"))  # fmt: skip
 BESIDE = (("rtt", "p99"), ("connect", "p99"), ("loaded_rtt", "p50"), ("loss", "mean"), ("jitter", "p50"), ("retransmits", "p50"), ("tls", "p50"))  # fmt: skip
 CELL, NAME = 14, 24
 
@@ -31,7 +30,7 @@ def report(document: EastWest) -> str:
 def _of_test(test: str, pairs: Sequence[NetProbeResult]) -> Iterator[str]:
     known = [(pair, {(s.metric, s.statistic): s for s in pair.statistics if s.test == test}) for pair in pairs]
     known = [(pair, found) for pair, found in known if found]
-    main = next((key for key in MAIN if any(key in found for _, found in known)), None)
+    main = main_of({key for _, found in known for key in found})
     if main is None:
         errors = [m.error for pair in pairs for m in pair.measurements if m.test == test and m.error]
         yield f"{test}: not measured: {errors[0] if errors else 'no pair made this test'}"

@@ -18,11 +18,10 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tokenmark_schemas.errors import RunFailed
-from tokenmark_schemas.probe_result import ProbeConfig
+from tokenmark_schemas.probe_result import HEALTH_PORT, IPERF3_PORT, PING_PORT, ProbeConfig
 
 from .client import Pair
 from .ends import raw_facts
-from .measure.table import HEALTH_PORT, IPERF3_PORT, PING_PORT
 from .measure.tcp_ping import answer
 from .measure.udp_ping import answer_datagrams
 

@@ -18,9 +18,10 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from tokenmark_schemas.probe_result import PING_PORT
+
 from .client import facts_of
 from .measure.connect import AT_ONCE
-from .measure.table import PING_PORT
 from .measure.tcp_ping import MIN_BYTES, Ping
 from .measure.times import SECOND_NS, mono, paced
 from .measure.udp_ping import Exchange

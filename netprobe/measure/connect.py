@@ -10,7 +10,7 @@ from collections.abc import Callable
 from tokenmark_schemas.netprobe import ProbeTest
 
 from .tcp_ping import MIN_BYTES, SIZE
-from .times import Durations, mono, paced
+from .times import Durations, mono, turns
 
 RATE_HZ = 100
 PATIENCE_S = 5
@@ -42,24 +42,23 @@ def _measured(
 ) -> dict[str, object]:
     family, _, _, _, where = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
     connects, answers, failures = Durations(), Durations(), Counter[str]()
-    for seconds, counts in ((test.warmup_seconds, False), (test.seconds, True)):
-        for _ in paced(seconds, test.rate_hz or RATE_HZ):
-            with socket.socket(family, socket.SOCK_STREAM) as sock:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
-                sock.settimeout(PATIENCE_S)
-                began = mono()
-                try:
-                    sock.connect(where)
-                    connected = mono()
-                    if talk is not None:
-                        talk(sock)
-                        if counts:
-                            answers.add(mono() - began)
-                except OSError as exc:
-                    failures[named(exc)] += counts
-                    continue
-                if counts:
-                    connects.add(connected - began)
+    for counts in turns(test, RATE_HZ):
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+            sock.settimeout(PATIENCE_S)
+            began = mono()
+            try:
+                sock.connect(where)
+                connected = mono()
+                if talk is not None:
+                    talk(sock)
+                    if counts:
+                        answers.add(mono() - began)
+            except OSError as exc:
+                failures[named(exc)] += counts
+                continue
+            if counts:
+                connects.add(connected - began)
     times = connects.times()
     if times is None:
         raise OSError(f"no connection to {address[0]}:{address[1]}: {', '.join(failures) or 'none was tried'}")

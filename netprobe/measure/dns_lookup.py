@@ -7,7 +7,7 @@ from collections import Counter
 from tokenmark_schemas.netprobe import ProbeTest
 
 from .connect import named
-from .times import Durations, mono, paced
+from .times import Durations, mono, turns
 
 RATE_HZ = 20
 PATIENCE_S = 2.0
@@ -18,17 +18,15 @@ def dns_lookup(test: ProbeTest) -> dict[str, object]:
     if test.target is None or not test.target.names:
         raise OSError("DNSLookup needs target.names")
     server = test.target.nameserver or _own_server()
-    lookups, failures, asked = Durations(), Counter[str](), 0
-    for seconds, counts in ((test.warmup_seconds, False), (test.seconds, True)):
-        for _ in paced(seconds, test.rate_hz or RATE_HZ):
-            name = test.target.names[asked % len(test.target.names)]
-            asked += 1
-            began = mono()
-            answered, failure = _ask(name, server)
-            if counts and answered:
-                lookups.add(mono() - began)
-            if counts and failure:
-                failures[failure] += 1
+    lookups, failures = Durations(), Counter[str]()
+    for asked, counts in enumerate(turns(test, RATE_HZ)):
+        name = test.target.names[asked % len(test.target.names)]
+        began = mono()
+        answered, failure = _ask(name, server)
+        if counts and answered:
+            lookups.add(mono() - began)
+        if counts and failure:
+            failures[failure] += 1
     times = lookups.times()
     if times is None:
         raise OSError(f"no answer from nameserver {server}: {', '.join(failures) or 'nothing was asked'}")

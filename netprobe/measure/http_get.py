@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from tokenmark_schemas.netprobe import ProbeTest
 
 from .connect import PATIENCE_S, named
-from .times import Durations, mono, paced
+from .times import Durations, mono, turns
 
 RATE_HZ = 20
 STATUS_LINE_BYTES = 15
@@ -22,9 +22,8 @@ def http_get(test: ProbeTest) -> dict[str, object]:
     if url is None:
         raise OSError("HTTPGet needs target.url")
     page = _Page(url)
-    for seconds, counts in ((test.warmup_seconds, False), (test.seconds, True)):
-        for _ in paced(seconds, test.rate_hz or RATE_HZ):
-            page.get(counts=counts)
+    for counts in turns(test, RATE_HZ):
+        page.get(counts=counts)
     answers = page.first_byte.times()
     if answers is None:
         raise OSError(f"no answer from {page.shown}: {', '.join(page.failures) or 'nothing was asked'}")

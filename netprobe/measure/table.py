@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tokenmark_schemas.netprobe import ProbeTest
+from tokenmark_schemas.probe_result import IPERF3_PORT, PING_PORT
 
 from .connect import connect_to_agent, connect_to_target
 from .dns_lookup import dns_lookup
@@ -14,7 +15,6 @@ from .iperf3 import throughput
 from .tcp_ping import tcp_latency
 from .udp_ping import udp_latency
 
-IPERF3_PORT, PING_PORT, HEALTH_PORT = 5201, 5202, 5203
 Measure = Callable[[str, ProbeTest], dict[str, object]]
 
 

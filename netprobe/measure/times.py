@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 from tokenmark_decisions.distribution import Distribution
+from tokenmark_schemas.netprobe import ProbeTest
 from tokenmark_schemas.probe_result import Times
 
 ENOUGH_FOR_P99 = 500
@@ -43,6 +44,13 @@ class Durations:
             count=count, min_ns=round(extremes[0]), p50_ns=at(0.5), p90_ns=at(0.9),
             p99_ns=at(0.99) if count >= ENOUGH_FOR_P99 else None, max_ns=round(extremes[1]), mean_ns=round(mean),
         )  # fmt: skip
+
+
+def turns(test: ProbeTest, rate_hz: int) -> Iterator[bool]:
+    """The turns of a test at its own rate, else at that one: first those of its warm-up, which do not count."""
+    for seconds, counts in ((test.warmup_seconds, False), (test.seconds, True)):
+        for _ in paced(seconds, test.rate_hz or rate_hz):
+            yield counts
 
 
 def paced(seconds: float, rate_hz: int | None) -> Iterator[int]:

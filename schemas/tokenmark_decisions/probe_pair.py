@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 from tokenmark_schemas.probe_result import (
     Flow,
@@ -28,6 +28,9 @@ SPREAD = 0.5  # (highest - lowest) / median of the repetitions' medians
 LOSS_PPM, FAILING = 10_000, 0.01
 SHORT_FLOW_S, SHORT_TIMES = 5, 50
 DURATIONS = ("rtt", "connect", "tls", "first_byte", "lookup", "loaded_rtt")
+MAIN = (
+    ("throughput", "p50"), ("reverse_throughput", "p50"), ("rtt", "p50"), ("connect", "p50"), ("first_byte", "p50"), ("lookup", "p50"),
+)  # fmt: skip
 QUANTILES = ("p50", "p90", "p99", "mean", "max")
 Read = Callable[[ProbeMeasurement], float | None]
 
@@ -104,16 +107,35 @@ def _flows(measurement: ProbeMeasurement) -> list[Flow]:
     return [flow for flow in (known.forward, known.reverse) if flow is not None] if known is not None else []
 
 
+def main_of(keys: Container[tuple[str, str]]) -> tuple[str, str] | None:
+    """The (metric, statistic) that a test is made for, of those that it has."""
+    return next((key for key in MAIN if key in keys), None)
+
+
+def unmeasured(result: NetProbeResult) -> str | None:
+    """The first test of which no repetition has a figure, and why."""
+    errors = {m.test: m.error for m in reversed(result.measurements) if m.error}
+    return next((f"{test}: {errors.get(test) or 'it was not measured'}" for test in _without_figure(result)), None)
+
+
+def _without_figure(result: NetProbeResult) -> list[str]:
+    known = {s.test for s in result.statistics}
+    return [test for test in result.tests if test not in known]
+
+
 # --- the verdict ------------------------------------------------------------------------------------------------------
 
 
 def verdict_of(result: NetProbeResult) -> ProbeVerdict:
     """`invalid`: an end was measured, not the network. `degraded`: the figure stands, and has to be read with its reason."""
     reasons = [reason for m in _first_of_each(result.measurements) for reason in _of_test(m, result)]
-    known = {s.test for s in result.statistics}
-    for test in [test for test in result.tests if test not in known]:
+    for test in _without_figure(result):
         said = f"{test}: no repetition of it has a figure"
         reasons.append(ProbeReason(reason="Incomplete", verdict="invalid", message=said))
+    return _worst_of(reasons)
+
+
+def _worst_of(reasons: list[ProbeReason]) -> ProbeVerdict:
     worst = "invalid" if any(r.verdict == "invalid" for r in reasons) else "degraded" if reasons else "valid"
     return ProbeVerdict(verdict=worst, reasons=reasons)
 
@@ -204,8 +226,7 @@ def verdict_of_all(pairs: Sequence[NetProbeResult]) -> ProbeVerdict:
     if pairs and not crossing:
         said = "no pair crosses nodes: this is the floor of the tool and of one kernel, not of a network"
         reasons = [ProbeReason(reason="SameNodeOnly", verdict="degraded", message=said)]
-    worst = "invalid" if any(r.verdict == "invalid" for r in reasons) else "degraded" if reasons else "valid"
-    return ProbeVerdict(verdict=worst, reasons=reasons)
+    return _worst_of(reasons)
 
 
 def too_few(repetitions: int) -> str | None:

@@ -13,6 +13,7 @@ from .base import Contract, Text63, Text253
 from .kube import Timestamp
 from .netprobe import ProbeTest
 
+IPERF3_PORT, PING_PORT, HEALTH_PORT = 5201, 5202, 5203  # where an agent answers
 Verdict = Literal["valid", "degraded", "invalid"]
 
 

@@ -42,6 +42,9 @@ class ProbeSummary(Contract):
     repetitions: int | None = None
 
 
+OVER = ("Completed", "Failed")  # states of a visit that nothing more comes of
+
+
 class PairStatus(Contract):
     """One visit: two nodes (one, where only targets are measured), which tests, and how far it is."""
 

@@ -94,14 +94,20 @@ def test_the_api_server_away_for_twenty_seconds_loses_nothing(lab: Lab) -> None:
     lab.until("the deleted run is gone", lambda: not lab.runner_pods("orphan"), 60)
 
 
-def test_a_lost_node_ends_the_attempt_and_starts_no_second_load(lab: Lab) -> None:
+def load_from_the_other_node(lab: Lab, name: str) -> str:
+    """A run that loads the simulator, on the node where that is not; the node."""
     embedded(lab)
     lab.simulator()
     sim_node = lab.items("pods", "app=sim")[0]["spec"]["nodeName"]
-    other = next(name for name in ("node1", "node2") if name != sim_node)
+    other = next(node for node in ("node1", "node2") if node != sim_node)
     execution = {**run_object("x")["spec"]["execution"], "nodeSelector": {"kubernetes.io/hostname": other}}
-    lab.apply(run_object("lost", stages=long_stage(200), execution=execution))
-    lab.running_pod("lost")
+    lab.apply(run_object(name, stages=long_stage(200), execution=execution))
+    lab.running_pod(name)
+    return other
+
+
+def test_a_lost_node_ends_the_attempt_and_starts_no_second_load(lab: Lab) -> None:
+    other = load_from_the_other_node(lab, "lost")
     processes.send(f"{other}-kubelet", signal.SIGKILL)
     try:
         lab.until("the attempt is given up", lambda: _attempts(lab, "lost")[0]["reason"] == "NodeLost", 180)
@@ -121,13 +127,7 @@ def test_a_lost_node_ends_the_attempt_and_starts_no_second_load(lab: Lab) -> Non
 
 
 def test_a_deleted_run_on_a_lost_node_keeps_its_target_until_the_pod_cannot_load_it(lab: Lab) -> None:
-    embedded(lab)
-    lab.simulator()
-    sim_node = lab.items("pods", "app=sim")[0]["spec"]["nodeName"]
-    other = next(name for name in ("node1", "node2") if name != sim_node)
-    execution = {**run_object("x")["spec"]["execution"], "nodeSelector": {"kubernetes.io/hostname": other}}
-    lab.apply(run_object("gone", stages=long_stage(200), execution=execution))
-    lab.running_pod("gone")
+    other = load_from_the_other_node(lab, "gone")
     processes.send(f"{other}-kubelet", signal.SIGKILL)
     try:
         lab.delete("brun", "gone", "--wait=false")

@@ -10,9 +10,8 @@ import pytest
 from netprobe.measure.iperf3 import NoFigure, iperf3_command, parse_iperf3
 from netprobe.measure.times import Durations, paced
 from tests.support.probes import a_measurement, a_probe_result, times
-from tokenmark_decisions.probe_pair import verdict_of, verdict_of_all
+from tokenmark_decisions.probe_pair import unmeasured, verdict_of, verdict_of_all
 from tokenmark_decisions.repetitions import repeated
-from tokenmark_operator.results.probe_results import unmeasured
 from tokenmark_schemas.netprobe import ProbeTest
 from tokenmark_schemas.probe_result import Datagrams, Flow, Throughput
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tokenmark_schemas.netprobe import NetProbe
 from tokenmark_schemas.probe_result import NetProbeResult, ProbeVerdict
-from tokenmark_schemas.probe_status import PairStatus
+from tokenmark_schemas.probe_status import OVER, PairStatus
 from tokenmark_schemas.support import unsupported_probe
 
 from ..observe.times import parse_time, stamp
@@ -18,7 +18,6 @@ from ..results.probe_results import (
     artifact_of,
     judge_objectives,
     plan_probe_result,
-    read_probe_result,
     summarised,
     whole,
 )
@@ -131,8 +130,8 @@ class _ProbeStep(VisitStep):
 
     def _suspend(self) -> None:
         """Stops what runs; what was measured stays, what was under way is measured again."""
-        done = {str(visit.index) for visit in self.visits if visit.state in ("Completed", "Failed")}
-        self.decision.delete_jobs += [name for name, job in self.facts.jobs.items() if _visit_of(job) not in done]
+        done = {visit.index for visit in self.visits if visit.state in OVER}
+        self.decision.delete_jobs += [name for name, job in self.facts.jobs.items() if names.visit_of(job) not in done]
         self.visits = [v.model_copy(update={"state": "Pending"}) if v.state == "Running" else v for v in self.visits]
         if self._load_is_over():
             self.release()
@@ -204,7 +203,7 @@ class _ProbeStep(VisitStep):
         """Everything in one place, once every visit's own result is there."""
         found = []
         for visit in self.visits:
-            result = self._kept(probe, visit)
+            result = self.kept(probe, visit)
             if result is not None:
                 found.append((visit, result))
             elif visit.state == "Completed":
@@ -217,20 +216,16 @@ class _ProbeStep(VisitStep):
             probe, found, created_at=self.now(), environment=self._environment(probe),
             pairs_of=self.status.get("pairsOf", len(found)), chosen=self.status.get("chosen", "all of them"),
         )  # fmt: skip
-        manifest, artifact = plan_probe_result(probe, document)
-        if self.facts.stored is None:
-            self.decision.create_first.append(manifest)
-        else:
-            artifact = artifact_of(self.facts.stored)
+        stored = self.facts.stored
+        if stored is None:
+            stored = plan_probe_result(probe, document)
+            self.decision.create_first.append(stored)
+        artifact = artifact_of(stored)
         self.status.update(summarised(found))
         self.status["artifacts"] = [artifact.camel()]
         self.conditions.set("ResultsStored", "True", "Stored", f"results are in ConfigMap {artifact.ref}")
         self.conditions.set("Valid", *_valid(document.verdict))
         self._conclude(probe, found, failed)
-
-    def _kept(self, probe: NetProbe, visit: PairStatus) -> NetProbeResult | None:
-        payload = self.facts.visit_results.get(visit.index)
-        return read_probe_result(payload, probe.metadata.uid) if payload else None
 
     def _environment(self, probe: NetProbe) -> dict[str, str]:
         settings, said = self.facts.settings, probe.spec.environment
@@ -281,10 +276,6 @@ class _ProbeStep(VisitStep):
         self.decision.delete_jobs += [name for name in self.facts.jobs if name.endswith("-server")]
         cut_off = [v.index for v in self.visits if v.state == "Running"]
         self.decision.delete_services += [service_name(self.meta["name"], index) for index in cut_off]
-
-
-def _visit_of(job: dict[str, Any]) -> str:
-    return str((job["metadata"].get("labels") or {}).get(names.VISIT_LABEL, ""))
 
 
 def _valid(verdict: ProbeVerdict) -> tuple[str, str, str]:

@@ -5,18 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from tokenmark_schemas.probe_status import OVER
+
 from ..core.kube import NODES, PROBES, RUNS
 from ..plan import names
 from ..results.probe_results import kept_payload
 from ..shared.admission import holds_target, is_finished, is_settled
 from ..shared.facts import Key, ProbeFacts
 from .sources import Sources
-
-OVER = ("Completed", "Failed")
-
-
-def _visit(pod: dict[str, Any]) -> str:
-    return str((pod["metadata"].get("labels") or {}).get(names.VISIT_LABEL, ""))
 
 
 async def _visit_results(sources: Sources, cr: dict[str, Any]) -> dict[str, Any]:
@@ -40,8 +36,8 @@ async def gather_probe(sources: Sources, cr: dict[str, Any], key: Key) -> ProbeF
     pods, _ = await sources.pods_of(namespace, uid)
     known: dict[str, Any] = {"jobs": jobs, "pods": pods, "refused": sources.refusals.pop(uid, None)}
     if not is_finished(cr):
-        done = {str(v.get("index")) for v in (cr.get("status") or {}).get("pairs") or [] if v.get("state") in OVER}
-        clients = {job: pod for job, pod in pods.items() if job.endswith("-client") and _visit(pod) not in done}
+        done = {v.get("index") for v in (cr.get("status") or {}).get("pairs") or [] if v.get("state") in OVER}
+        clients = {job: pod for job, pod in pods.items() if job.endswith("-client") and names.visit_of(pod) not in done}
         told = sources.logs(clients, key)
         known.update(blocks=told.blocks, log_read=told.read, unmade=await sources.unmade(namespace, jobs, pods))
         retain = ((cr["spec"].get("results") or {}).get("retention")) == "Retain"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from tokenmark_decisions.probe_pair import unmeasured
 from tokenmark_schemas.netprobe import NetProbe
 from tokenmark_schemas.probe_result import NetProbeResult
-from tokenmark_schemas.probe_status import PairStatus, ProbeStatus
+from tokenmark_schemas.probe_status import OVER, PairStatus, ProbeStatus
 
 from ..observe.attempt import AttemptView, view_attempt
 from ..observe.times import parse_time
 from ..plan.netprobe_jobs import client_name, plan_client, plan_server, server_name, service_name, tests_of
-from ..results.probe_results import plan_visit_result, read_probe_result, unmeasured
+from ..results.probe_results import plan_visit_result, read_probe_result
 from ..shared.facts import KubeEvent, ProbeFacts
 from ..shared.status import read_status
 from ..shared.step import Step
@@ -42,13 +43,12 @@ class VisitStep(Step):
                 break  # a round is over before the next begins: pairs of one are disjoint, of two they need not be
             self._advance(probe, self._replace(visit, state="Running"))
         self.wait(LOOK_S)
-        return all(v.state in ("Completed", "Failed") for v in self.visits)
+        return all(v.state in OVER for v in self.visits)
 
     def _advance(self, probe: NetProbe, visit: PairStatus) -> None:
         server = self.facts.jobs.get(server_name(probe.metadata.name, visit.index))
         client = self.facts.jobs.get(client_name(probe.metadata.name, visit.index))
-        kept = self.facts.visit_results.get(visit.index)
-        known = read_probe_result(kept, probe.metadata.uid) if kept else None
+        known = self.kept(probe, visit)
         if known is not None:  # kept by a step that was cut off before it could say so
             self._measured(probe, visit, known, "it ended")
         elif client is not None:
@@ -62,6 +62,11 @@ class VisitStep(Step):
             self.decision.create += plan_client(probe, visit, where, self.facts.settings)
         else:
             self._watch_server(probe, visit, server)
+
+    def kept(self, probe: NetProbe, visit: PairStatus) -> NetProbeResult | None:
+        """What stands of a visit in its own place."""
+        payload = self.facts.visit_results.get(visit.index)
+        return read_probe_result(payload, probe.metadata.uid) if payload else None
 
     def _pod(self, job: dict[str, Any]) -> dict[str, Any] | None:
         """The pod of this very Job: a visit that is made again has Jobs of the same names, and pods of the earlier ones are
@@ -150,7 +155,7 @@ class VisitStep(Step):
 
     def fail_the_rest(self, message: str) -> None:
         """Visits that are not over will not be made any more; what the others found stays."""
-        for visit in [v for v in self.visits if v.state in ("Pending", "Running")]:
+        for visit in [v for v in self.visits if v.state not in OVER]:
             of_visit = (server_name(self.meta["name"], visit.index), client_name(self.meta["name"], visit.index))
             self.decision.delete_jobs += [job for job in of_visit if job in self.facts.jobs]
             self._replace(visit, state="Failed", message=message[:512])
@@ -160,7 +165,7 @@ class VisitStep(Step):
         of them stays."""
         if not self.visits:
             return
-        over = [v for v in self.visits if v.state in ("Completed", "Failed")]
+        over = [v for v in self.visits if v.state in OVER]
         failed = [v for v in over if v.state == "Failed"]
         if self.visits != self._told:
             told = {entry.get("index"): entry for entry in self.status.get("pairs") or []}

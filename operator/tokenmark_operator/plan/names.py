@@ -32,6 +32,12 @@ def index_of(pod: dict[str, Any]) -> int:
     return int(said) if said.isdigit() else 0
 
 
+def visit_of(body: dict[str, Any]) -> int:
+    """Which visit of its probe a Job or a pod belongs to; 0 where it says none."""
+    said = (body["metadata"].get("labels") or {}).get(VISIT_LABEL, "0")
+    return int(said) if said.isdigit() else 0
+
+
 def config_name(job: str, uid: str) -> str:
     """With the owner's uid: kubelets keep immutable ConfigMaps by name, and would give a namesake's pod the old one."""
     return f"{job}-config-{uid[:8]}"

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from tokenmark_schemas.netprobe import NetProbe, ProbeTest
-from tokenmark_schemas.probe_result import ProbeConfig
+from tokenmark_schemas.probe_result import HEALTH_PORT, IPERF3_PORT, PING_PORT, ProbeConfig
 from tokenmark_schemas.probe_status import PairStatus
 
 from ..settings import Settings
@@ -15,8 +15,10 @@ from .pod import CONFIG_PATH, job, on_node, pod_template
 
 MARGIN_S = 60
 BETWEEN_S = 8
-PORTS = (("iperf3", "TCP", 5201), ("iperf3-udp", "UDP", 5201), ("ping", "TCP", 5202), ("ping-udp", "UDP", 5202), ("health", "TCP", 5203))  # fmt: skip
-HEALTH_PORT = 5203
+PORTS = (
+    ("iperf3", "TCP", IPERF3_PORT), ("iperf3-udp", "UDP", IPERF3_PORT), ("ping", "TCP", PING_PORT), ("ping-udp", "UDP", PING_PORT),
+    ("health", "TCP", HEALTH_PORT),
+)  # fmt: skip
 
 
 def tests_of(probe: NetProbe, visit: PairStatus) -> list[ProbeTest]:
@@ -48,12 +50,11 @@ def plan_server(probe: NetProbe, visit: PairStatus, settings: Settings) -> list[
     """The agent that answers, on the visit's target node; behind a Service of its own, where a test goes through one: iperf3
     has two connections, which have to meet the same agent."""
     assert visit.target_node is not None, "a visit to targets alone has no server"
-    patience_s = probe.spec.execution.startup_deadline_seconds  # so long may the client take to come
-    args = ["server", "--deadline", str(patience_s + visit_seconds(probe, visit))]
+    lasts_s = probe.spec.execution.startup_deadline_seconds + visit_seconds(probe, visit)  # so late may the client come
+    args = ["server", "--deadline", str(lasts_s)]
     labels = _labels(probe, visit, "server")
-    manifest = _agent(
-        probe, visit, settings, server_name(probe.metadata.name, visit.index), visit.target_node, args, labels
-    )
+    name = server_name(probe.metadata.name, visit.index)
+    manifest = _agent(probe, visit, settings, name, visit.target_node, args, labels, lasts_s)
     probed = {"httpGet": {"path": "/healthz", "port": HEALTH_PORT}, "periodSeconds": 1, "failureThreshold": 60}
     manifest["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] = probed
     through_service = any(test.way == "PodToService" for test in tests_of(probe, visit))
@@ -83,13 +84,13 @@ def plan_client(
     name = client_name(meta.name, visit.index)
     server_ip, server_uid = server or (None, "")
     config_name = names.config_name(name, meta.uid) + (f"-{server_uid[:8]}" if server_uid else "")
-    tests = tests_of(probe, visit)
+    tests, lasts_s = tests_of(probe, visit), visit_seconds(probe, visit)
     through_service = any(test.way == "PodToService" for test in tests)
     config = ProbeConfig(
         probe=meta.name, namespace=meta.namespace, uid=meta.uid, server_host=server_ip,
         service_host=f"{service_name(meta.name, visit.index)}.{meta.namespace}.svc" if through_service else None,
         source_node=visit.source_node, target_node=visit.target_node, tests=tests, repetitions=probe.spec.repetitions,
-        seed=probe.spec.pairs.seed, deadline_s=visit_seconds(probe, visit),
+        seed=probe.spec.pairs.seed, deadline_s=lasts_s,
     )  # fmt: skip
     labels = _labels(probe, visit, "client")
     config_map = {
@@ -100,7 +101,7 @@ def plan_client(
         "data": {"config.json": json.dumps(config.snake(), indent=1)},
     }
     args = ["client", f"{CONFIG_PATH}/config.json"]
-    return [config_map, _agent(probe, visit, settings, name, visit.source_node, args, labels, config_name)]
+    return [config_map, _agent(probe, visit, settings, name, visit.source_node, args, labels, lasts_s, config_name)]
 
 
 def _labels(probe: NetProbe, visit: PairStatus, role: str) -> dict[str, str]:
@@ -109,7 +110,7 @@ def _labels(probe: NetProbe, visit: PairStatus, role: str) -> dict[str, str]:
 
 def _agent(
     probe: NetProbe, visit: PairStatus, settings: Settings, name: str, node: str, args: list[str],
-    labels: dict[str, str], config_map: str | None = None,
+    labels: dict[str, str], lasts_s: int, config_map: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     execution = probe.spec.execution
     if probe.spec.placement.tolerations:
@@ -120,12 +121,9 @@ def _agent(
         execution, image=settings.netprobe_image, pull_policy=settings.pull_policy, args=args, labels=labels,
         config_map=config_map, affinity=on_node(node),
     )  # fmt: skip
-    deadline_s = visit_seconds(probe, visit) + MARGIN_S
-    if labels[names.ROLE_LABEL] == "server":
-        deadline_s += execution.startup_deadline_seconds
     if visit.host_network:
         template["spec"].update(hostNetwork=True, dnsPolicy="ClusterFirstWithHostNet")
     return job(
         name, template, labels=labels, owner=names.owner("NetProbe", probe.metadata),
-        deadline_s=deadline_s, startup_s=execution.startup_deadline_seconds,
+        deadline_s=lasts_s + MARGIN_S, startup_s=execution.startup_deadline_seconds,
     )  # fmt: skip

@@ -34,13 +34,13 @@ class Chosen:
 
 def choose_visits(spec: NetProbeSpec, nodes: list[Node]) -> Chosen:
     """Empty where there are not enough nodes."""
-    usable = _cut([node for node in nodes if _usable(node, spec)], spec)
-    possible = sum(_usable(node, spec) for node in nodes)
+    possible = [node for node in nodes if _usable(node, spec)]
+    usable = _cut(possible, spec)
     peered = [test for test in spec.tests if not test.target]
     lonely = [test for test in spec.tests if test.target]
     rounds, how = _rounds(spec, usable) if peered else ([], "")
-    if len(usable) < possible:
-        drawn = f"{len(usable)} of {possible} nodes, drawn with seed {spec.pairs.seed}"
+    if len(usable) < len(possible):
+        drawn = f"{len(usable)} of {len(possible)} nodes, drawn with seed {spec.pairs.seed}"
         how = f"{drawn}; {how}" if how else drawn
     visits: list[PairStatus] = []
     if rounds:
@@ -51,7 +51,7 @@ def choose_visits(spec: NetProbeSpec, nodes: list[Node]) -> Chosen:
             visits += _visits(_with_floor(rounds, part), part, spec, visits)
     if lonely and (rounds or not peered):
         visits += _visits([[(node, None)] for node in usable], lonely, spec, visits)
-    return Chosen(visits, sum(map(len, rounds)), _pairs_of(spec, possible, rounds) if peered else 0, how)
+    return Chosen(visits, sum(map(len, rounds)), _pairs_of(spec, len(possible), rounds) if peered else 0, how)
 
 
 def _pairs_of(spec: NetProbeSpec, count: int, rounds: list[Round]) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tokenmark_decisions.probe_pair import verdict_of_all
+from tokenmark_decisions.probe_pair import main_of, verdict_of_all
 from tokenmark_schemas.kube import Artifact
 from tokenmark_schemas.netprobe import NetProbe, ProbeObjective
 from tokenmark_schemas.probe_result import EastWest, NetProbeResult, ProbeStatistic
@@ -35,9 +35,6 @@ FIELDS = {
     ("reverse_throughput", "p50"): "reverse_throughput_bits_per_second", ("retransmits", "p50"): "retransmits",
     ("loss", "mean"): "loss_parts_per_million", ("jitter", "p50"): "jitter_nanoseconds",
 }  # fmt: skip
-MAIN = (
-    ("throughput", "p50"), ("reverse_throughput", "p50"), ("rtt", "p50"), ("connect", "p50"), ("first_byte", "p50"), ("lookup", "p50"),
-)  # fmt: skip
 LIMITS = (("max_microseconds", 1000, max), ("min_megabits_per_second", 1_000_000, min), ("max_parts_per_million", 1, max), ("max_count", 1, max))  # fmt: skip
 
 
@@ -49,14 +46,6 @@ def read_probe_result(payload: bytes, uid: str) -> NetProbeResult | None:
     except (zlib.error, ValidationError):
         return None
     return result if result.uid == uid else None
-
-
-def unmeasured(result: NetProbeResult) -> str | None:
-    """The first test of which no repetition has a figure, and why."""
-    measured = {s.test for s in result.statistics}
-    errors = {m.test: m.error for m in reversed(result.measurements) if m.error}
-    missing = [test for test in result.tests if test not in measured]
-    return next((f"{test}: {errors.get(test) or 'it was not measured'}" for test in missing), None)
 
 
 # --- the status -------------------------------------------------------------------------------------------------------
@@ -106,7 +95,8 @@ def _rows(visit: PairStatus, result: NetProbeResult) -> list[ProbeSummary]:
 
 def _row(visit: PairStatus, result: NetProbeResult, test: str) -> ProbeSummary:
     mine = {(s.metric, s.statistic): s for s in result.statistics if s.test == test}
-    main = next((mine[key] for key in MAIN if key in mine), next(iter(mine.values())))
+    key = main_of(mine)
+    main = mine[key] if key else next(iter(mine.values()))
     measured = [m for m in result.measurements if m.test == test]
     flows = [m.throughput for m in measured if m.throughput is not None]
     failures = [sum(m.failures.values()) for m in measured if m.failures]
@@ -174,7 +164,7 @@ def plan_visit_result(
     return _config_map(probe, name, "visit", payload, [owner])
 
 
-def plan_probe_result(probe: NetProbe, document: EastWest) -> tuple[dict[str, Any], Artifact]:
+def plan_probe_result(probe: NetProbe, document: EastWest) -> dict[str, Any]:
     """The immutable ConfigMap with all of it; where that is too much, without the single repetitions."""
     payload = gzip.compress(json.dumps(document.snake()).encode(), mtime=0)
     if len(payload) > ROOM_BYTES:
@@ -184,8 +174,7 @@ def plan_probe_result(probe: NetProbe, document: EastWest) -> tuple[dict[str, An
         payload = gzip.compress(json.dumps(document.snake()).encode(), mtime=0)
     meta, retain = probe.metadata, probe.spec.results.retention == "Retain"
     name = names.result_name("NetProbe", meta.name, meta.uid, retain=retain)
-    manifest = _config_map(probe, name, "result", payload, [] if retain else [names.owner("NetProbe", meta)])
-    return manifest, artifact_of(manifest)
+    return _config_map(probe, name, "result", payload, [] if retain else [names.owner("NetProbe", meta)])
 
 
 def _config_map(probe: NetProbe, name: str, role: str, payload: bytes, owners: list[dict[str, Any]]) -> dict[str, Any]:
@@ -200,7 +189,7 @@ def _config_map(probe: NetProbe, name: str, role: str, payload: bytes, owners: l
 
 
 def artifact_of(config_map: dict[str, Any]) -> Artifact:
-    """What is said of a result that stands already."""
+    """What is said of a result, from what stands there, or will."""
     payload = kept_payload(config_map)
     digest, name = hashlib.sha256(payload).hexdigest(), config_map["metadata"]["name"]
     return Artifact(name="result", kind="ConfigMap", ref=name, key=KEY, sha256=digest, size_bytes=len(payload))
