@@ -13,7 +13,7 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def client(
 ) -> None:  # fmt: skip
     """Measure between this host and another."""
     tests = _tests(file, seconds)
-    pair = Pair(_config(tests, repetitions, platform.node(), host, host), told=_tell, wait_s=patience)
+    pair = Pair(_config(tests, repetitions, platform.node(), host, host), told=_teller(out), wait_s=patience)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda n, _frame: pair.stop(n))
     result = pair.run()
@@ -84,14 +84,14 @@ def mesh(
     if len(set(hosts)) < 2 or len(set(hosts)) != len(hosts):
         raise InvalidInput("a mesh needs two or more different hosts")
     tests, found = _tests(file, seconds), list[NetProbeResult]()
-    code = 0
+    tell, code = _teller(out), 0
     try:
         for source, target in (pair for pairs in tournament(hosts) for pair in pairs):
-            _tell(f"{source} to {target}")
+            tell(f"{source} to {target}")
             try:
                 found.append(_measured_there(source, _config(tests, repetitions, source, target, target), token))
             except RunFailed as exc:  # the other pairs are none the worse for it
-                _tell(f"tokenmark: {exc}")
+                tell(f"tokenmark: {exc}")
                 code = exc.exit_code
     except KeyboardInterrupt:
         code = 130
@@ -181,7 +181,7 @@ def _write(
     text = json.dumps(document.snake(), indent=1) + "\n"
     if out == "-":
         print(text, end="")
-        print(as_text(document), end="", file=sys.stderr)
+        print(as_text(document), end="")
     else:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         path = Path(out) if out else Path("benchmarks") / "ew" / provider / f"{stamp}.json"
@@ -197,5 +197,8 @@ def _write(
         raise typer.Exit(code or 5)
 
 
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _teller(out: str | None) -> Callable[[str], None]:
+    """How progress is told: beside the result, where that goes to the terminal. All on one stream then: a container's two are
+    joined by whoever comes first, in the middle of a document too."""
+    stream = sys.stdout if out == "-" else sys.stderr
+    return lambda text: print(text, file=stream, flush=True)
