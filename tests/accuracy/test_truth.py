@@ -50,7 +50,7 @@ def simulator(folder: Path, *flags: str) -> Iterator[tuple[str, Path]]:
         process.stderr.close()
 
 
-NEIGHBOURS = {"run_delay", "loop_lag", "read_lag"}  # what another tenant of the machine does to an idle client
+NEIGHBOURS = {"run_delay", "loop_lag", "read_lag", "send_lag"}  # what another tenant of the machine does to an idle client
 
 
 def healthy(url: str, out: Path, *flags: str) -> dict[str, Any]:
