@@ -13,6 +13,7 @@ from .shell import run, wait_for
 from .tools import program
 
 CGROUPS = Path("/sys/fs/cgroup")
+DEVICE_PLUGINS = "/var/lib/kubelet/device-plugins/kubelet.sock"
 CONTAINERD = """version = 2
 root = "{node}/containerd"
 state = "{node}/run/containerd"
@@ -71,7 +72,25 @@ def _ctr_answers(name: str) -> bool:
 
 
 def kubelet(index: int) -> None:
-    """Alone, because tests kill and restart it."""
+    """Alone, because tests kill and restart it. All kubelets of a machine have one and the same socket for device plugins:
+    two that start in the same instant take it from each other, and one of them ends. So each has it before the next begins."""
+    wait_for(
+        f"kubelet of {name_of(index)} listens",
+        lambda: _listens(index),
+        60,
+        f"see {STATE}/log/{name_of(index)}-kubelet.log",
+    )
+
+
+def _listens(index: int) -> bool:
+    """Whether it has the socket; started where it does not run."""
+    name = name_of(index)
+    _start_kubelet(index)
+    sockets = Path(f"/proc/{processes.pid_of(name + '-kubelet')}/net/unix")  # those of its own network namespace
+    return sockets.exists() and DEVICE_PLUGINS in sockets.read_text()
+
+
+def _start_kubelet(index: int) -> None:
     name = name_of(index)
     labels = {
         "topology.kubernetes.io/region": "lab", "topology.kubernetes.io/zone": f"zone-{index}",
