@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 from tests.accuracy.curve import STATES, trial
-from tests.accuracy.test_truth import NEIGHBOURS
+from tests.accuracy.test_truth import CHANCES, disturbed
 from tests.rig.rig import cores, quantile
 from tests.support.shapes import SHAPES
 
 
 def undisturbed(shape: str, folder: Path, *flags: str) -> dict[str, Any]:
-    """A run of which nothing but this machine's other tenants can have been in the way; those get two more chances."""
-    for attempt in range(3):
+    """A run of which nothing but this machine's other tenants can have been in the way; it gets further chances then."""
+    for attempt in range(CHANCES):
         place = folder / str(attempt)
         place.mkdir()
         found = trial(shape, "idle", place, *flags)
-        if not {reason["code"] for reason in found["verdict"]["reasons"]} & NEIGHBOURS:
+        if not disturbed(found):
             break
     (folder / "last").symlink_to(place)
     return found
