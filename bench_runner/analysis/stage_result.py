@@ -17,12 +17,14 @@ from tokenmark_schemas.result import (
     StageResult,
     Stat,
     TokenCounts,
+    Traffic,
     TurnResult,
     Window,
 )
 from tokenmark_schemas.workload import Stage
 
 from ..load.clock import NS, iso_at
+from ..load.resending import TELLS
 from ..samples.aggregate import Collected
 from ..samples.metrics import METRICS
 from ..samples.records import BOUNDED, CLUSTERED, Tokens
@@ -80,6 +82,7 @@ def stage_result(
         ),
         metrics=_metrics(pooled, parts, seed),
         throughput=throughput,
+        traffic=_traffic(pooled),
         goodput=done.good / done.due if latency_limits(objectives) and done.due else None,
         client=_client(pooled, parts).model_copy(update={"calibration": calibration}),
         server=server,
@@ -87,6 +90,14 @@ def stage_result(
         resources=resources,
         turns=_turns(pooled),
         repetitions=[_repetition(i, order[i], part, stage) for i, part in enumerate(parts)],
+    )  # fmt: skip
+
+
+def _traffic(pooled: Collected) -> Traffic:
+    found = pooled.traffic
+    return Traffic(
+        sent_bytes=found.sent_bytes, received_bytes=found.received_bytes, stalled=found.stalled if TELLS else None,
+        stalled_s=found.stalled_ns / NS if TELLS else None,
     )  # fmt: skip
 
 

@@ -63,6 +63,9 @@ class Flags:
     insecure: bool | None = flag("Take any certificate.")
     proxy: str | None = flag("HTTP proxy, such as http://host:3128.")
     gpu_metrics: str | None = flag("Page of a DCGM exporter that sees the target's GPUs, http://host:9400/metrics.")
+    network: str | None = flag(
+        "What the network explains of TTFT: a result of `tokenmark net`, or the host of its server, measured before the load."
+    )
     new_connections: bool | None = flag("A new connection for every request.")
     max_connections: int | None = flag("The most connections at a time.", min=1)
     honour_retry_after: bool | None = flag("After a 429 or 503, rest as long as the server asks, at most 60 s.")

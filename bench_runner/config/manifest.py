@@ -11,11 +11,13 @@ from pydantic import ValidationError
 from tokenmark_schemas.benchmarkrun import BenchmarkRun, BenchmarkRunSpec
 from tokenmark_schemas.documents import read_models, read_workload
 from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.network import WayToMeasure
 from tokenmark_schemas.problems import problems_of
 from tokenmark_schemas.run import RunConfig, RunIdentity, resolve
 from tokenmark_schemas.support import unsupported_run
 from tokenmark_schemas.workload import Workload
 
+from ..run.way import read_way
 from .flags import Flags
 from .overrides import is_path, override, refuse_idle_flags
 
@@ -37,7 +39,7 @@ def load(manifest: Path | None, flags: Flags, *, pod: bool = False) -> RunConfig
     _refuse_unsupported(checked, workload)
     name = flags.name or (document.metadata.name if document else _default_name(checked))
     try:
-        return resolve(
+        config = resolve(
             checked,
             RunIdentity(name=name, namespace=document.metadata.namespace if document else "local"),
             url=_url(checked, flags),
@@ -47,6 +49,18 @@ def load(manifest: Path | None, flags: Flags, *, pod: bool = False) -> RunConfig
         )
     except ValueError as exc:
         raise InvalidInput(str(exc)) from exc
+    return _on_its_way(config, flags.network)
+
+
+def _on_its_way(config: RunConfig, said: str | None) -> RunConfig:
+    """With what is known of the network, or how to come to know it."""
+    if said is None:
+        return config
+    path = Path(said)
+    if path.is_file() or path.suffix == ".json":
+        return config.model_copy(update={"network": read_way(path, config.target.url), "way_to_measure": None})
+    repetitions = config.way_to_measure.repetitions if config.way_to_measure else 6
+    return config.model_copy(update={"way_to_measure": WayToMeasure(host=said, repetitions=repetitions)})
 
 
 def _refuse_unsupported(spec: BenchmarkRunSpec, workload: Workload | None) -> None:
@@ -69,20 +83,20 @@ def _read(path: Path) -> BenchmarkRun | RunConfig:
 
 def _rerun(config: RunConfig, flags: Flags) -> RunConfig:
     """A stored configuration runs as it is; only where it points may change."""
-    changed = {n for n, v in vars(flags).items() if v not in (None, [])} - {"target", "name", "token_env"}
+    changed = {n for n, v in vars(flags).items() if v not in (None, [])} - {"target", "name", "token_env", "network"}
     if changed:
         names = ", ".join("--" + name.replace("_", "-") for name in sorted(changed))
         raise InvalidInput(
             f"a stored config.json is an exact rerun; {names} cannot change it (use the manifest instead)"
         )
-    updates: dict[str, Any] = {}
+    updates: dict[str, Any] = {"network": None}  # what was found on another way, at another time
     if config.team is not None:  # the pods of a cluster become processes of this machine
         updates |= {"team": None, "workers": config.team.pods}
     if flags.target:
         updates["target"] = config.target.model_copy(update={"url": flags.target.rstrip("/")})
     if flags.name:
         updates["run"] = config.run.model_copy(update={"name": flags.name})
-    return config.model_copy(update=updates)
+    return _on_its_way(config.model_copy(update=updates), flags.network)
 
 
 def _checked(spec: dict[str, Any]) -> BenchmarkRunSpec:

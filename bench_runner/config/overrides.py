@@ -76,6 +76,8 @@ def override(spec: dict[str, Any], flags: Flags) -> None:
 
 
 def _override_rest(spec: dict[str, Any], flags: Flags) -> None:
+    if flags.network:
+        spec.pop("netProbeRef", None)
     if flags.warmup_requests is not None:
         spec["warmup"] = {
             "requestCount": flags.warmup_requests,

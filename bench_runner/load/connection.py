@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .clock import NS
 from .framing import Framing
 from .phase import Limits
+from .resending import Resending
 
 if TYPE_CHECKING:
     from .tls import TlsChannel
@@ -38,8 +39,8 @@ class Connection:
     """
 
     __slots__ = (
-        "attempt", "carries", "connect", "fd", "first", "framing", "kept", "log", "out", "reads", "ready", "recvmsg", "request", "sent", "served",
-        "size_bytes", "sock", "state", "tail", "tls", "touched",
+        "attempt", "carries", "connect", "fd", "first", "framing", "kept", "log", "out", "reads", "ready", "recvmsg", "request", "resending", "sent",
+        "sent_bytes", "served", "size_bytes", "sock", "state", "tail", "tls", "touched",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket) -> None:
@@ -58,7 +59,8 @@ class Connection:
         self.served = 0  # answers that came whole
         self.connect = 0  # what it took to be usable; told of the first request only
         self.request = NOTHING
-        self.size_bytes = 0
+        self.size_bytes = self.sent_bytes = 0
+        self.resending = Resending()
         self.reads = self.ready = self.sent = self.touched = 0
         self.tail = b""  # the last bytes of what was already handed over
 
@@ -67,6 +69,9 @@ class Connection:
         self.state, self.log, self.kept, self.framing = BUSY, [], [], Framing()
         self.sent, self.reads, self.size_bytes, self.tail, self.touched = 0, 0, 0, b"", self.ready
         self.out = memoryview(self.tls.encrypt(request) if self.tls else request)
+        self.sent_bytes = len(self.out)
+        if not self.served:
+            self.resending.note(self.sock)
 
     @property
     def last_read(self) -> int:

@@ -28,14 +28,14 @@ OUTCOMES = (
 OUTCOME_CODE = {name: code for code, name in enumerate(OUTCOMES)}
 
 _HEADER = struct.Struct("=BI")
-_EXCHANGE = struct.Struct("=qqqqqqHqi")
+_EXCHANGE = struct.Struct("=qqqqqqqHqiI")
 _WINDOW = struct.Struct("=qqqq")
 
 
 @dataclass(slots=True)
 class Exchange:
     """One request as the worker saw it. `sent_ns` is 0 when it never was sent, `connect_ns` where it found a connection
-    open; `conversation` and `turn` are -1 where there is none. What read i brought arrived in [since_ns[i], stamps_ns[i]],
+    open, `stalled_ns` where the network lost nothing of it; `conversation` and `turn` are -1 where there is none. What read i brought arrived in [since_ns[i], stamps_ns[i]],
     its last byte at stamps_ns[i]."""
 
     seq: int
@@ -52,6 +52,8 @@ class Exchange:
     data: bytes
     conversation: int = -1
     turn: int = -1
+    stalled_ns: int = 0
+    sent_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -129,12 +131,14 @@ def pack_exchange(
     connect: int,
     sent: int,
     end: int,
+    stalled: int,
     outcome: int,
     conversation: int = -1,
     turn: int = -1,
+    sent_bytes: int = 0,
 ) -> bytes:
     """Ends an exchange: its reads went before, in parts."""
-    fields = (seq, due, ready, connect, sent, end, outcome, conversation, turn)
+    fields = (seq, due, ready, connect, sent, end, stalled, outcome, conversation, turn, sent_bytes)
     return _HEADER.pack(EXCHANGE, _EXCHANGE.size) + _EXCHANGE.pack(*fields)
 
 
@@ -197,7 +201,7 @@ class Unpacker:
             return End(start, stop, last_due, Tick(*TICK.unpack_from(payload, _WINDOW.size)), load_cpu_ns=cpu)
 
     def _exchange(self, payload: memoryview) -> Exchange:
-        seq, due, ready, connect, sent, end, outcome, conversation, turn = _EXCHANGE.unpack(payload)
+        seq, due, ready, connect, sent, end, stalled, outcome, conversation, turn, size = _EXCHANGE.unpack(payload)
         reads = self._open.pop(seq, None) or _Reads()
         return Exchange(
             seq,
@@ -214,4 +218,6 @@ class Unpacker:
             b"".join(reads.data),
             conversation,
             turn,
+            stalled,
+            size,
         )

@@ -36,11 +36,12 @@ class Ledger:
         self._unpacked.append((seq, reads, b""))
 
     def ended(
-        self, seq: int, times: tuple[int, int, int, int, int], outcome: str, reads: Reads, place: tuple[int, int]
-    ) -> None:
-        """The end of an exchange, and what was read since its last part. `times`: due, ready, connect, sent, end."""
+        self, seq: int, times: tuple[int, int, int, int, int, int], outcome: str, reads: Reads, place: tuple[int, int],
+        sent_bytes: int = 0,
+    ) -> None:  # fmt: skip
+        """The end of an exchange, and what was read since its last part. `times`: due, ready, connect, sent, end, stalled."""
         self.finished += 1
-        self._unpacked.append((seq, reads, pack_exchange(seq, *times, OUTCOME_CODE[outcome], *place)))
+        self._unpacked.append((seq, reads, pack_exchange(seq, *times, OUTCOME_CODE[outcome], *place, sent_bytes)))
 
     def absence(self, length: int) -> None:
         """Whatever kept the loop from its sockets for so long, itself included."""

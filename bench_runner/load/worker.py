@@ -274,7 +274,8 @@ class Worker:
         failed = outcome != "ok" or head is None or head.status >= 400
         place, free_at = self.turns.ended(conn, end, failed) if self.turns is not None else (NOWHERE, end)
         request, connect = conn.request, 0 if conn.served else conn.connect
-        self.ledger.ended(request.seq, (request.due, request.ready, connect, conn.sent, end), outcome, conn.log, place)
+        times = (request.due, request.ready, connect, conn.sent, end, conn.resending.stalled_ns(conn.sock))
+        self.ledger.ended(request.seq, times, outcome, conn.log, place, conn.sent_bytes)
         conn.log = []
         whole = outcome == "ok" and conn.out is None and head is not None and head.keep_alive and not framing.extra
         if whole and framing.mode != UNTIL_CLOSE and self.phase.route.reuse:
@@ -303,7 +304,7 @@ class Worker:
         now = mono()
         self.ledger.refused += outcome != "cancelled"
         place = self.turns.dialogue.place(request.seq) if self.turns is not None else NOWHERE
-        self.ledger.ended(request.seq, (request.due, request.ready, 0, 0, now), outcome, [], place)
+        self.ledger.ended(request.seq, (request.due, request.ready, 0, 0, now, 0), outcome, [], place)
         self._over(request.seq, now + PAUSE_AFTER_FAILURE_NS)
 
     def _cancel_all(self) -> None:

@@ -69,10 +69,13 @@ class LiveView:
         self._live.update(picture(progress), refresh=True)
 
 
+BEFORE = {"calibration": "this client against the simulator", "network": "the way to {}, about a minute"}
+
+
 def line(p: Progress, *, over: bool = False) -> str:
     """Everything worth knowing in one line, shorter when the phase is over."""
-    if p.phase == "calibration":
-        return "calibration    this client against the simulator"
+    if p.phase in BEFORE:
+        return f"{p.phase:<14} {BEFORE[p.phase].format(p.stage)}"
     where = "warm-up" if p.phase == "warmup" else f"{p.phase} {p.repetition}/{p.repetitions}"
     failed = f" · {p.failed} failed" if p.failed else ""
     own = f" · sent {seconds(p.send_lag_p99_s)} late" if (p.send_lag_p99_s or 0) > SHOWN_LATE_S else ""
@@ -88,7 +91,7 @@ def picture(p: Progress) -> Text:
     """Six lines of at most 80 columns."""
     from rich.text import Text
 
-    if p.phase == "calibration":
+    if p.phase in BEFORE:
         return Text(line(p))
     where = "warm-up" if p.phase == "warmup" else f"stage {p.phase}"
     turn = f"repetition {p.repetition} of {p.repetitions} · " if p.phase != "warmup" and p.repetitions > 1 else ""

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from tokenmark_schemas.result import RunResult, StageResult, Stat
 
+from .network import network_lines
 from .units import rate, seconds
 
 MOST_TURNS = 12
@@ -24,7 +25,14 @@ def render(result: RunResult) -> RenderableType:
         ("\n" + result.run.name, "bold"), f"  {result.provenance.engine.name} {model}".rstrip(),
         f"  {result.provenance.workload.name}", f"  {place}" if place else "",
     )  # fmt: skip
-    return Group(heading, _table(result), *_objectives(result), *_search(result), _verdict(result))
+    return Group(
+        heading,
+        _table(result),
+        *_objectives(result),
+        *_search(result),
+        *network_lines(result.network),
+        _verdict(result),
+    )
 
 
 def _table(result: RunResult) -> Table:

@@ -6,6 +6,7 @@ yields the result of what was measured so far.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from tokenmark_schemas.run import RunConfig
 from tokenmark_schemas.stopping import Search as SearchSpec
 from tokenmark_schemas.workload import Stage
 
+from ..analysis.network import network_facts
 from ..analysis.objectives import MOST_LOST, objective_results
 from ..analysis.search import Search, judged_stages, outcome_of, stage_at, start_of
 from ..analysis.stage_result import stage_result
@@ -39,6 +41,9 @@ from ..target.server_metrics import STATES_EVERY_S, Growth, ServerMetrics, facts
 from ..workload.prompts import salt_of
 from .provenance import provenance
 from .watch import Lookout
+from .way import measured_way
+
+NODE = "TOKENMARK_NODE"  # which node a pod is on; unset outside a cluster
 
 
 class Bench(Protocol):
@@ -81,10 +86,12 @@ class Runner:
         self.server = ServerMetrics(config.target.engine, self.pages)
         self.engine = EngineFacts(name=config.target.engine)
         self.gpus = gpus_of(config.target)
+        self.network = config.network
         self.floors: dict[int, dict[str, float] | None] = {}
 
     def run(self) -> RunResult:
         """The whole plan, or as much of it as there was time for."""
+        self._know_the_way()
         self._calibrate()
         self._warm_up()
         try:
@@ -165,6 +172,11 @@ class Runner:
             random.Random(f"order:{self.config.seed}:{repetition}").shuffle(stages)
         return stages
 
+    def _know_the_way(self) -> None:
+        if (asked := self.config.way_to_measure) is not None and not self._must_stop():
+            self.observer.progress(Progress("network", asked.host, 1, 1, 0.0))
+            self.network = measured_way(asked, self.config.target.url, self.stop)
+
     def _calibrate(self) -> None:
         for level in self.levels.values():
             level.floor = self._floor(level.stage)
@@ -240,6 +252,7 @@ class Runner:
             stages=stages,
             objectives=objective_results(judged, config.objectives),
             search=found,
+            network=network_facts(self.network, stages, os.environ.get(NODE)),
             provenance=provenance(
                 config, stamps=stamps, gpus=self.gpus,
                 engine=self.engine.model_copy(update={"reported_model": models.most_common(1)[0][0] if models else None}),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ..load.clock import NS
 from ..load.frames import End
 from .metrics import METRICS
-from .records import CLUSTERED, Flow, Latencies, Outcomes, Reads, Recent, Tokens, Turn
+from .records import CLUSTERED, Flow, Latencies, Outcomes, Reads, Recent, Tokens, Traffic, Turn
 from .sample import Sample
 
 MOST_TURNS = 64  # later ones are counted as the last of these
@@ -26,6 +26,7 @@ class Collected:
     outcomes: Outcomes = field(default_factory=Outcomes)
     tokens: Tokens = field(default_factory=Tokens)
     reads: Reads = field(default_factory=Reads)
+    traffic: Traffic = field(default_factory=Traffic)
     latencies: Latencies = field(default_factory=Latencies)
     turns: dict[int, Turn] = field(default_factory=dict)
     flow: Flow = field(default_factory=Flow)
@@ -76,6 +77,11 @@ class Collected:
         outcomes.succeeded += 1
         outcomes.failing = 0
         outcomes.unstreamed += sample.unstreamed
+        traffic = self.traffic
+        traffic.sent_bytes += sample.sent_bytes
+        traffic.received_bytes += sample.received_bytes
+        traffic.stalled += sample.stalled_ns > 0
+        traffic.stalled_ns += sample.stalled_ns
         firsts: dict[str, float] = {}
         for metric in METRICS:
             found = metric.values(sample)
@@ -154,6 +160,7 @@ class Collected:
         self.outcomes.merge(part.outcomes)
         self.tokens.merge(part.tokens)
         self.reads.merge(part.reads)
+        self.traffic.merge(part.traffic)
         self.latencies.merge(part.latencies)
         for number, turn in part.turns.items():
             self.turns.setdefault(number, Turn()).merge(turn)

@@ -67,6 +67,9 @@ def decode(
         end_ns=exchange.end_ns,
         read_lags_s=[(user - stamp) / 1e9 for user, stamp in zip(exchange.reads_ns, stamps, strict=True)],
         reads=len(stamps),
+        stalled_ns=exchange.stalled_ns,
+        sent_bytes=exchange.sent_bytes,
+        received_bytes=len(exchange.data),
         conversation=exchange.conversation if exchange.conversation >= 0 else None,
         turn=exchange.turn if exchange.turn >= 0 else None,
     )

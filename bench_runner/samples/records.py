@@ -103,6 +103,16 @@ class Reads(Record):
 
 
 @dataclass
+class Traffic(Record):
+    """Of answers that came whole. `stalled` of them had waited for lost segments of their request, `stalled_ns` together."""
+
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    stalled: int = 0
+    stalled_ns: int = 0
+
+
+@dataclass
 class Latencies(Record):
     """Values by metric; between what and what they lie where stamps are shared; and which belong to one request."""
 

@@ -53,6 +53,9 @@ class Sample:
     reads: int = 0
     coalesced_s: list[float] = field(default_factory=list)  # reads of several chunks: how early the first may have come
     connect_ns: int | None = None  # where the request went out on a new connection: what that took
+    stalled_ns: int = 0  # waited for lost segments of the request to be sent again
+    sent_bytes: int = 0
+    received_bytes: int = 0
     unstreamed: bool = False  # a stream was asked for, and the answer came in one piece
     conversation: int | None = None
     turn: int | None = None  # from 0

@@ -39,6 +39,7 @@ def request_row(sample: Sample, *, chunks: bool) -> dict[str, Any]:
         "token_source": sample.token_source,
         "engine_timings": sample.engine_timings,
         "status": sample.status,
+        **({"stalled_ns": sample.stalled_ns} if sample.stalled_ns else {}),
         **({"conversation": sample.conversation, "turn": sample.turn} if sample.turn is not None else {}),
         "error": {"class": sample.failure.kind, "message": sample.failure.message} if sample.failure else None,
     }

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 
 from tokenmark_schemas.netprobe import ProbeTest
-from tokenmark_schemas.probe_result import Times
+from tokenmark_schemas.probe_result import Stalled, Times
 
 from .stamps import ANCILLARY_BYTES, arrival_ns, ask_for
 from .times import Durations, mono, paced
@@ -20,6 +20,8 @@ HELD = struct.Struct("!Q")
 SIZE = struct.Struct("!I")
 MIN_BYTES, MAX_BYTES = 16, 65_507
 PATIENCE_S = 5
+TCP_INFO, TIMEOUT_US = 11, struct.Struct("=8xI")  # Linux: `tcpi_rto` of struct tcp_info
+NEARLY, SLOW_NS = 0.9, 50_000_000
 
 
 class Ping:
@@ -38,6 +40,13 @@ class Ping:
     def __exit__(self, *_: object) -> None:
         self._sock.close()
 
+    def timeout_ns(self) -> tuple[int, ...]:
+        """After how long the kernel sends again what got no answer; nothing where it does not tell."""
+        if not self.kernel:
+            return ()
+        raw = self._sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, TIMEOUT_US.size)
+        return (1000 * int(TIMEOUT_US.unpack(raw)[0]),)
+
     def trip(self) -> tuple[int, int]:
         """(round trip without what the other side held it, what it held), in nanoseconds."""
         size, got, reply = len(self._message), 0, b""
@@ -55,16 +64,29 @@ class Ping:
 
 
 def tcp_latency(host: str, port: int, test: ProbeTest) -> dict[str, object]:
-    """`rtt`, `held` and `stamps` of a measurement. Raises OSError."""
+    """`rtt`, `stalled`, `held` and `stamps` of a measurement. Raises OSError."""
     with Ping(host, port, test.message_bytes) as ping:
         for _ in paced(test.warmup_seconds, test.rate_hz):
             ping.trip()
-        trips, held = Durations(), Durations()
+        trips, held, slow, timeouts = Durations(), Durations(), list[int](), list[int]()
         for _ in paced(test.seconds, test.rate_hz):
             trip, kept = ping.trip()
             trips.add(trip)
             held.add(kept)
-        return {"rtt": trips.times(), "held": held.times(), "stamps": "kernel" if ping.kernel else "user"}
+            if trip > SLOW_NS or not timeouts:
+                slow.append(trip)
+                timeouts += ping.timeout_ns()
+        waited = _stalled(slow, timeouts)
+        stamps = "kernel" if ping.kernel else "user"
+        return {"rtt": trips.times(), "stalled": waited, "held": held.times(), "stamps": stamps}
+
+
+def _stalled(slow: list[int], timeouts: list[int]) -> Stalled | None:
+    """Trips that took a timeout. The shortest one counts: after a loss it is doubled for a while."""
+    if not timeouts:
+        return None
+    found = [trip for trip in slow if trip > NEARLY * min(timeouts)]
+    return Stalled(count=len(found), total_ns=sum(found))
 
 
 def pinged_while(host: str, port: int, seconds: float, rate_hz: int, over: Callable[[], bool]) -> Times | None:

@@ -28,6 +28,7 @@ from .base import (
     rules,
 )
 from .kube import Environment, Exclusivity, ObjectMeta, Results, RetryExecution, Status, Timestamp, immutable
+from .network import NetworkSpec
 from .stopping import Search, StopRules
 from .workload import ConfigMapKey, Stages, Warmup, WorkloadSpec, check_stage_names
 
@@ -233,7 +234,7 @@ _RUN_IMMUTABLE = (
     ("target", True), ("workloadRef", False), ("workload", False), ("maxOutputTokens", False), ("warmup", False),
     ("retrieval", False), ("repetitions", True), ("cooldownSeconds", True), ("stopRules", True), ("calibration", True),
     ("seed", True), ("baselineRef", False),
-    ("netProbeRef", False), ("cost", False), ("search", False), ("purpose", False), ("environment", True),
+    ("netProbeRef", False), ("network", False), ("cost", False), ("search", False), ("purpose", False), ("environment", True),
     ("execution", True), ("exclusivity", True), ("results", True),
 )  # fmt: skip
 
@@ -242,6 +243,7 @@ class BenchmarkRunSpec(Contract):
     model_config = ConfigDict(
         json_schema_extra=rules(
             cel("!(has(self.workload) && has(self.workloadRef))", "set workload or workloadRef, not both"),
+            cel("!(has(self.netProbeRef) && has(self.network))", "set netProbeRef or network, not both"),
             cel(
                 "!has(self.search) || has(self.objectives)", "search needs objectives: they say what a level must meet"
             ),
@@ -272,7 +274,10 @@ class BenchmarkRunSpec(Contract):
         | None
     ) = None
     baseline_ref: BaselineRef | None = None
-    net_probe_ref: ObjectRef | None = None
+    net_probe_ref: ObjectRef | None = Field(
+        default=None, description="A NetProbe whose figures explain a part of the latency."
+    )
+    network: NetworkSpec | None = Field(default=None, description="In place of netProbeRef: a probe of this run's own.")
     cost: Cost | None = None
     search: Search | None = None
     purpose: Text1024 | None = Field(default=None, description="Why this run was made; carried into the result.")
@@ -287,6 +292,8 @@ class BenchmarkRunSpec(Contract):
     def _consistent(self) -> BenchmarkRunSpec:
         if self.workload is not None and self.workload_ref is not None:
             raise ValueError("set workload or workloadRef, not both")
+        if self.net_probe_ref is not None and self.network is not None:
+            raise ValueError("set netProbeRef or network, not both")
         if self.search is not None and not self.objectives:
             raise ValueError("search needs objectives: they say what a level must meet")
         check_stage_names(self.stages or [])
@@ -319,6 +326,8 @@ class StageSummary(Contract):
     output_tokens_per_second_milli: int | None = None
     requests_per_second_milli: int | None = None
     goodput_per_mille: int | None = None
+    network_ttft_per_mille: int | None = Field(default=None, description="Of the mean TTFT, what the network explains.")
+    network_tpot_per_mille: int | None = None
 
 
 class ObjectiveOutcome(Contract):
@@ -368,6 +377,7 @@ class RunStatus(Status):
     not_stored_since: Timestamp | None = None
     queue: Queue | None = None
     target_missing_since: Timestamp | None = None
+    net_probe_missing_since: Timestamp | None = None
     environment: StringMap | None = None
     fingerprint: Annotated[str, Field(max_length=64)] | None = None
     workload_hash: Annotated[str, Field(max_length=64)] | None = None

@@ -157,6 +157,11 @@ class ProbeTest(Contract):
 
 
 class Placement(Contract):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("has(self.sourceNode) || !has(self.targetNodes)", "targetNodes needs sourceNode", path=".targetNodes")
+        )
+    )
     topology: Literal["SameNode", "DifferentNode", "DifferentZone", "Mesh"] = Field(
         default="DifferentNode",
         description="SameNode: each node with itself. DifferentNode, DifferentZone: disjoint pairs. Mesh: every pair, in rounds of disjoint ones. All but SameNode begin with one node against itself, the floor of the tool.",
@@ -164,6 +169,16 @@ class Placement(Contract):
     node_selector: StringMap | None = None
     tolerations: Annotated[list[Toleration], Field(max_length=16)] | None = None
     max_nodes: Annotated[int, Field(ge=1, le=64)] = 16
+    source_node: Text253 | None = Field(
+        default=None, description="Pairs by name, from this node to targetNodes; topology is not looked at."
+    )
+    target_nodes: Annotated[list[Text253], Field(min_length=1, max_length=16)] | None = None
+
+    @model_validator(mode="after")
+    def _pair(self) -> Placement:
+        if self.target_nodes is not None and self.source_node is None:
+            raise ValueError("targetNodes needs sourceNode")
+        return self
 
 
 class Pairs(Contract):

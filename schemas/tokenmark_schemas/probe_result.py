@@ -82,6 +82,13 @@ class Datagrams(Contract):
     jitter_ns: int = Field(description="Smoothed as RFC 3550, 6.4.1, over round trips.")
 
 
+class Stalled(Contract):
+    """Round trips that waited for a retransmission: they took the connection's timeout longer than the shortest."""
+
+    count: int
+    total_ns: int
+
+
 class ProbeMeasurement(Contract):
     """One test once. Every member that a test does not measure is null."""
 
@@ -93,6 +100,7 @@ class ProbeMeasurement(Contract):
     seconds: int
     stamps: Literal["kernel", "user"] | None = None
     rtt: Times | None = Field(default=None, description="A round trip, less what the other side held it.")
+    stalled: Stalled | None = Field(default=None, description="Those of `rtt` that waited for a retransmission.")
     held: Times | None = Field(
         default=None, description="From the request's arrival to the reply's sending, over there."
     )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from .base import Contract
+from .network import Network
 from .workload import Stage
 
 
@@ -225,6 +226,16 @@ class TurnResult(Contract):
     cached_tokens: float | None
 
 
+class Traffic(Contract):
+    """Bytes of the answers that came whole and of their requests, as sent and as read (TLS: sealed, opened). `stalled`
+    requests waited for segments that the network had lost to be sent again, `stalled_s` together; null where no kernel tells."""
+
+    sent_bytes: int
+    received_bytes: int
+    stalled: int | None
+    stalled_s: float | None
+
+
 class StageResult(Contract):
     name: str
     load: Stage
@@ -235,6 +246,7 @@ class StageResult(Contract):
     steps: dict[str, Stat] | None = None
     resources: StageResources | None = None
     throughput: StageThroughput
+    traffic: Traffic | None = None
     goodput: float | None = Field(default=None, description="Requests that met every objective / requests due.")
     client: Client
     server: dict[str, float] | None = Field(
@@ -327,7 +339,7 @@ class RunResult(Contract):
     objectives: list[ObjectiveResult] = []
     search: SearchResult | None = None
     cost: dict[str, Any] | None = None
-    network: dict[str, Any] | None = None
+    network: Network | None = None
     baseline: dict[str, Any] | None = None
     provenance: Provenance
 

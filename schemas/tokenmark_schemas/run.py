@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from .base import Contract, Text63, Text253
 from .benchmarkrun import BenchmarkRunSpec, EngineName, Objective
 from .kube import Environment
+from .network import RunNetwork, WayToMeasure
 from .stopping import Search, StopRules
 from .workload import Stage, Warmup, Workload, WorkloadSpec, canonical_json
 
@@ -87,6 +89,8 @@ class RunConfig(Contract):
     detail: Literal["Summary", "Requests", "Chunks", "Text"] = "Requests"
     purpose: str | None = None
     vantage: Literal["in_cluster", "north_south", "local"] = "local"
+    network: RunNetwork | None = Field(default=None, description="What a probe found on the way to the target.")
+    way_to_measure: WayToMeasure | None = Field(default=None, description="In place of it: measured before the load.")
     environment: Environment = Environment()
     detected: dict[str, str] = Field(default={}, description="Facts of the cluster and node, as found.")
     images: dict[str, str] = {}
@@ -201,11 +205,19 @@ def resolve(
         objectives=spec.objectives or [],
         detail=spec.results.detail,
         purpose=spec.purpose,
+        way_to_measure=None if in_cluster else _way_to_measure(spec, url),
         environment=spec.environment,
         deadline_s=deadline_s,
         spec_hash=hashlib.sha256(canonical_json(spec.snake())).hexdigest(),
         **extra,
     )
+
+
+def _way_to_measure(spec: BenchmarkRunSpec, url: str) -> WayToMeasure | None:
+    asked = spec.network
+    if asked is None or not asked.measure:
+        return None
+    return WayToMeasure(host=urlsplit(url).hostname or "", repetitions=asked.repetitions)
 
 
 def service_url(spec: BenchmarkRunSpec, namespace: str) -> str:

@@ -26,7 +26,18 @@ def unsupported_run(
         ),
         (spec.retrieval is not None, "spec.retrieval: RAG and database engines"),
         (spec.baseline_ref is not None, "spec.baselineRef: comparison with a baseline"),
-        (spec.net_probe_ref is not None, "spec.netProbeRef: joining network facts"),
+        (
+            spec.net_probe_ref is not None and not in_cluster,
+            "spec.netProbeRef: outside a cluster; use --network FILE",
+        ),
+        (
+            _measures(spec) and spec.execution.workers > 1,
+            "spec.network.measure: with execution.workers above 1; probe before, and name the probe in netProbeRef",
+        ),
+        (
+            _measures(spec) and spec.execution.affinity is not None,
+            "spec.network.measure: with execution.affinity; use nodeSelector",
+        ),
         (spec.cost is not None, "spec.cost: the cost model"),
         (
             spec.search is not None and bool(stages) and stages[0].trace is not None,
@@ -44,6 +55,10 @@ def unsupported_run(
         ],
     ]
     return [text for missing, text in checks if missing]
+
+
+def _measures(spec: BenchmarkRunSpec) -> bool:
+    return spec.network is not None and spec.network.measure
 
 
 def unsupported_probe(spec: NetProbeSpec) -> list[str]:

@@ -78,7 +78,7 @@ def weather(program: Path, *, delay_us: int = 0, loss_ppm: int = 0, megabits: in
 @contextlib.contextmanager
 def started(namespace: str, *words: str | Path, says: str) -> Iterator[subprocess.Popen[str]]:
     """A program in a namespace, once it has said so."""
-    process = subprocess.Popen(inside(namespace, *words), stdout=subprocess.PIPE, text=True, env=_environment())
+    process = subprocess.Popen(inside(namespace, *words), stdout=subprocess.PIPE, text=True, env=environment())
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
@@ -106,7 +106,7 @@ def probed(folder: Path, *tests: ProbeTest, repetitions: int = 1) -> NetProbeRes
     path = folder / "probe.json"
     path.write_text(config.model_dump_json())
     words = inside(NEAR, sys.executable, "-m", "netprobe", "client", path)
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300, env=_environment())
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300, env=environment())
     reader = FrameReader()
     for line in done.stdout.splitlines():
         reader.feed(line)
@@ -114,5 +114,5 @@ def probed(folder: Path, *tests: ProbeTest, repetitions: int = 1) -> NetProbeRes
     return NetProbeResult.model_validate_json(gzip.decompress(reader.blocks["result"]))
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONUNBUFFERED": "1"}

@@ -56,7 +56,7 @@ CONFIG_MAPS = Resource("v1", "configmaps")
 SERVICES = Resource("v1", "services")
 NODES = Resource("v1", "nodes")
 EVENTS = Resource("v1", "events")
-BY_KIND = {"Job": JOBS, "ConfigMap": CONFIG_MAPS, "Service": SERVICES}
+BY_KIND = {"Job": JOBS, "ConfigMap": CONFIG_MAPS, "Service": SERVICES, "NetProbe": PROBES}
 
 
 class Kube:

@@ -25,7 +25,7 @@ from ..shared.facts import Decision, KubeEvent, Refusal, RunFacts
 from ..shared.status import read_object, unknown_in
 from ..shared.step import WAIT_S
 from . import run_results as results
-from .run_attempt import AttemptStep
+from .run_network import NetworkStep
 
 
 def read_run(cr: dict[str, Any]) -> BenchmarkRun | str:
@@ -38,7 +38,7 @@ def decide(facts: RunFacts) -> Decision:
     return _Life(facts).decide()
 
 
-class _Life(AttemptStep):
+class _Life(NetworkStep):
     """The way from acceptance to the end."""
 
     def decide(self) -> Decision:
@@ -181,7 +181,7 @@ class _Life(AttemptStep):
             return
         if self._waits_for_own_pods() or self._waits_in_queue(run) or self._waits_for_target(run):
             return
-        if self._waits_for_probe():
+        if self._waits_for_probe() or self.waits_for_network(run):
             return
         self.status.pop("queue", None)
         number = len(self.attempts) + 1 if not self.attempts else self.attempts[-1].number + 1
@@ -202,18 +202,22 @@ class _Life(AttemptStep):
         self.status["fingerprint"], self.status["workloadHash"] = config.fingerprint, config.workload_identity.hash
         self.status["workloadName"] = config.workload_identity.name
         self.status["environment"] = self._environment(run)
+        self.said_of_network(config.network)
         self.admit(f"attempt {number} may load the target")
         if self.facts.target_nodes:
             self.status["targetNodes"] = sorted(self.facts.target_nodes)[:16]
         self.conditions.set("Succeeded", "Unknown", "Pending", f"attempt {number}: creating the Job")
         self.events.append(KubeEvent("Normal", "AttemptStarted", f"attempt {number}: Job {self.attempts[-1].job_name}"))
-        self.decision.create += plan_attempt(run, config, self.facts.settings, group_of(self.facts.cr))
+        self.decision.create += self._planned_attempt(run, config)
         self.wait(WAIT_S)
+
+    def _planned_attempt(self, run: BenchmarkRun, config: RunConfig) -> list[dict[str, Any]]:
+        return plan_attempt(run, config, self.facts.settings, group_of(self.facts.cr), self.source_node(run))
 
     def _config(self, run: BenchmarkRun, workload: Workload | WorkloadSpec, attempt: int) -> RunConfig:
         return plan_config(
             run, attempt, self.facts.settings, workload=workload if isinstance(workload, Workload) else None,
-            dataset=self.facts.dataset, detected=self._environment(run),
+            dataset=self.facts.dataset, detected=self._environment(run), network=self.network(run),
         )  # fmt: skip
 
     def _environment(self, run: BenchmarkRun) -> dict[str, str]:
@@ -296,7 +300,7 @@ class _Life(AttemptStep):
         except ValueError as exc:
             self.refuse("InvalidSpec", str(exc))
             return
-        self.decision.create += plan_attempt(run, config, self.facts.settings, group_of(self.facts.cr))
+        self.decision.create += self._planned_attempt(run, config)
         self.wait(WAIT_S)
 
     # --- the end ----------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tokenmark_schemas.kube import GROUP
+
 from ..core.kube import PROBES, RUNS
 from ..plan import names
 from ..shared.admission import group_of
@@ -22,7 +24,7 @@ MEETING = Right("", "services", ("get", "create", "delete"))
 KINDS: tuple[Kind, ...] = (
     Kind("BenchmarkRun", RUNS.plural, names.RUN_LABEL, gather_run, decide,
          lambda one, other: group_of(one) is not None and group_of(one) == group_of(other),
-         (*AGENTS, MEETING)),
+         (*AGENTS, MEETING, Right(GROUP, PROBES.plural, ("create",)))),
     Kind("NetProbe", PROBES.plural, names.PROBE_LABEL, gather_probe, decide_probe, lambda _one, _other: True,
          (*AGENTS, MEETING)),
 )  # fmt: skip

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
-from tokenmark_schemas.benchmarkrun import BenchmarkRun
+from tokenmark_schemas.benchmarkrun import BenchmarkRun, Endpoint
 from tokenmark_schemas.documents import load_documents, parse, read_workload
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.workload import Workload
@@ -14,9 +15,11 @@ from tokenmark_schemas.workload import Workload
 from ..core.kube import CONFIG_MAPS, NODES, PODS, PROBES, RUNS, SERVICES, ApiError
 from ..observe.environment import node_facts
 from ..plan import names
+from ..results.probe_results import read_whole
 from ..shared.admission import group_of, holds_target, is_finished, is_settled, place_of
 from ..shared.facts import Key, RunFacts
 from .benchmarkrun import read_run
+from .run_network import probe_name
 from .sources import Sources
 
 MAX_WORKLOAD_CHARACTERS = 65_536
@@ -109,12 +112,43 @@ class _Reading:
             pods = await self._s.everywhere(PODS, f"{names.TARGET_LABEL}={group}")
             probes = await self._s.fresh("NetProbe", PROBES, lambda other: holds_target(other, (), now))
             facts.update(others=others, target_pods=pods, strangers=probes)
-        if place_of(cr, others, now, pods).position == 1 and (ref := run.spec.target.service_ref) is not None:
-            service = await self._s.kube.get(SERVICES, run.metadata.namespace, ref.name)
-            facts["target_exists"] = service is not None
-            if service is not None:
-                facts["target_nodes"], facts["detected"] = await self._behind(run.metadata.namespace, service)
+        if place_of(cr, others, now, pods).position == 1:
+            facts.update(await self._target(run))
+            facts.update(await self._network(run))
         return facts
+
+    async def _target(self, run: BenchmarkRun) -> dict[str, Any]:
+        """Where it runs, where it is a Service of this cluster."""
+        ref = run.spec.target.service_ref
+        named = (run.metadata.namespace, ref.name) if ref is not None else _service_in(run.spec.target.endpoint)
+        if named is None:
+            return {}
+        try:
+            service = await self._s.kube.get(SERVICES, *named)
+        except ApiError:  # a Service of a namespace that the operator may not see
+            if ref is not None:
+                raise
+            return {}
+        facts: dict[str, Any] = {"target_exists": service is not None}
+        if service is not None:
+            facts["target_nodes"], facts["detected"] = await self._behind(named[0], service)
+        return facts
+
+    async def _network(self, run: BenchmarkRun) -> dict[str, Any]:
+        """The probe that a run is joined with, and what it found; the nodes, where it is yet to be made."""
+        name, namespace = probe_name(run), run.metadata.namespace
+        if name is None:
+            return {}
+        probe = await self._s.kube.get(PROBES, namespace, name)
+        if probe is None:
+            return {"nodes": await self._s.kube.list(NODES, None) if self._s.settings.read_nodes else None}
+        artifacts = (probe.get("status") or {}).get("artifacts") or []
+        if not is_finished(probe) or not artifacts:
+            return {"net_probe": probe}
+        return {
+            "net_probe": probe,
+            "net_found": read_whole(await self._s.kube.get(CONFIG_MAPS, namespace, artifacts[0]["ref"])),
+        }
 
     async def _behind(self, namespace: str, service: dict[str, Any]) -> tuple[frozenset[str], dict[str, str]]:
         """The nodes behind a Service, and facts of the first: that is the machine being measured."""
@@ -128,6 +162,13 @@ class _Reading:
         except ApiError:
             return frozenset(), {}
         return frozenset(nodes), node_facts(found) if found else {}
+
+
+def _service_in(endpoint: Endpoint | None) -> tuple[str, str] | None:
+    """(namespace, Service) of an address inside the cluster: name.namespace.svc, with or without what follows."""
+    host = (urlsplit(endpoint.url).hostname or "") if endpoint is not None else ""
+    parts = host.rstrip(".").removesuffix(".cluster.local").split(".")
+    return (parts[1], parts[0]) if len(parts) == 3 and parts[2] == "svc" else None
 
 
 @lru_cache(maxsize=64)

@@ -7,12 +7,13 @@ import json
 from typing import Any
 
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
+from tokenmark_schemas.network import RunNetwork
 from tokenmark_schemas.run import RunConfig, RunIdentity, Team, resolve, service_url
 from tokenmark_schemas.workload import Workload
 
 from ..settings import Settings
 from . import names
-from .pod import CONFIG_PATH, job, pod_template, spread
+from .pod import CONFIG_PATH, job, on_node, pod_template, rather_on_node, spread
 
 TOKEN_ENV = "TOKENMARK_API_TOKEN"  # noqa: S105 - the name of a variable
 DATASET_PATH = "/etc/tokenmark-dataset"
@@ -24,7 +25,7 @@ TEAM_PORT = 7474
 
 def plan_config(
     run: BenchmarkRun, attempt: int, settings: Settings, *, workload: Workload | None, dataset: str | None,
-    detected: dict[str, str],
+    detected: dict[str, str], network: RunNetwork | None = None,
 ) -> RunConfig:  # fmt: skip
     """What the runner is told. Raises ValueError where the spec leaves the load open."""
     target = run.spec.target
@@ -44,13 +45,14 @@ def plan_config(
         detected=detected,
         images={"runner": run.spec.execution.image or settings.runner_image},
         team=_team(run, attempt),
+        network=network,
     )
 
 
 def plan_attempt(
-    run: BenchmarkRun, config: RunConfig, settings: Settings, group: str | None = None
+    run: BenchmarkRun, config: RunConfig, settings: Settings, group: str | None = None, node: str | None = None
 ) -> list[dict[str, Any]]:
-    """`group` is what its pods hold. ConfigMap first, Job last: a Job never waits for its configuration, nor its pods for a name to meet at."""
+    """`group` is what its pods hold, `node` the one whose way to the target was probed. ConfigMap first, Job last: a Job never waits for its configuration, nor its pods for a name to meet at."""
     meta, attempt = run.metadata, config.run.attempt
     labels = names.labels("BenchmarkRun", meta, **{names.ATTEMPT_LABEL: str(attempt), names.ROLE_LABEL: "runner"})
     owner = names.owner("BenchmarkRun", meta)
@@ -77,6 +79,7 @@ def plan_attempt(
             {"name": volume["name"], "mountPath": path, "readOnly": True} for path, volume in _volumes(run, config)
         ],
         volumes=[volume for _, volume in _volumes(run, config)],
+        affinity=_bound(node, attempt),
         topology=spread({key: labels[key] for key in SELECTED}) if config.team else None,
     )
     child = job(
@@ -85,6 +88,13 @@ def plan_attempt(
     )  # fmt: skip
     meeting = [_meeting_point(names.meeting_name(job_name), labels, owner)] if config.team else []
     return [config_map, *meeting, child]
+
+
+def _bound(node: str | None, attempt: int) -> dict[str, Any] | None:
+    """To the node whose way is known; a later attempt may find it gone, and rather goes elsewhere than nowhere."""
+    if node is None:
+        return None
+    return on_node(node) if attempt == 1 else rather_on_node(node)
 
 
 def _team(run: BenchmarkRun, attempt: int) -> Team | None:

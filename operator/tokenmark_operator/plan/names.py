@@ -50,6 +50,11 @@ def result_name(kind: str, name: str, uid: str, *, retain: bool) -> str:
     return f"{said}-{uid[:8]}-result" if retain else f"{said}-result"
 
 
+def network_probe_name(run: str, uid: str) -> str:
+    """The NetProbe that a run has made for itself; a probe's name has 48 characters at most."""
+    return f"{run}-network" if len(run) <= 40 else f"{run[:31]}-{uid[:8]}-network"
+
+
 def visit_result_name(probe: str, visit: int, uid: str) -> str:
     """What one visit of a probe found, until all of them stand together."""
     return f"{probe}-p{visit}-{uid[:8]}-pair"

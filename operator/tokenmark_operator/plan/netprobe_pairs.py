@@ -6,7 +6,7 @@ A mesh of N nodes is a tournament; whoever measures only two of its rounds has s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ class Chosen:
 def choose_visits(spec: NetProbeSpec, nodes: list[Node]) -> Chosen:
     """Empty where there are not enough nodes."""
     possible = [node for node in nodes if _usable(node, spec)]
+    if spec.placement.source_node is not None:
+        return _named(spec, {node["metadata"]["name"]: node for node in possible})
     usable = _cut(possible, spec)
     peered = [test for test in spec.tests if not test.target]
     lonely = [test for test in spec.tests if test.target]
@@ -54,6 +56,21 @@ def choose_visits(spec: NetProbeSpec, nodes: list[Node]) -> Chosen:
     return Chosen(visits, sum(map(len, rounds)), _pairs_of(spec, len(possible), rounds) if peered else 0, how)
 
 
+def _named(spec: NetProbeSpec, usable: dict[str, Node]) -> Chosen:
+    """The pairs that were named, one after the other; nothing where a node of them is not open."""
+    source, named = spec.placement.source_node or "", spec.placement.target_nodes or []
+    if not {source, *named} <= usable.keys():
+        return Chosen([], 0, len(named))
+    peered = [test for test in spec.tests if not test.target]
+    lonely = [test for test in spec.tests if test.target]
+    visits: list[PairStatus] = []
+    for part in _parts(spec, peered) if named else []:
+        visits += _visits([[(usable[source], usable[target])] for target in named], part, spec, visits)
+    if lonely:
+        visits += _visits([[(usable[source], None)]], lonely, spec, visits)
+    return Chosen(visits, len(named), len(named))
+
+
 def _pairs_of(spec: NetProbeSpec, count: int, rounds: list[Round]) -> int:
     """How many pairs that many nodes have."""
     if spec.placement.topology == "DifferentZone":
@@ -62,11 +79,15 @@ def _pairs_of(spec: NetProbeSpec, count: int, rounds: list[Round]) -> int:
 
 
 def _usable(node: Node, spec: NetProbeSpec) -> bool:
-    """Ready, wanted, and open to pods that tolerate what this probe's agents do."""
-    labels = node["metadata"].get("labels") or {}
+    """Open to this probe's agents."""
     wanted = {**(spec.placement.node_selector or {}), **(spec.execution.node_selector or {})}
+    return is_open(node, wanted, [*(spec.placement.tolerations or []), *(spec.execution.tolerations or [])])
+
+
+def is_open(node: Node, wanted: dict[str, str], tolerations: Sequence[Toleration]) -> bool:
+    """Ready, with the labels that are wanted, and open to pods that tolerate so much."""
+    labels = node["metadata"].get("labels") or {}
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in node.get("status", {}).get("conditions", []))
-    tolerations = [*(spec.placement.tolerations or []), *(spec.execution.tolerations or [])]
     taints = [t for t in node.get("spec", {}).get("taints") or [] if t.get("effect") in ("NoSchedule", "NoExecute")]
     closed = any(not any(_tolerates(toleration, taint) for toleration in tolerations) for taint in taints)
     return (
@@ -89,7 +110,7 @@ def _tolerates(toleration: Toleration, taint: dict[str, Any]) -> bool:
 
 def _cut(nodes: list[Node], spec: NetProbeSpec) -> list[Node]:
     """At most `maxNodes`, drawn by the seed; between zones, one zone after the other has its turn."""
-    drawn = sorted(nodes, key=lambda node: _lot(spec.pairs.seed, node["metadata"]["name"]))
+    drawn = sorted(nodes, key=lambda node: lot(spec.pairs.seed, node["metadata"]["name"]))
     if spec.placement.topology == "DifferentZone":
         turn: dict[str | None, int] = {}
         ranked = []
@@ -100,7 +121,7 @@ def _cut(nodes: list[Node], spec: NetProbeSpec) -> list[Node]:
     return drawn[: spec.placement.max_nodes]
 
 
-def _lot(seed: int, name: str) -> str:
+def lot(seed: int, name: str) -> str:
     """A place in an order that the seed alone decides."""
     return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
 
@@ -149,7 +170,7 @@ def _across_zones(nodes: list[Node]) -> Round:
 
 def _sample(rounds: list[Round], count: int, seed: int) -> list[Round]:
     """That many pairs, in the rounds where they stand."""
-    named = [(_lot(seed, "/".join(_name(n) or "" for n in pair)), pair) for pairs in rounds for pair in pairs]
+    named = [(lot(seed, "/".join(_name(n) or "" for n in pair)), pair) for pairs in rounds for pair in pairs]
     drawn = {id(pair) for _, pair in sorted(named, key=lambda entry: entry[0])[:count]}
     return [kept for pairs in rounds if (kept := [pair for pair in pairs if id(pair) in drawn])]
 

@@ -150,6 +150,12 @@ def spread(labels: dict[str, str]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def rather_on_node(node: str) -> dict[str, Any]:
+    """The same as a wish."""
+    term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": term}]}}
+
+
 def on_node(node: str) -> dict[str, Any]:
     """Affinity to one node by name, through the scheduler."""
     term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from tokenmark_schemas.benchmarkrun import BenchmarkRun, Headline, ObjectiveOutcome, Quantiles, StageSummary
 from tokenmark_schemas.kube import Artifact
+from tokenmark_schemas.network import NetworkShare
 from tokenmark_schemas.result import RunResult, StageResult, Stat
 
 from ..plan import names
@@ -44,10 +46,11 @@ def best_block(blocks: dict[str, bytes], uid: str) -> tuple[RunResult, bytes] | 
 
 
 def summarise(result: RunResult) -> list[StageSummary]:
-    return [_stage(stage) for stage in result.stages]
+    shares = result.network.shares if result.network else []
+    return [_stage(stage, shares) for stage in result.stages]
 
 
-def _stage(stage: StageResult) -> StageSummary:
+def _stage(stage: StageResult, shares: Sequence[NetworkShare]) -> StageSummary:
     def micro(metric: str) -> Quantiles:
         stat: Stat = stage.metrics[metric]
         found = {q: getattr(stat, q) for q in ("p50", "p90", "p95", "p99")}
@@ -70,6 +73,7 @@ def _stage(stage: StageResult) -> StageSummary:
         output_tokens_per_second_milli=milli(stage.throughput.output_tokens_per_s),
         requests_per_second_milli=milli(stage.throughput.requests_per_s),
         goodput_per_mille=milli(stage.goodput),
+        **{f"network_{share.metric}_per_mille": milli(share.ratio) for share in shares if share.stage == stage.name},
     )
 
 

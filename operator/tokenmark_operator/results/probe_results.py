@@ -48,6 +48,17 @@ def read_probe_result(payload: bytes, uid: str) -> NetProbeResult | None:
     return result if result.uid == uid else None
 
 
+def read_whole(config_map: dict[str, Any] | None) -> EastWest | None:
+    """A probe's result ConfigMap -> what is in it; None where it is not there, or not as it was made."""
+    if config_map is None:
+        return None
+    try:
+        text = zlib.decompressobj(wbits=31).decompress(kept_payload(config_map), MAX_BYTES)
+        return EastWest.model_validate_json(text, extra="ignore")
+    except (zlib.error, ValidationError):
+        return None
+
+
 # --- the status -------------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from tokenmark_schemas.probe_result import EastWest
 from tokenmark_schemas.workload import Workload
 
 from ..settings import Settings
@@ -57,6 +58,9 @@ class RunFacts(Facts):
     workload: Workload | str | None = None  # the file that workloadRef points at, or why there is none
     dataset: str | None = None  # content of dataset.configMap
     detected: dict[str, str] = field(default_factory=dict)
+    net_probe: dict[str, Any] | None = None  # that it names, or has made for itself
+    net_found: EastWest | None = None  # what that probe found
+    nodes: list[dict[str, Any]] | None = None  # of the cluster, where a probe is yet to be made; None: not to be had
 
 
 @dataclass(frozen=True)

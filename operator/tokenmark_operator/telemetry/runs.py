@@ -86,6 +86,7 @@ def _stage_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
     tokens_s = gauge("tokenmark_run_output_tokens_per_second", "Output tokens in the steady window.", RUN)
     requests_s = gauge("tokenmark_run_requests_per_second", "Requests in the steady window.", RUN)
     goodput = gauge("tokenmark_run_goodput_ratio", "Requests that met every objective / requests due.", RUN)
+    network = gauge("tokenmark_run_network_share_ratio", "Of the mean, what the network explains.", (*RUN, "metric"))
     errors = gauge("tokenmark_run_errors_ratio", "Failed / sent.", RUN)
     requests = gauge("tokenmark_run_requests", "Requests sent, by result.", (*RUN, "result"))
     tokens = gauge("tokenmark_run_output_tokens", "Output tokens received.", RUN)
@@ -99,6 +100,9 @@ def _stage_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
             for family, field_name in ((tokens_s, "outputTokensPerSecondMilli"), (requests_s, "requestsPerSecondMilli"), (goodput, "goodputPerMille")):  # fmt: skip
                 if stage.get(field_name) is not None:
                     family.add_metric(row, stage[field_name] / 1000)
+            for metric, field_name in (("ttft", "networkTtftPerMille"), ("tpot", "networkTpotPerMille")):
+                if stage.get(field_name) is not None:
+                    network.add_metric([*row, metric], stage[field_name] / 1000)
             sent, failed = stage.get("requests", 0), stage.get("failed", 0)
             if sent:
                 errors.add_metric(row, failed / sent)
@@ -107,7 +111,7 @@ def _stage_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
             requests.add_metric([*row, "failed"], failed)
             requests.add_metric([*row, "cancelled"], cancelled)
             tokens.add_metric(row, stage.get("outputTokens", 0))
-    yield from (*times.values(), tokens_s, requests_s, goodput, errors, requests, tokens)
+    yield from (*times.values(), tokens_s, requests_s, goodput, network, errors, requests, tokens)
 
 
 def _snake(key: str) -> str:

@@ -27,6 +27,9 @@
 - apiGroups: [""]
   resources: [services]
   verbs: [get, create, delete]
+- apiGroups: [tokenmark.dev]
+  resources: [netprobes]
+  verbs: [create]
 {{- end }}
 
 {{- define "tokenmark.kinds" -}}
