@@ -8,6 +8,7 @@ segments that the network lost. The bounds of terms are added, as if all of them
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from math import ceil, log2
 
 from tokenmark_decisions.network_path import way_of
@@ -24,7 +25,9 @@ from tokenmark_schemas.network import (
 from tokenmark_schemas.result import StageResult
 
 NS = 1e9
+BOUNDS = ("mean_ns", "low_ns", "high_ns")
 FIRST_SEGMENTS, MSS_BYTES = 10, 1448  # what goes out before the first acknowledgement: RFC 6928
+TIMER_S = 0.006  # how late such a timer is in the mean: the kernel keeps them in steps of 8 ms, or of a tick
 FULL = 0.5  # of a way's throughput, from which on waiting for each other matters
 
 
@@ -60,6 +63,7 @@ def _together(paths: list[NetworkPath]) -> NetworkPath:
             "target_node": ", ".join(str(path.target_node) for path in paths)[:253],
             "rtt": _pooled([path.rtt for path in paths if path.rtt]),
             "connect": _pooled([path.connect for path in paths if path.connect]),
+            "uploads": first.uploads if all(path.uploads for path in paths) else [],
             "forward": _slowest([path.forward for path in paths if path.forward]),
             "reverse": _slowest([path.reverse for path in paths if path.reverse]),
             "verdict": max((path.verdict for path in paths), key=("valid", "degraded", "invalid").index),
@@ -137,26 +141,34 @@ def _ttft_terms(way: NetworkPath, stage: StageResult) -> Iterator[NetworkTerm]:
 
 
 def _upload(way: NetworkPath, trip: PathTimes, stage: StageResult) -> Iterator[NetworkTerm]:
-    """Getting the request onto the line: its bytes, the round trips that a large one needs, and those who use the line too."""
+    """Getting the request there: as measured with messages of several sizes, else as its bytes and the throughput have it."""
     size = _request_bytes(stage)
     if size is None:
         return
     bits = 8 * size
-    if way.forward is not None:
-        rate = way.forward
-        value = bits / rate.bits_per_second
+    if way.uploads:
+        value, low, high = (
+            _between([(u.message_bytes, getattr(u, name)) for u in way.uploads], size) for name in BOUNDS
+        )
+        sizes = ", ".join(f"{u.message_bytes:,}" for u in way.uploads)
         yield NetworkTerm(
-            name="request", value_s=value, low_s=bits / (rate.high or rate.bits_per_second),
-            high_s=bits / (rate.low or rate.bits_per_second),
-            how=f"{size:,.0f} bytes / {rate.bits_per_second / 1e6:,.1f} Mbit/s",
+            name="request", value_s=value / NS, low_s=low / NS, high_s=high / NS,
+            how=f"{size:,.0f} bytes, between messages of {sizes} bytes as the probe sent them",
         )  # fmt: skip
+    elif way.forward is not None:
+        rate = way.forward
+        yield NetworkTerm(
+            name="request", value_s=bits / rate.bits_per_second, low_s=0.0, high_s=bits / (rate.low or rate.bits_per_second),
+            how=f"{size:,.0f} bytes / {rate.bits_per_second / 1e6:,.1f} Mbit/s; none where a burst of so many may pass at once",
+        )  # fmt: skip
+    if way.forward is not None:
         full = min(_fullness(way, stage)[0], 0.9)
         yield NetworkTerm(
-            name="queue", value_s=0.0, low_s=0.0, high_s=value * full / (1 - full),
+            name="queue", value_s=0.0, low_s=0.0, high_s=bits / way.forward.bits_per_second * full / (1 - full),
             how=f"the run's requests fill {100 * full:.1f} % of it: at most so long behind each other",
         )  # fmt: skip
     at_once = FIRST_SEGMENTS * (way.mss_bytes or MSS_BYTES)
-    rounds = ceil(log2(size / at_once + 1)) - 1
+    rounds = 0 if way.uploads else ceil(log2(size / at_once + 1)) - 1
     if rounds > 0:
         most = rounds * trip.mean_ns / NS
         yield NetworkTerm(
@@ -165,17 +177,24 @@ def _upload(way: NetworkPath, trip: PathTimes, stage: StageResult) -> Iterator[N
         )  # fmt: skip
 
 
+def _between(points: list[tuple[int, int]], size: float) -> float:
+    """Linear between the sizes that were measured, from nothing; beyond the last as steep as before it."""
+    known = [(0, 0), *points]
+    (x0, y0), (x1, y1) = next((pair for pair in pairwise(known) if size <= pair[1][0]), (known[-2], known[-1]))
+    return max(0.0, y0 + (y1 - y0) * (size - x0) / (x1 - x0))
+
+
 def _losses(trip: PathTimes, stage: StageResult) -> Iterator[NetworkTerm]:
     """Requests that were lost waited for the kernel's timeout, and the run's own connections know how long. First tokens are
     lost as often, and the token behind them tells: they wait for that one and a round trip."""
     traffic, count = stage.traffic, stage.requests.succeeded
     if traffic is None or not traffic.stalled or not traffic.stalled_s or not count:
         return
-    each = traffic.stalled_s / traffic.stalled
-    answers = traffic.stalled * _answer_stall_s(each, trip, stage)
+    each, lost = traffic.stalled_s / traffic.stalled, traffic.stalled
+    answers = lost * _answer_stall_s(each, trip, stage)
     yield NetworkTerm(
-        name="loss", value_s=(traffic.stalled_s + answers) / count, low_s=0.95 * traffic.stalled_s / count,
-        high_s=(1.05 * traffic.stalled_s + 3 * answers) / count,
+        name="loss", value_s=(traffic.stalled_s + lost * TIMER_S + answers) / count, low_s=traffic.stalled_s / count,
+        high_s=(traffic.stalled_s + 2 * lost * TIMER_S + 3 * answers) / count,
         how=f"{traffic.stalled} of {count:,} requests were sent again after {1000 * each:.0f} ms; as many first tokens",
     )  # fmt: skip
 

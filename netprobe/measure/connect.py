@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tokenmark_schemas.netprobe import ProbeTest
 
-from .tcp_ping import MIN_BYTES, SIZE
+from .tcp_ping import MIN_BYTES, SIZES
 from .times import Durations, mono, turns
 
 RATE_HZ = 100
@@ -19,7 +19,7 @@ AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: no TIME_WAIT, else the ports run
 
 def connect_to_agent(host: str, port: int, test: ProbeTest) -> dict[str, object]:
     """`connect` and `first_byte` of a measurement: SYN to SYN-ACK, and to the first answer. Raises OSError."""
-    request = SIZE.pack(MIN_BYTES) + bytes(MIN_BYTES)
+    request = SIZES.pack(MIN_BYTES, MIN_BYTES) + bytes(MIN_BYTES)
 
     def talk(sock: socket.socket) -> None:
         sock.sendall(request)

@@ -17,7 +17,7 @@ from .stamps import ANCILLARY_BYTES, arrival_ns, ask_for
 from .times import Durations, mono, paced
 
 HELD = struct.Struct("!Q")
-SIZE = struct.Struct("!I")
+SIZES = struct.Struct("!II")  # of requests and of replies: what a conversation begins with
 MIN_BYTES, MAX_BYTES = 16, 65_507
 PATIENCE_S = 5
 TCP_INFO, TIMEOUT_US = 11, struct.Struct("=8xI")  # Linux: `tcpi_rto` of struct tcp_info
@@ -27,12 +27,12 @@ NEARLY, SLOW_NS = 0.9, 50_000_000
 class Ping:
     """One connection to an answering agent. Raises OSError."""
 
-    def __init__(self, host: str, port: int, message_bytes: int) -> None:
+    def __init__(self, host: str, port: int, message_bytes: int, reply_bytes: int | None = None) -> None:
         self._sock = socket.create_connection((host, port), timeout=PATIENCE_S)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.kernel = ask_for(self._sock)
-        self._message = b"\x01" * message_bytes
-        self._sock.sendall(SIZE.pack(message_bytes))
+        self._message, self._reply_bytes = b"\x01" * message_bytes, reply_bytes or message_bytes
+        self._sock.sendall(SIZES.pack(message_bytes, self._reply_bytes))
 
     def __enter__(self) -> Ping:
         return self
@@ -49,7 +49,7 @@ class Ping:
 
     def trip(self) -> tuple[int, int]:
         """(round trip without what the other side held it, what it held), in nanoseconds."""
-        size, got, reply = len(self._message), 0, b""
+        size, got, reply = self._reply_bytes, 0, b""
         sent = mono()
         self._sock.sendall(self._message)
         while got < size:
@@ -65,7 +65,7 @@ class Ping:
 
 def tcp_latency(host: str, port: int, test: ProbeTest) -> dict[str, object]:
     """`rtt`, `stalled`, `held` and `stamps` of a measurement. Raises OSError."""
-    with Ping(host, port, test.message_bytes) as ping:
+    with Ping(host, port, test.message_bytes, test.reply_bytes) as ping:
         for _ in paced(test.warmup_seconds, test.rate_hz):
             ping.trip()
         trips, held, slow, timeouts = Durations(), Durations(), list[int](), list[int]()
@@ -101,16 +101,17 @@ def pinged_while(host: str, port: int, seconds: float, rate_hz: int, over: Calla
 
 
 def answer(connection: socket.socket) -> None:
-    """The other half: says back what it hears, and how long it held it, until the client leaves."""
+    """The other half: says how long it held what it heard, in as many bytes as are wanted, until the client leaves."""
     with connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(60)
         ask_for(connection)
         try:
-            (size,) = SIZE.unpack(whole(connection, SIZE.size)[0])
-            while MIN_BYTES <= size <= MAX_BYTES:
-                message, arrived = whole(connection, size)
-                connection.sendall(HELD.pack(max(0, mono() - arrived)) + message[HELD.size :])
+            size, reply_bytes = SIZES.unpack(whole(connection, SIZES.size)[0])
+            padding = bytes(max(0, reply_bytes - HELD.size))
+            while MIN_BYTES <= size <= MAX_BYTES and MIN_BYTES <= reply_bytes <= MAX_BYTES:
+                _, arrived = whole(connection, size)
+                connection.sendall(HELD.pack(max(0, mono() - arrived)) + padding)
         except OSError:
             return
 

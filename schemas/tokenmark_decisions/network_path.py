@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from tokenmark_schemas.netprobe import ProbeTarget, ProbeTest
-from tokenmark_schemas.network import NetworkPath, PathRate, PathTimes, RunNetwork
+from tokenmark_schemas.network import NetworkPath, PathRate, PathTimes, PathUpload, RunNetwork
 from tokenmark_schemas.probe_result import NetProbeResult, ProbeMeasurement, Times
 
 from .repetitions import repeated
 
 # 97.5 % quantiles of Student's t for 2 to 19 degrees of freedom: NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2
 T_975 = (4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093)  # fmt: skip
+UPLOADS = (8192, 24_576, 65_000)  # below, at and above what ten segments carry
 PREFERRED = ("PodToPod", "NodeToNode", "PodToService")  # of the paths on which round trips were measured
 
 
 def before_a_run(target_node: str | None, url: str) -> list[ProbeTest]:
-    """What is measured for a run: ten seconds a repetition; where no agent can stand beside the target, its connections."""
+    """What is measured for a run, twelve seconds a repetition; where no agent can stand beside the target, its connections.
+
+    Large messages go out as a load's requests do: after a pause that is longer than a retransmission timeout of a near way, so
+    that congestion control begins as it would for them, and rarely enough for a bucket of tokens to fill up again."""
     if target_node is None:
         host, port = _address(url)
         target = ProbeTarget(host=host, port=port)
         return [ProbeTest(name="connect", type="TCPConnect", target=target, duration_seconds=5)]
     return [
-        ProbeTest(name="rtt", type="TCPLatency", duration_seconds=3, warmup_seconds=0),
+        ProbeTest(name="rtt", type="TCPLatency", duration_seconds=2, warmup_seconds=0),
         ProbeTest(name="connect", type="TCPConnect", duration_seconds=1, warmup_seconds=0),
         ProbeTest(name="throughput", type="Throughput", duration_seconds=5, omit_seconds=1),
-    ]
+        *[
+            ProbeTest(name=f"upload-{size // 1024}k", type="TCPLatency", message_bytes=size, reply_bytes=64, rate_hz=4,
+                      duration_seconds=1, warmup_seconds=0)
+            for size in UPLOADS
+        ],
+    ]  # fmt: skip
 
 
 def _address(url: str) -> tuple[str, int]:
@@ -41,24 +50,25 @@ def network_of(probe: str, pairs: Sequence[NetProbeResult], tests: Sequence[Prob
     mine = {
         t.name for t in tests if t.target and t.type == "TCPConnect" and (t.target.host, t.target.port) == _address(url)
     }
-    paths = [path for pair in pairs if (path := _path_of(pair, mine)).rtt or path.connect]
+    sizes = {t.name: (t.message_bytes, t.reply_bytes or t.message_bytes) for t in tests if t.type == "TCPLatency"}
+    paths = [path for pair in pairs if (path := _path_of(pair, mine, sizes)).rtt or path.connect]
     return RunNetwork(
         probe=probe, paths=paths[:256], missing="" if paths else f"{probe} measured no round trip and no connection"
     )
 
 
-def _path_of(result: NetProbeResult, mine: Container[str]) -> NetworkPath:
+def _path_of(result: NetProbeResult, mine: Container[str], sizes: Mapping[str, tuple[int, int]]) -> NetworkPath:
     measured = [m for m in result.measurements if m.error is None and (m.path != "PodToTarget" or m.test in mine)]
     if not result.measurements:
         return _lean(result)
-    trips = _of_best_path(measured)
+    trips, larger = _of_best_path(measured, sizes)
     flows = [m for m in measured if m.throughput is not None and m.throughput.protocol == "TCP"]
     known = trips or [m for m in measured if m.connect is not None]
     return NetworkPath(
         source_node=result.source_node, target_node=result.target_node, measured_at=result.ended_at,
         path=known[0].path if known else "PodToPod", rtt=_times([_without_stalls(m) for m in trips]),
         connect=_times([(m.connect, m.connect.mean_ns) for m in measured if m.connect is not None]),
-        forward=_rate(flows, "forward"), reverse=_rate(flows, "reverse"),
+        uploads=_uploads(trips, larger, sizes), forward=_rate(flows, "forward"), reverse=_rate(flows, "reverse"),
         mss_bytes=next((m.throughput.mss_bytes for m in flows if m.throughput and m.throughput.mss_bytes), None),
         **_judged(result),
     )  # fmt: skip
@@ -67,6 +77,7 @@ def _path_of(result: NetProbeResult, mine: Container[str]) -> NetworkPath:
 def _judged(result: NetProbeResult) -> dict[str, Any]:
     """A flow that a processor limits tells of no less than that rate: for a request's bytes that is a bound, and no lie."""
     reasons = result.verdict.reasons
+    reasons = [r for r in reasons if r.reason != "TooShort"]  # means and their intervals are all that is taken
     states = ["degraded" if r.reason in ("ClientSaturated", "ServerSaturated") else r.verdict for r in reasons]
     worst = max(states, key=("valid", "degraded", "invalid").index, default="valid")
     return {"verdict": worst, "reasons": [reason.message for reason in reasons]}
@@ -101,13 +112,41 @@ def _lean(result: NetProbeResult) -> NetworkPath:
     )  # fmt: skip
 
 
-def _of_best_path(measured: Sequence[ProbeMeasurement]) -> list[ProbeMeasurement]:
-    """Round trips of one test: of several, the first on the path that a load takes."""
+def _of_best_path(
+    measured: Sequence[ProbeMeasurement], sizes: Mapping[str, tuple[int, int]]
+) -> tuple[list[ProbeMeasurement], list[list[ProbeMeasurement]]]:
+    """Round trips of the smallest messages, on the path that a load takes; and of the larger ones, a list a test."""
     for path in PREFERRED:
-        found = [m for m in measured if m.rtt is not None and m.path == path]
+        found: dict[str, list[ProbeMeasurement]] = {}
+        for m in measured:
+            if m.rtt is not None and m.path == path:
+                found.setdefault(m.test, []).append(m)
         if found:
-            return [m for m in found if m.test == found[0].test]
-    return []
+            first, *rest = sorted(found, key=lambda test: sizes.get(test, (0, 0)))
+            return found[first], [found[test] for test in rest]
+    return [], []
+
+
+def _uploads(
+    small: Sequence[ProbeMeasurement],
+    larger: Sequence[Sequence[ProbeMeasurement]],
+    sizes: Mapping[str, tuple[int, int]],
+) -> list[PathUpload]:
+    """What a larger message takes beyond a small one, repetition by repetition; half of it where the answer is as large."""
+    base = {m.repetition: _without_stalls(m)[1] for m in small}
+    known = sizes.get(small[0].test) if small else None
+    found = []
+    for measured in larger:
+        size, reply = sizes.get(measured[0].test, (0, 0))
+        if known is None or size <= known[0] or reply not in (known[1], size):
+            continue
+        part = 2 if reply == size else 1
+        extra = [max(0.0, _without_stalls(m)[1] - base[m.repetition]) / part for m in measured if m.repetition in base]
+        mean, half = _mean_of(extra) or (0.0, None)
+        if half is not None:
+            low, high = max(0, round(mean - half)), round(mean + half)
+            found.append(PathUpload(message_bytes=size, mean_ns=round(mean), low_ns=low, high_ns=high))
+    return sorted(found, key=lambda upload: upload.message_bytes)
 
 
 def _without_stalls(measurement: ProbeMeasurement) -> tuple[Times, float]:
@@ -123,10 +162,7 @@ def _times(repetitions: Sequence[tuple[Times, float]]) -> PathTimes | None:
     """The mean of the repetitions' means, each as good as the other, and its interval by Student's t."""
     if not repetitions:
         return None
-    means = [mean for _, mean in repetitions]
-    mean, half = statistics.fmean(means), None
-    if 3 <= len(means) <= len(T_975) + 2:
-        half = T_975[len(means) - 3] * statistics.stdev(means) / len(means) ** 0.5
+    mean, half = _mean_of([mean for _, mean in repetitions]) or (0.0, None)
     p99 = [times.p99_ns for times, _ in repetitions if times.p99_ns is not None]
     return PathTimes(
         count=sum(times.count for times, _ in repetitions),
@@ -136,6 +172,15 @@ def _times(repetitions: Sequence[tuple[Times, float]]) -> PathTimes | None:
         low_ns=None if half is None else max(0, round(mean - half)),
         high_ns=None if half is None else round(mean + half),
     )
+
+
+def _mean_of(values: Sequence[float]) -> tuple[float, float | None] | None:
+    """(mean, half of its 95 % interval by Student's t); no interval of fewer than three or of too many."""
+    if not values:
+        return None
+    if not 3 <= len(values) <= len(T_975) + 2:
+        return statistics.fmean(values), None
+    return statistics.fmean(values), T_975[len(values) - 3] * statistics.stdev(values) / len(values) ** 0.5
 
 
 def _rate(flows: Sequence[ProbeMeasurement], way: str) -> PathRate | None:

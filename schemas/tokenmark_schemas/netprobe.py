@@ -99,6 +99,9 @@ class ProbeTest(Contract):
     )
     warmup_seconds: Annotated[int, Field(ge=0, le=600)] = Field(default=1, description="Latency: not counted.")
     message_bytes: Annotated[int, Field(ge=16, le=65_507)] = Field(default=64, description="Latency: size each way.")
+    reply_bytes: Annotated[int, Field(ge=16, le=65_507)] | None = Field(
+        default=None, description="TCPLatency: of the answer; unset: as the message."
+    )
     rate_hz: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         default=None,
         description="Messages, connections, requests or lookups a second; unset: TCPLatency back to back, UDPLatency 200, TCPConnect 100, HTTPGet and DNSLookup 20.",

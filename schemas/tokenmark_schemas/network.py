@@ -44,6 +44,15 @@ class PathRate(Contract):
     high: int | None
 
 
+class PathUpload(Contract):
+    """How much longer than a small one a message of that size takes to get there, nanoseconds."""
+
+    message_bytes: int
+    mean_ns: int
+    low_ns: int
+    high_ns: int
+
+
 class NetworkPath(Contract):
     """One pair of a probe, as far as a run needs it: from where a load may come to where a target may be."""
 
@@ -55,6 +64,7 @@ class NetworkPath(Contract):
     connect: PathTimes | None
     forward: PathRate | None
     reverse: PathRate | None
+    uploads: list[PathUpload] = Field(default=[], description="By size, the smallest first.")
     mss_bytes: int | None = None
     verdict: Literal["valid", "degraded", "invalid"]
     reasons: list[Annotated[str, Field(max_length=512)]] = []

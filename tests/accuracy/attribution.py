@@ -23,6 +23,7 @@ from typing import Any
 from tests.rig import rig
 from tests.support import wires
 from tests.support.wires import FAR, FAR_ADDRESS, NEAR, environment, inside
+from tokenmark_decisions.network_path import before_a_run
 
 DOCS = Path(__file__).parents[2] / "docs" / "netprobe.md"
 BEGIN, END = "<!-- attribution -->\n", "<!-- /attribution -->"
@@ -43,7 +44,7 @@ class Cause:
     input_tokens: int = 100
     streams: int = 8
     seconds: int = 6
-    rate: bool = False  # whether the way's throughput is probed too
+    rate: bool = False  # whether large messages and throughput are probed too
 
 
 def _serialised_s(result: dict[str, Any]) -> float:
@@ -131,10 +132,16 @@ def _engine(cause: Cause, truth: Path, folder: Path) -> Iterator[None]:
 
 
 def _probe(path: Path, cause: Cause) -> None:
-    """`tokenmark net client`, six repetitions of a second each."""
-    tests = [{"name": "rtt", "type": "TCPLatency", "durationSeconds": 1, "warmupSeconds": 0}]
-    if cause.rate:
-        tests.append({"name": "throughput", "type": "Throughput", "durationSeconds": 2, "omitSeconds": 1})  # type: ignore[dict-item]
+    """`tokenmark net client`, six repetitions of what a run has measured for itself; in less time, and what the cause is about."""
+    tests = [
+        test.camel()
+        for test in before_a_run("far", URL)
+        if test.name == "rtt" or (cause.rate and test.name != "connect")
+    ]
+    for test in tests:
+        test.update(
+            {"durationSeconds": 2, "omitSeconds": 1} if test["name"] == "throughput" else {"durationSeconds": 1}
+        )
     manifest = path.with_suffix(".yaml")
     body = {
         "apiVersion": "tokenmark.dev/v1alpha1",
