@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import statistics
 import subprocess
 import time
 from collections.abc import Iterator
@@ -101,6 +102,20 @@ def test_a_floor_is_measured_first_and_an_objective_judges_the_worst_pair(lab: L
     shown = lab.kubectl("get", "nprobe", "judged").splitlines()
     assert shown[0].split()[:5] == ["NAME", "STATE", "PAIRS", "RTT-P99(US)", "MBIT/S-MEDIAN"]
     assert shown[1].split()[1:3] == ["ObjectiveViolated", "2/2"]
+
+
+def test_a_connection_through_a_service_is_dearer_than_one_to_its_pod(lab: Lab) -> None:
+    """By a few microseconds of address translation: in the median of what each repetition on each pair found."""
+    new = {"type": "TCPConnect", "durationSeconds": 2, "warmupSeconds": 0, "rateHz": 300}
+    lab.apply(
+        a_probe("dearer", {"name": "pod", **new}, {"name": "service", "path": "PodToService", **new}, repetitions=6)
+    )
+    finished(lab, "dearer")
+    more = []
+    for pair in lab.result("dearer-nprobe-result")["pairs"]:
+        found = {(m["test"], m["repetition"]): m["connect"]["p50_ns"] for m in pair["measurements"]}
+        more += [found["service", i] - found["pod", i] for i in range(6)]
+    assert 0 < statistics.median(more) < 100_000, sorted(more)
 
 
 def test_nodes_own_network_only_where_the_administrator_allows_it(lab: Lab) -> None:
