@@ -59,17 +59,14 @@ def _by_agent(config: ProbeConfig, stop: Stop) -> tuple[NetProbeResult | None, s
         path = Path(folder) / "probe.json"
         path.write_text(config.model_dump_json())
         words = [sys.executable, "-m", "netprobe", "client", str(path)]
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert process.stdout is not None
-        with process:
-            while process.poll() is None:
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            while True:
                 if stop.asked:
                     process.terminate()
                 try:
-                    process.wait(0.2)
+                    return _read(process.communicate(timeout=0.2)[0].splitlines())
                 except subprocess.TimeoutExpired:
                     continue
-            return _read(process.stdout)
 
 
 def _read(lines: Iterable[str]) -> tuple[NetProbeResult | None, str]:

@@ -264,7 +264,8 @@ class _Life(NetworkStep):
 
     def _waits_for_probe(self) -> bool:
         """A network probe on the target's node and a load would measure each other."""
-        found = sharing_nodes(self.facts.strangers, set(self.facts.target_nodes), self.facts.now)
+        strangers = [probe for probe in self.facts.strangers if not self.is_own(probe)]
+        found = sharing_nodes(strangers, set(self.facts.target_nodes), self.facts.now)
         if found is None:
             return False
         name, nodes = found

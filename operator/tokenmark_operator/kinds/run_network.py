@@ -48,7 +48,7 @@ class NetworkStep(AttemptStep):
         if probe is None:
             return self._not_there(name)
         self.status.pop("netProbeMissingSince", None)
-        if _measures(run) and not self._is_own(probe):
+        if _measures(run) and not self.is_own(probe):
             self.refuse(
                 "NameConflict", f"NetProbe {name} exists and belongs to somebody else; remove it or rename the run"
             )
@@ -79,7 +79,7 @@ class NetworkStep(AttemptStep):
             run, self.facts.nodes, self.facts.target_nodes, service_url(run.spec, run.metadata.namespace), environment
         )
 
-    def _is_own(self, probe: dict[str, Any]) -> bool:
+    def is_own(self, probe: dict[str, Any]) -> bool:
         return any(owner["uid"] == self.meta["uid"] for owner in probe["metadata"].get("ownerReferences") or [])
 
     def _not_there(self, name: str) -> bool:
