@@ -21,7 +21,7 @@ SIZES = struct.Struct("!II")  # of requests and of replies: what a conversation 
 MIN_BYTES, MAX_BYTES = 16, 65_507
 PATIENCE_S = 5
 TCP_INFO, TIMEOUT_US = 11, struct.Struct("=8xI")  # Linux: `tcpi_rto` of struct tcp_info
-NEARLY, SLOW_NS = 0.9, 50_000_000
+NEARLY, SLOW_NS, TIMEOUT_NS = 0.9, 20_000_000, 200_000_000
 
 
 class Ping:
@@ -76,16 +76,18 @@ def tcp_latency(host: str, port: int, test: ProbeTest) -> dict[str, object]:
             if trip > SLOW_NS or not timeouts:
                 slow.append(trip)
                 timeouts += ping.timeout_ns()
-        waited = _stalled(slow, timeouts)
-        stamps = "kernel" if ping.kernel else "user"
-        return {"rtt": trips.times(), "stalled": waited, "held": held.times(), "stamps": stamps}
+        stamps, times = "kernel" if ping.kernel else "user", trips.times()
+        waited = _stalled(slow, timeouts, times.min_ns if times else 0)
+        return {"rtt": times, "stalled": waited, "held": held.times(), "stamps": stamps}
 
 
-def _stalled(slow: list[int], timeouts: list[int]) -> Stalled | None:
-    """Trips that took a timeout. The shortest one counts: after a loss it is doubled for a while."""
+def _stalled(slow: list[int], timeouts: list[int], shortest: int) -> Stalled | None:
+    """Trips that took a timeout longer than the shortest. The kernel's may be long for a while, where the handshake was repeated
+    or after a loss; it begins with 200 ms, or less where an administrator says so."""
     if not timeouts:
         return None
-    found = [trip for trip in slow if trip > NEARLY * min(timeouts)]
+    limit = shortest + NEARLY * min(TIMEOUT_NS, *timeouts)
+    found = [trip for trip in slow if trip > limit]
     return Stalled(count=len(found), total_ns=sum(found))
 
 

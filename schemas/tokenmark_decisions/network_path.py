@@ -66,7 +66,7 @@ def _path_of(result: NetProbeResult, mine: Container[str], sizes: Mapping[str, t
     known = trips or [m for m in measured if m.connect is not None]
     return NetworkPath(
         source_node=result.source_node, target_node=result.target_node, measured_at=result.ended_at,
-        path=known[0].path if known else "PodToPod", rtt=_times([_without_stalls(m) for m in trips]),
+        path=known[0].path if known else "PodToPod", rtt=_times([(m.rtt, mean) for m in trips if m.rtt and (mean := _without_stalls(m)) is not None]),
         connect=_times([(m.connect, m.connect.mean_ns) for m in measured if m.connect is not None]),
         uploads=_uploads(trips, larger, sizes), forward=_rate(flows, "forward"), reverse=_rate(flows, "reverse"),
         mss_bytes=next((m.throughput.mss_bytes for m in flows if m.throughput and m.throughput.mss_bytes), None),
@@ -133,7 +133,7 @@ def _uploads(
     sizes: Mapping[str, tuple[int, int]],
 ) -> list[PathUpload]:
     """What a larger message takes beyond a small one, repetition by repetition; half of it where the answer is as large."""
-    base = {m.repetition: _without_stalls(m)[1] for m in small}
+    base = {m.repetition: mean for m in small if (mean := _without_stalls(m)) is not None}
     known = sizes.get(small[0].test) if small else None
     found = []
     for measured in larger:
@@ -141,7 +141,8 @@ def _uploads(
         if known is None or size <= known[0] or reply not in (known[1], size):
             continue
         part = 2 if reply == size else 1
-        extra = [max(0.0, _without_stalls(m)[1] - base[m.repetition]) / part for m in measured if m.repetition in base]
+        means = [(m.repetition, mean) for m in measured if (mean := _without_stalls(m)) is not None]
+        extra = [max(0.0, mean - base[repetition]) / part for repetition, mean in means if repetition in base]
         mean, half = _mean_of(extra) or (0.0, None)
         if half is not None:
             low, high = max(0, round(mean - half)), round(mean + half)
@@ -149,13 +150,15 @@ def _uploads(
     return sorted(found, key=lambda upload: upload.message_bytes)
 
 
-def _without_stalls(measurement: ProbeMeasurement) -> tuple[Times, float]:
-    """The times of a repetition, and their mean without the trips that waited for a retransmission."""
+def _without_stalls(measurement: ProbeMeasurement) -> float | None:
+    """The mean trip of a repetition without those that waited for a retransmission; None where all of them did."""
     assert measurement.rtt is not None
     times, stalled = measurement.rtt, measurement.stalled
-    if stalled is None or not 0 < stalled.count < times.count:
-        return times, times.mean_ns
-    return times, (times.count * times.mean_ns - stalled.total_ns) / (times.count - stalled.count)
+    if stalled is None or not stalled.count:
+        return times.mean_ns
+    if stalled.count >= times.count:
+        return None
+    return (times.count * times.mean_ns - stalled.total_ns) / (times.count - stalled.count)
 
 
 def _times(repetitions: Sequence[tuple[Times, float]]) -> PathTimes | None:

@@ -61,8 +61,12 @@ def test_trips_that_waited_for_a_retransmission_are_no_part_of_the_way() -> None
 
 
 def test_a_stall_is_a_trip_that_took_the_shortest_timeout() -> None:
-    assert _stalled([20 * MS, 190 * MS, 410 * MS], [408 * MS, 204 * MS]) == Stalled(count=2, total_ns=600 * MS)
-    assert _stalled([], []) is None
+    assert _stalled([20 * MS, 190 * MS, 410 * MS], [408 * MS, 204 * MS], 5) == Stalled(count=2, total_ns=600 * MS)
+    assert _stalled([150 * MS, 260 * MS, 1100 * MS], [3000 * MS], 100 * MS) == Stalled(count=1, total_ns=1100 * MS)
+    assert _stalled([60 * MS], [40 * MS], 5) == Stalled(count=1, total_ns=60 * MS), (
+        "a timeout that somebody made shorter"
+    )
+    assert _stalled([], [], 0) is None
 
 
 def test_of_targets_only_the_runs_own_counts() -> None:
