@@ -58,7 +58,7 @@ def finished() -> dict[str, Any]:
     valid = {"type": "Valid", "status": "True", "reason": "Valid", "message": ""}
     succeeded = {"type": "Succeeded", "status": "True", "reason": "Completed", "message": ""}
     run["status"] = {
-        "conditions": [valid, succeeded],
+        "conditions": [valid, succeeded, {"type": "Finished", "status": "True", "reason": "Completed"}],
         "completionTime": "2030-01-01T00:01:00Z",
         "environment": {"provider": "azure", "region": "westeurope", "node_instance_type": "ND96"},
         "summary": [stage.camel() for stage in summarise(a_result())],
@@ -107,6 +107,31 @@ def test_only_the_newest_runs_are_shown() -> None:
     text = exposed(*runs, newest=2)
     shown = {n for n in range(5) if f'run="r{n}"' in text}
     assert shown == {3, 4}
+
+
+def test_a_queue_of_newer_runs_hides_no_result() -> None:
+    over = finished()
+    waiting = []
+    for number in range(5):
+        run = a_run(f"w{number}")
+        run["metadata"]["creationTimestamp"] = f"2031-01-01T00:0{number}:00Z"
+        run["status"] = {"conditions": [{"type": "Succeeded", "status": "Unknown", "reason": "Queued"}]}
+        waiting.append(run)
+    text = exposed(over, *waiting, newest=1)
+    assert "tokenmark_run_ttft_seconds{" in text
+    assert 'tokenmark_runs{state="Queued"} 5.0' in text
+    assert 'tokenmark_runs{state="Completed"} 1.0' in text
+
+
+def test_what_the_network_explains_and_whether_the_result_is_kept_are_series() -> None:
+    run = finished()
+    run["status"]["summary"][0]["networkTtftPerMille"] = 190
+    run["status"]["conditions"].append({"type": "ResultsStored", "status": "False", "reason": "QuotaExceeded"})
+    lines = exposed(run).splitlines()
+    share = next(line for line in lines if line.startswith("tokenmark_run_network_share_ratio{"))
+    assert 'metric="ttft"' in share
+    assert share.endswith(" 0.19")
+    assert next(line for line in lines if line.startswith("tokenmark_run_results_stored{")).endswith(" 0.0")
 
 
 def test_the_headline_is_in_words_and_a_withheld_percentile_is_a_dash() -> None:

@@ -6,6 +6,7 @@ called namespace, pod or job, which a scrape would rename.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from ..core.cache import Cache
 from ..core.counters import Counters
 from ..core.kube import Kube
 from ..core.queue import WorkQueue
+from ..shared.admission import is_finished
+from .families import condition, gauge
 from .probes import probe_metrics
 from .runs import run_metrics
 
@@ -32,15 +35,26 @@ class Projection(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        runs = self._newest_of("BenchmarkRun")
-        yield from run_metrics(runs)
-        yield from probe_metrics(self._newest_of("NetProbe"))
+        yield from run_metrics(self._shown("BenchmarkRun"))
+        yield from probe_metrics(self._shown("NetProbe"))
+        yield from self._states()
         yield from self._own()
 
-    def _newest_of(self, kind: str) -> list[dict[str, Any]]:
+    def _shown(self, kind: str) -> list[dict[str, Any]]:
+        """The newest of those that are over, and all others: a long queue hides no result."""
         objects = self._memory.of_kind(kind)
-        objects.sort(key=lambda o: str(o["metadata"].get("creationTimestamp", "")), reverse=True)
-        return objects[: self._newest]
+        over = [body for body in objects if is_finished(body)]
+        over.sort(key=lambda body: str(body["metadata"].get("creationTimestamp", "")), reverse=True)
+        return over[: self._newest] + [body for body in objects if not is_finished(body)]
+
+    def _states(self) -> Iterator[Metric]:
+        """All objects, shown or not, by the reason that `kubectl get` shows."""
+        for kind, name in (("BenchmarkRun", "tokenmark_runs"), ("NetProbe", "tokenmark_probes")):
+            said = (condition(body, "Succeeded").get("reason") or "Pending" for body in self._memory.of_kind(kind))
+            family = gauge(name, f"{kind} objects by state.", ("state",))
+            for state, count in sorted(Counter(said).items()):
+                family.add_metric([state], count)
+            yield family
 
     def _own(self) -> Iterator[Metric]:
         total = CounterMetricFamily("tokenmark_operator_reconcile", "Reconciliations.", labels=["kind", "result"])

@@ -15,6 +15,11 @@ INFO = (
     "gpu_count", "workload", "workload_hash", "fingerprint", "verdict",
 )  # fmt: skip
 RUN = ("run", "run_namespace", "stage", "provider", "region", "cluster", "model", "engine")
+FLAGS = (
+    ("Valid", "valid", "1 when the instrument stands behind the numbers."),
+    ("Succeeded", "succeeded", "1 when the run succeeded."),
+    ("ResultsStored", "results_stored", "1 when the result is kept; 0 while that is tried, or where it was given up."),
+)
 LATENCIES = ("ttft", "ttftScheduled", "tpot", "itl", "e2e")
 
 
@@ -53,8 +58,7 @@ def _verdict(cr: dict[str, Any]) -> str:
 
 def run_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
     info = gauge("tokenmark_run_info", "What a run was; always 1.", INFO)
-    flags = {name: gauge(f"tokenmark_run_{name.lower()}", about, RUN) for name, about in (
-        ("Valid", "1 when the instrument stands behind the numbers."), ("Succeeded", "1 when the run succeeded."))}  # fmt: skip
+    flags = {name: gauge(f"tokenmark_run_{metric}", about, RUN) for name, metric, about in FLAGS}
     done = gauge("tokenmark_run_completion_timestamp_seconds", "When a run ended.", RUN)
     met = gauge("tokenmark_run_objective_met", "1 met, 0 missed.", (*RUN, "metric", "statistic"))
     for cr in runs:
