@@ -24,6 +24,7 @@ OTHER = {
     "disrupted_attempt": "degraded: an earlier attempt loaded the target and was lost",
     "user_stamps": "degraded: no kernel arrival stamps here; read lag counts as latency",
     "interrupted": "invalid: the plan was not carried out",
+    "network": "mean TTFT = round trip + getting the request there + losses + the engine; what stands before the engine is the network's, as a probe of the way and the run's own connections have it",
     "goodput": "requests that met every objective / requests due; a failed one met none",
 }
 
@@ -46,7 +47,11 @@ def explain(word: str | None = typer.Argument(None, help="A metric or a rule, su
             limits += f", invalid above {rule.invalid:g} {rule.unit}"
         print(f"{rule.code}, a rule of the verdict\n\n  {rule.what}: {limits.rstrip()}\n\n{rule.remedy}")
     elif name in OTHER:
-        print(f"{name}\n\n  {OTHER[name]}")
+        print(
+            textwrap.fill(
+                f"{name}\n\n  {OTHER[name]}", 80, initial_indent="", subsequent_indent="  ", replace_whitespace=False
+            )
+        )
     else:
         near = difflib.get_close_matches(name, [*BY_ID, *BY_CODE, *OTHER], n=1)
         hint = f"did you mean {near[0]}?" if near else "see: tokenmark explain"

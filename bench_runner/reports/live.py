@@ -39,7 +39,8 @@ class LiveView:
         if self._terminal:
             self._draw(progress, before if before is not None and before.key != progress.key else None)
         elif before is not None and before.key != progress.key:
-            self._say(line(before, over=True))
+            if before.phase not in BEFORE:
+                self._say(line(before, over=True))
         elif before is None or time.monotonic() - self._last >= PLAIN_EVERY_S:
             self._say(line(progress))
 

@@ -8,6 +8,7 @@ from tokenmark_schemas.network import Network, NetworkShare
 
 from .units import seconds
 
+LEAST = 0.001
 NAMES = {"round_trip": "round trip", "request": "request", "window": "window", "queue": "queue", "loss": "loss"}
 
 
@@ -17,11 +18,18 @@ def network_lines(network: Network | None) -> list[Text]:
         return []
     if network.missing:
         return [Text.assemble(("network   ", "bold"), ("unknown", "bold yellow"), f"  {network.missing}")]
-    way = f"{network.source_node} to {network.target_node or 'whoever ends the connections'}"
-    verdict = "" if network.verdict == "valid" else f", {network.verdict}"
-    lines = [Text.assemble(("network   ", "bold"), f"{way} ({network.path}, {network.probe}{verdict})")]
+    there = network.target_node or "where its connections end"
+    lines = [
+        Text.assemble(("network   ", "bold"), f"{network.source_node} to {there} ({network.path}), {network.probe}")
+    ]
     for share in network.shares:
         lines += _share(share)
+    styles = {"degraded": "yellow", "invalid": "bold red"}
+    if network.verdict in styles:
+        lines += [
+            Text(f"  · probe {network.verdict}: {reason}", style=styles[network.verdict])
+            for reason in network.reasons[:3]
+        ]
     return lines
 
 
@@ -31,11 +39,16 @@ def _share(share: NetworkShare) -> list[Text]:
         return [Text(f"{title}  unknown: {share.note}")]
     most = "at least " if share.at_least else ""
     bounds = f"{_percent(share.ratio_low)} to {_percent(share.ratio_high)}"
-    first = f"{title}  {most}{seconds(share.network_s)} of a mean of {seconds(share.mean_s)}: {_percent(share.ratio)} ({bounds})"
+    told = seconds(share.network_s) if share.network_s else "0"
+    first = f"{title}  {most}{told} of a mean of {seconds(share.mean_s)}: {_percent(share.ratio)} ({bounds})"
     terms = [f"{NAMES[term.name]} {seconds(term.value_s)}" for term in share.terms if term.value_s]
     lines = [Text(first), *([Text(f"    = {' + '.join(terms)}", style="dim")] if terms else [])]
     return [*lines, *([Text(f"    {share.note}", style="yellow")] if share.note else [])]
 
 
 def _percent(ratio: float | None) -> str:
-    return "–" if ratio is None else f"{100 * ratio:.1f} %" if ratio < 0.1 else f"{100 * ratio:.0f} %"
+    if ratio is None:
+        return "–"
+    if 0 < ratio < LEAST:
+        return f"< {100 * LEAST:.1f} %"
+    return f"{100 * ratio:.1f} %" if 0 < ratio < 0.1 else f"{100 * ratio:.0f} %"

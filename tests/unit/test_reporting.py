@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
+from bench_runner.reports.network import network_lines
 from bench_runner.reports.table import render
 from bench_runner.reports.units import seconds
 from bench_runner.storage.pod_frames import TERMINATION_BYTES, termination_stage, termination_text
@@ -19,6 +20,7 @@ from tokenmark_operator.core.counters import Counters
 from tokenmark_operator.core.queue import WorkQueue
 from tokenmark_operator.results.config_map import headline, summarise
 from tokenmark_operator.telemetry.projection import Projection
+from tokenmark_schemas.network import Network, NetworkShare, NetworkTerm
 from tokenmark_schemas.result import TerminationSummary
 
 
@@ -88,6 +90,33 @@ def test_metrics_carry_the_numbers_of_the_status_in_base_units() -> None:
     assert float(line.rsplit(" ", 1)[1]) == pytest.approx(0.099999)
     assert 'instance_type="ND96"' in text
     assert "tokenmark_run_valid{" in text
+
+
+def test_what_the_network_explains_is_said_with_its_arithmetic_within_80_columns() -> None:
+    trip = NetworkTerm(name="round_trip", value_s=0.00513, low_s=0.005, high_s=0.0052, how="")
+    size = NetworkTerm(name="request", value_s=0.00084, low_s=0.0, high_s=0.001, how="")
+    ttft = NetworkShare(
+        stage="c8", metric="ttft", mean_s=0.0312, network_s=0.00597, low_s=0.005, high_s=0.0062, ratio=0.191, ratio_low=0.16,
+        ratio_high=0.1987, terms=[trip, size],
+    )  # fmt: skip
+    tpot = ttft.model_copy(
+        update={"metric": "tpot", "network_s": 0.0, "ratio": 0.0, "ratio_low": 0.0, "ratio_high": 0.0004}
+    )
+    known = Network(
+        probe="ew", path="PodToPod", source_node="node1", target_node="node2", verdict="valid", shares=[ttft, tpot]
+    )
+    lines = [line.plain for line in network_lines(known)]
+    assert lines == [
+        "network   node1 to node2 (PodToPod), ew",
+        "  c8 TTFT  5.97 ms of a mean of 31.2 ms: 19 % (16 % to 20 %)",
+        "    = round trip 5.13 ms + request 840 µs",
+        "  c8 TPOT  0 of a mean of 31.2 ms: 0 % (0 % to < 0.1 %)",
+        "    = round trip 5.13 ms + request 840 µs",
+    ]
+    assert max(map(len, lines)) <= 80
+    (unknown,) = network_lines(Network(probe="ew", missing="ew measured no pair of a and b"))
+    assert unknown.plain == "network   unknown  ew measured no pair of a and b"
+    assert network_lines(None) == []
 
 
 def test_an_absent_figure_is_no_sample_rather_than_zero() -> None:
