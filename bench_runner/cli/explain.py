@@ -16,6 +16,7 @@ LEGEND = """
 due: when the schedule wanted it; sent: its bytes left; t1 … tk: arrival of each
 chunk with text; end: the stream closed; N: output tokens.
 """
+INDENT = "  "
 OTHER = {
     "few_samples": "degraded: fewer than 100 answers, so that p95 cannot be given",
     "no_samples": "invalid: no request succeeded",
@@ -47,11 +48,7 @@ def explain(word: str | None = typer.Argument(None, help="A metric or a rule, su
             limits += f", invalid above {rule.invalid:g} {rule.unit}"
         print(f"{rule.code}, a rule of the verdict\n\n  {rule.what}: {limits.rstrip()}\n\n{rule.remedy}")
     elif name in OTHER:
-        print(
-            textwrap.fill(
-                f"{name}\n\n  {OTHER[name]}", 80, initial_indent="", subsequent_indent="  ", replace_whitespace=False
-            )
-        )
+        print(f"{name}\n\n{textwrap.fill(OTHER[name], 80, initial_indent=INDENT, subsequent_indent=INDENT)}")
     else:
         near = difflib.get_close_matches(name, [*BY_ID, *BY_CODE, *OTHER], n=1)
         hint = f"did you mean {near[0]}?" if near else "see: tokenmark explain"
