@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Cause:
     input_tokens: int = 100
     streams: int = 8
     seconds: int = 6
-    rate: bool = False  # whether large messages and throughput are probed too
+    large: bool = False  # whether large messages are probed too
 
 
 def _serialised_s(result: dict[str, Any]) -> float:
@@ -60,7 +60,7 @@ def _lost_s(true: list[float]) -> float:
 
 
 DELAYS = (1, 5, 20)
-LARGE = {"input_tokens": 4000, "streams": 2, "rate": True}
+LARGE = {"input_tokens": 4000, "streams": 1, "seconds": 10, "large": True}
 CAUSES = (
     *[Cause(f"{ms} ms of delay", {"delay_us": 500 * ms}, injected=lambda _r, _t, s=ms / 1e3: s) for ms in DELAYS],
     Cause("1 % loss", {"loss_ppm": 10_000}, injected=lambda _, true: _lost_s(true), streams=16, seconds=20),
@@ -134,15 +134,10 @@ def _engine(cause: Cause, truth: Path, folder: Path) -> Iterator[None]:
 
 def _probe(path: Path, cause: Cause) -> None:
     """`tokenmark net client`, six repetitions of what a run has measured for itself; in less time, and what the cause is about."""
-    tests = [
-        test.camel()
-        for test in before_a_run("far", URL)
-        if test.name == "rtt" or (cause.rate and test.name != "connect")
-    ]
+    wanted = ("rtt", "upload") if cause.large else ("rtt",)
+    tests = [test.camel() for test in before_a_run("far", URL) if test.name.startswith(wanted)]
     for test in tests:
-        test.update(
-            {"durationSeconds": 2, "omitSeconds": 1} if test["name"] == "throughput" else {"durationSeconds": 1}
-        )
+        test["durationSeconds"] = 1
     manifest = path.with_suffix(".yaml")
     body = {
         "apiVersion": "tokenmark.dev/v1alpha1",
@@ -166,15 +161,28 @@ def _true_network_s(truth: Path, requests: Path) -> Iterator[float]:
                 yield (there["read_ns"] - row["sent_ns"] + row["content_ns"][0] - there["sent_ns"][0]) / 1e9
 
 
-def rows(trials: int, wire: Path) -> Iterator[tuple[Cause, list[Trial]]]:
+def rows(trials: int, wire: Path, kept: Path | None) -> Iterator[tuple[Cause, list[Trial]]]:
+    """What was kept of an earlier call is not made again."""
+    known = dict(_read(kept))
     for cause in CAUSES:
         found = []
         for seed in range(1, trials + 1):
-            with tempfile.TemporaryDirectory() as folder:
-                found.append(trial(cause, wire, Path(folder), seed))
-            one = found[-1]
+            one = known.get((cause.name, seed))
+            if one is None:
+                with tempfile.TemporaryDirectory() as folder:
+                    one = trial(cause, wire, Path(folder), seed)
+                if kept is not None:
+                    with kept.open("a") as file:
+                        print(json.dumps([cause.name, seed, astuple(one)]), file=file)
+            found.append(one)
             print(f"{cause.name}, seed {seed}: {'right' if one.right else 'WRONG'} {one}", file=sys.stderr, flush=True)
         yield cause, found
+
+
+def _read(kept: Path | None) -> Iterator[tuple[tuple[str, int], Trial]]:
+    for line in kept.read_text().splitlines() if kept is not None and kept.exists() else ():
+        name, seed, values = json.loads(line)
+        yield (name, seed), Trial(*values)
 
 
 def table(found: list[tuple[Cause, list[Trial]]]) -> str:
@@ -203,9 +211,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--write", action="store_true", help="into docs/netprobe.md")
+    parser.add_argument(
+        "--keep", type=Path, help="a file of trials: those in it are not made again, and the others added"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = list(rows(arguments.trials, rig.build(Path(folder)) / "wire"))
+        found = list(rows(arguments.trials, rig.build(Path(folder)) / "wire", arguments.keep))
     text = table(found)
     print(text)
     if arguments.write:
