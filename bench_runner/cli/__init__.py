@@ -19,7 +19,7 @@ import typer  # noqa: E402
 
 from tokenmark_schemas.errors import TokenmarkError  # noqa: E402
 
-VERBS = ("run", "sim", "calibrate", "translate", "validate", "explain", "workloads")
+VERBS = ("run", "sim", "calibrate", "translate", "results", "validate", "explain", "workloads")
 app = typer.Typer(
     name="tokenmark",
     help="Benchmark LLM serving, and know whether the number can be trusted.",
@@ -34,8 +34,11 @@ def _load_verbs(words: list[str]) -> None:
     """Only the module of the verb that is asked for: a run must not wait for what the others import."""
     asked = next((word for word in words if not word.startswith("-")), None)
     for verb in [asked] if asked in VERBS else VERBS:
-        module = importlib.import_module(f"{__name__}.{verb}")
-        app.command(verb)(getattr(module, verb))
+        found = getattr(importlib.import_module(f"{__name__}.{verb}"), verb)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=verb)
+        else:
+            app.command(verb)(found)
     if asked not in VERBS:
         _load_others()
 

@@ -66,6 +66,12 @@ class Flags:
     network: str | None = flag(
         "What the network explains of TTFT: a result of `tokenmark net`, or the host of its server, measured before the load."
     )
+    store: list[str] | None = flag(
+        "Also puts the results there: s3://bucket/prefix, gs://…, az://…, or a folder; may stand several times."
+    )
+    store_endpoint: str | None = flag("Address of a store that speaks S3, such as http://minio:9000.")
+    store_region: str | None = flag("Region of the store.")
+    store_deadline: int | None = flag("Seconds that an upload is tried; 300 if unsaid.", min=10, max=3600)
     new_connections: bool | None = flag("A new connection for every request.")
     max_connections: int | None = flag("The most connections at a time.", min=1)
     honour_retry_after: bool | None = flag("After a 429 or 503, rest as long as the server asks, at most 60 s.")

@@ -20,7 +20,18 @@ from tokenmark_schemas.workload import Workload
 from ..run.way import read_way
 from .flags import Flags
 from .overrides import is_path, override, refuse_idle_flags
+from .stores import stores_of
 
+FREE_OF_A_RERUN = {
+    "target",
+    "name",
+    "token_env",
+    "network",
+    "store",
+    "store_endpoint",
+    "store_region",
+    "store_deadline",
+}
 NO_TARGET = "--target is missing: give the server's address, such as --target http://host:8000, or --target sim"
 
 
@@ -49,7 +60,13 @@ def load(manifest: Path | None, flags: Flags, *, pod: bool = False) -> RunConfig
         )
     except ValueError as exc:
         raise InvalidInput(str(exc)) from exc
-    return _on_its_way(config, flags.network)
+    return _on_its_way(_stored(config, flags), flags.network)
+
+
+def _stored(config: RunConfig, flags: Flags) -> RunConfig:
+    """Stores that flags name take the place of the manifest's."""
+    said = stores_of(flags.store or [], flags.store_endpoint, flags.store_region, deadline_s=flags.store_deadline)
+    return config.model_copy(update={"stores": said}) if said else config
 
 
 def _on_its_way(config: RunConfig, said: str | None) -> RunConfig:
@@ -83,20 +100,20 @@ def _read(path: Path) -> BenchmarkRun | RunConfig:
 
 def _rerun(config: RunConfig, flags: Flags) -> RunConfig:
     """A stored configuration runs as it is; only where it points may change."""
-    changed = {n for n, v in vars(flags).items() if v not in (None, [])} - {"target", "name", "token_env", "network"}
+    changed = {n for n, v in vars(flags).items() if v not in (None, [])} - FREE_OF_A_RERUN
     if changed:
         names = ", ".join("--" + name.replace("_", "-") for name in sorted(changed))
         raise InvalidInput(
             f"a stored config.json is an exact rerun; {names} cannot change it (use the manifest instead)"
         )
-    updates: dict[str, Any] = {"network": None}  # what was found on another way, at another time
+    updates: dict[str, Any] = {"network": None, "stores": []}  # found on another way, at another time; kept where asked
     if config.team is not None:  # the pods of a cluster become processes of this machine
         updates |= {"team": None, "workers": config.team.pods}
     if flags.target:
         updates["target"] = config.target.model_copy(update={"url": flags.target.rstrip("/")})
     if flags.name:
         updates["run"] = config.run.model_copy(update={"name": flags.name})
-    return _on_its_way(config.model_copy(update=updates), flags.network)
+    return _on_its_way(_stored(config.model_copy(update=updates), flags), flags.network)
 
 
 def _checked(spec: dict[str, Any]) -> BenchmarkRunSpec:

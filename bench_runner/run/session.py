@@ -1,11 +1,13 @@
-"""A run with a person or a pod around it: signals, files, progress, what is left behind when it ends early.
+"""A run with a person or a pod around it: signals, files, progress, stores, what is left behind when it ends early.
 
 The same session serves both; `InPod` adds log frames and the termination message.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import json
 import os
 import signal
 import sys
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING
 from tokenmark_schemas.errors import InvalidInput, RunFailed, TokenmarkError
 from tokenmark_schemas.result import RunResult, TerminationSummary
 from tokenmark_schemas.run import RunConfig, Team
+from tokenmark_schemas.store import RECEIPTS, Receipts, StoreSink
 
 from ..instrument.phase_runner import Instrument
 from ..instrument.progress import Progress
@@ -33,6 +36,9 @@ from ..storage.pod_frames import (
 )
 from ..storage.request_log import RequestLog
 from ..storage.run_folder import run_folder, write_config, write_result
+from ..storage.runner_log import RunnerLog
+from .delivery import RunFiles, deliver
+from .provenance import VERSION
 from .runner import Bench, Runner
 
 if TYPE_CHECKING:
@@ -50,11 +56,15 @@ class Session:
         self.folder = run_folder(out, config.run.name)
         self.requests_file = self.folder / "requests.jsonl.gz"
         self.log = RequestLog(self.requests_file, config.detail)
+        self.diary = RunnerLog(self.folder / "runner.log", aloud=pod)
+        self.receipts = Receipts(stores=[])
         self.live = LiveView(quiet=quiet or pod)
         self.stop = Stop()
         self.unsaved = ""  # why result.json is not on disk, if it is not
         self.signalled = 0
+        self._dropped = ""  # why the request log is not among the frames
         self._last_progress = 0.0
+        self._place: tuple[str, str, int] = ("", "", 0)
         self._leader: Leader | None = None
 
     # --- observer ---------------------------------------------------------------------------------------------------
@@ -65,6 +75,9 @@ class Session:
 
     def progress(self, progress: Progress) -> None:
         self.live.show(progress)
+        if (place := (progress.phase, progress.stage, progress.repetition)) != self._place:
+            self._place = place
+            self.diary.say(f"{progress.phase} {progress.stage}, {progress.repetition} of {progress.repetitions}")
         if self.pod and time.monotonic() - self._last_progress > POD_PROGRESS_S:
             self._last_progress = time.monotonic()
             write_progress(
@@ -88,12 +101,16 @@ class Session:
         """Runs; whatever happens, files hold what was measured. Raises what the run raises."""
         self._heed_signals()
         write_config(self.folder, self.config)
+        target = self.config.target
+        self.diary.say(f"tokenmark {VERSION}: {target.engine} {target.model} at {target.url}")
         if self.pod:
+            write_frames("config", gzip.compress(json.dumps(self.config.snake()).encode(), mtime=0))
             write_progress({"phase": "starting", "stage": "", "repetition": 0, "repetitions": self.config.repetitions})
         result: RunResult | None = None
         try:
             result = Runner(self.config, self, self.stop, self._spread).run()
         except TokenmarkError as exc:
+            self.diary.say(f"failed: {exc}")
             self._leave(None, None if self.signalled else exc)
             if self.signalled:
                 raise SystemExit(self.exit_code) from exc
@@ -107,11 +124,44 @@ class Session:
         self._leave(result, None)
         self._let_go()
         self._leave_detail()
+        for problem in self._problems(result):
+            self.diary.say(problem)
+            if not self.pod:
+                print(f"tokenmark: {problem}", file=sys.stderr)
+        self.diary.say(f"ended: verdict {result.verdict.state}{f', {self.stop.why}' if self.stop.asked else ''}")
+        self._store(result)
+        return result
+
+    def _problems(self, result: RunResult) -> list[str]:
         url = self.config.target.gpu_metrics_url
         silent = f"{url} told of no GPU" if url and not any(stage.resources for stage in result.stages) else ""
-        for problem in filter(None, (self.unsaved, self.log.problem, silent)):
-            print(f"tokenmark: {problem}", file=sys.stderr)
-        return result
+        return [problem for problem in (self.unsaved, self.log.problem, silent) if problem]
+
+    def _store(self, result: RunResult) -> None:
+        """Into the object stores, once everything is safe here; what they say is a frame of a pod's log."""
+        if not self.config.stores:
+            return
+        requests = None if self.log.problem else self.requests_file
+        files = RunFiles(result, self.config, requests, self.diary.path)
+        self.receipts = deliver(files, self.config.stores, lambda: bool(self.signalled), self._announce)
+        if self.pod:
+            write_frames(RECEIPTS, self.receipts.model_dump_json().encode())
+        for receipt in self.receipts.stores:
+            said = (
+                f"{receipt.uri}: {receipt.message}"
+                if receipt.stored
+                else f"{receipt.uri}: {receipt.reason}: {receipt.message}"
+            )
+            self.diary.say(said)
+            if not self.pod and not receipt.stored:
+                print(
+                    f"tokenmark: not stored in {said}; try again: tokenmark results push {self.folder}", file=sys.stderr
+                )
+
+    def _announce(self, sink: StoreSink) -> None:
+        if self.pod:
+            dropped = {"dropped": self._dropped} if self._dropped else {}
+            write_progress({"phase": "storing", "stage": sink.uri, "repetition": 0, "repetitions": 0, **dropped})
 
     def follow(self, team: Team, index: int) -> int:
         """Drives one pod's share of a run that another one leads; returns the exit code. Raises what ends it early."""
@@ -190,6 +240,7 @@ class Session:
     def _leave_detail(self) -> None:
         """A request log that is not whole is none."""
         if self.pod and (why := self.log.problem or write_requests(self.requests_file)):
+            self._dropped = why
             write_progress({"phase": "detail", "dropped": why})
 
     def _summary(
@@ -213,7 +264,8 @@ def outcome_code(session: Session, result: RunResult) -> int:
     """Exit code of a run that has a result: interruption, then objectives, then the verdict."""
     if session.signalled:
         return session.exit_code
-    if session.stop.asked or session.unsaved:
+    not_stored = not session.pod and not all(receipt.stored for receipt in session.receipts.stores)
+    if session.stop.asked or session.unsaved or not_stored:
         return RunFailed.exit_code
     if any(o.met == "false" and o.on_violation == "Fail" for o in result.objectives):
         return 3

@@ -5,10 +5,10 @@ ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_DEFAULT_TIMEOUT=60
 WORKDIR /src
-COPY deploy/locks/build.lock deploy/locks/runner.lock deploy/locks/
+COPY deploy/locks/build.lock deploy/locks/netprobe.lock deploy/locks/
 RUN python3 -m venv /build && /build/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r deploy/locks/build.lock
 RUN python3 -m venv --without-pip /opt/tokenmark \
- && /build/bin/pip --python /opt/tokenmark/bin/python install --no-cache-dir --require-hashes --only-binary :all: -r deploy/locks/runner.lock
+ && /build/bin/pip --python /opt/tokenmark/bin/python install --no-cache-dir --require-hashes --only-binary :all: -r deploy/locks/netprobe.lock
 COPY pyproject.toml README.md ./
 COPY schemas schemas
 COPY workloads workloads

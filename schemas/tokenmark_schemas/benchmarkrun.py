@@ -27,10 +27,20 @@ from .base import (
     list_map,
     rules,
 )
-from .kube import Environment, Exclusivity, ObjectMeta, Results, RetryExecution, Status, Timestamp, immutable
+from .kube import (
+    ConfigMapKey,
+    Environment,
+    Exclusivity,
+    ObjectMeta,
+    Results,
+    RetryExecution,
+    Status,
+    Timestamp,
+    immutable,
+)
 from .network import NetworkSpec
 from .stopping import Search, StopRules
-from .workload import ConfigMapKey, Stages, Warmup, WorkloadSpec, check_stage_names
+from .workload import Stages, Warmup, WorkloadSpec, check_stage_names
 
 EngineName = Literal[
     "openai", "openai-completions", "vllm", "sglang", "tgi", "ollama", "llamacpp", "rag", "postgres", "chroma"

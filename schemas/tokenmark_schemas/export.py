@@ -16,21 +16,26 @@ from pydantic import BaseModel
 from .benchmarkrun import BenchmarkRun
 from .crd import KINDS, crd
 from .netprobe import NetProbe
+from .north_south import BenchmarkOutput, RunMetadata
 from .probe_result import EastWest, NetProbeResult, ProbeConfig
 from .result import RunResult, TerminationSummary
 from .run import RunConfig
+from .store import Receipts
 from .workload import Workload
 
 SCHEMAS: dict[str, tuple[type[BaseModel], bool]] = {
     "benchmarkrun-v1alpha1": (BenchmarkRun, True),
     "netprobe-v1alpha1": (NetProbe, True),
-    "workload-v1": (Workload, True),
+    "workload": (Workload, True),
     "run-config-v1": (RunConfig, False),
     "run-result-v1": (RunResult, False),
     "termination-v1": (TerminationSummary, False),
     "netprobe-config-v1": (ProbeConfig, False),
     "netprobe-result-v1": (NetProbeResult, False),
     "netprobe-ew": (EastWest, False),
+    "benchmark-output": (BenchmarkOutput, False),
+    "run-metadata": (RunMetadata, False),
+    "store-receipts-v1": (Receipts, False),
 }
 
 CRD_OPEN = "{{- if .Values.crds.enabled }}\n"

@@ -8,11 +8,13 @@ from pydantic import ConfigDict, Field, model_validator
 
 from .base import (
     Contract,
+    KeyName,
     Label,
     ObjectName,
     StringMap,
     Text63,
     Text253,
+    Text1024,
     cel,
     exactly_one,
     list_map,
@@ -119,9 +121,64 @@ class SecretRef(Contract):
     name: ObjectName
 
 
+class ConfigMapKey(Contract):
+    name: ObjectName
+    key: KeyName
+
+
+KEY_FIELDS = (
+    "provider", "region", "cluster", "namespace", "run", "uid", "date", "time", "model", "engine", "workload", "attempt",
+)  # fmt: skip
+KEY_TEMPLATE = "runs/{provider}/{cluster}/{date}/{namespace}/{run}-{time}"
+KEY_PATTERN = rf"^([A-Za-z0-9._=/-]|\{{({'|'.join(KEY_FIELDS)})\}})+$"
+
+
 class ObjectStore(Contract):
-    uri: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^(s3|gs|az|file)://")]
-    credentials_secret_ref: SecretRef | None = None
+    """A bucket and a prefix. Only the pod that uploads mounts the credentials; without them it goes as who it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.keyTemplate) || (self.keyTemplate.contains('{run}') && "
+                "(self.keyTemplate.contains('{time}') || self.keyTemplate.contains('{uid}')))",
+                "keyTemplate needs {run} and one of {time}, {uid}: else runs would overwrite each other",
+                path=".keyTemplate",
+            ),
+            cel("!has(self.region) || self.uri.startsWith('s3:')", "region is for s3; leave it out", path=".region"),
+        )
+    )
+    uri: Annotated[str, Field(min_length=6, max_length=1024, pattern=r"^(s3|gs|az|file)://[^?#@\s]+$")] = Field(
+        description="s3://bucket/prefix, gs://bucket/prefix, az://container/prefix; outside a cluster also file:///folder."
+    )
+    endpoint: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^?#@\s]+$")] | None = Field(
+        default=None, description="Address of a store that speaks one of these, such as MinIO or Ceph."
+    )
+    region: Text63 | None = None
+    credentials_secret_ref: SecretRef | None = Field(
+        default=None,
+        description="Secret of the run's namespace, its keys named as the store's own variables: AWS_ACCESS_KEY_ID, "
+        "AWS_SECRET_ACCESS_KEY, GOOGLE_SERVICE_ACCOUNT_KEY, AZURE_STORAGE_ACCOUNT_KEY. Unset: the pod's own identity.",
+    )
+    ca_bundle_ref: ConfigMapKey | None = Field(default=None, description="PEM bundle in a ConfigMap, for https.")
+    key_template: Annotated[str, Field(min_length=1, max_length=512, pattern=KEY_PATTERN)] = Field(
+        default=KEY_TEMPLATE, description=f"Where under the prefix the files go. Fields: {', '.join(KEY_FIELDS)}."
+    )
+    deadline_seconds: Annotated[int, Field(ge=10, le=3600)] = Field(
+        default=300, description="How long an upload is tried."
+    )
+
+    @model_validator(mode="after")
+    def _region_of_s3(self) -> ObjectStore:
+        if self.region is not None and not self.uri.startswith("s3:"):
+            raise ValueError("region is for s3; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _tells_runs_apart(self) -> ObjectStore:
+        template = self.key_template
+        if "{run}" not in template or not ("{time}" in template or "{uid}" in template):
+            raise ValueError("keyTemplate needs {run} and one of {time}, {uid}: else runs would overwrite each other")
+        return self
 
 
 class ConfigMapSink(Contract):
@@ -129,6 +186,8 @@ class ConfigMapSink(Contract):
 
 
 class Sink(Contract):
+    """One place for results. The ConfigMap has the summary in any case; an object store has everything."""
+
     model_config = ConfigDict(json_schema_extra=rules(exactly_one("configMap", "objectStore")))
     name: Label
     config_map: ConfigMapSink | None = None
@@ -173,10 +232,10 @@ class Condition(Contract):
 class Artifact(Contract):
     """Where a result lies, and how to know that it is whole."""
 
-    name: Text63
+    name: Text253
     kind: Literal["ConfigMap", "ObjectStore"]
     ref: Annotated[str, Field(max_length=1024)]
-    key: Text253 | None = None
+    key: Text1024 | None = None
     sha256: Annotated[str, Field(max_length=64)] | None = None
     size_bytes: Annotated[int, Field(ge=0)] | None = None
 
@@ -186,7 +245,7 @@ class Status(Contract):
     start_time: Timestamp | None = None
     completion_time: Timestamp | None = None
     conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))] | None = None
-    artifacts: Annotated[list[Artifact], Field(max_length=16, json_schema_extra=list_map("name"))] | None = None
+    artifacts: Annotated[list[Artifact], Field(max_length=32, json_schema_extra=list_map("name"))] | None = None
 
 
 def immutable(name: str, *, always: bool = False, key: str | None = None) -> dict[str, str]:

@@ -17,6 +17,7 @@ from .benchmarkrun import BenchmarkRunSpec, EngineName, Objective
 from .kube import Environment
 from .network import RunNetwork, WayToMeasure
 from .stopping import Search, StopRules
+from .store import StoreSink, store_sinks
 from .workload import Stage, Warmup, Workload, WorkloadSpec, canonical_json
 
 DRAIN_LIMIT_S = 30
@@ -94,6 +95,7 @@ class RunConfig(Contract):
     environment: Environment = Environment()
     detected: dict[str, str] = Field(default={}, description="Facts of the cluster and node, as found.")
     images: dict[str, str] = {}
+    stores: Annotated[list[StoreSink], Field(max_length=4)] = []
     deadline_s: int = Field(default=86_400, description="The runner stops its load by itself after this long.")
     spec_hash: str = ""
 
@@ -204,6 +206,7 @@ def resolve(
         seed=spec.seed,
         objectives=spec.objectives or [],
         detail=spec.results.detail,
+        stores=store_sinks(spec.results, in_pod=in_cluster),
         purpose=spec.purpose,
         way_to_measure=None if in_cluster else _way_to_measure(spec, url),
         environment=spec.environment,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .benchmarkrun import BenchmarkRunSpec
+    from .kube import Results
     from .netprobe import NetProbeSpec
     from .workload import Stage, WorkloadSpec
 
@@ -49,12 +50,19 @@ def unsupported_run(
             f"workload.minOutputTokens: with engine {target.engine}; use ignoreEOS: Force for equal lengths",
         ),
         (in_cluster and workload.dataset.jsonl is not None, "workload.dataset.jsonl: in a cluster; use configMap"),
-        *[
-            (sink.object_store is not None, f"spec.results.sinks[{sink.name}].objectStore")
-            for sink in spec.results.sinks
-        ],
+        *[(in_cluster and is_folder, named) for is_folder, named in _folders(spec.results)],
     ]
     return [text for missing, text in checks if missing]
+
+
+def _folders(results: Results) -> list[tuple[bool, str]]:
+    """A pod has no folder that outlives it."""
+    said = "file: in a cluster; use s3, gs or az"
+    return [
+        (sink.object_store.uri.startswith("file:"), f"spec.results.sinks[{sink.name}].objectStore.uri: {said}")
+        for sink in results.sinks
+        if sink.object_store is not None
+    ]
 
 
 def _measures(spec: BenchmarkRunSpec) -> bool:
@@ -73,9 +81,6 @@ def unsupported_probe(spec: NetProbeSpec) -> list[str]:
             "spec.execution.activeDeadlineSeconds: follows from the tests",
         ),
         (spec.execution.workers > 1, "spec.execution.workers"),
-        *[
-            (sink.object_store is not None, f"spec.results.sinks[{sink.name}].objectStore")
-            for sink in spec.results.sinks
-        ],
+        *_folders(spec.results),
     ]
     return [text for missing, text in checks if missing]

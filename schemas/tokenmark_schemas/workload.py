@@ -15,9 +15,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from .base import (
     Contract,
-    KeyName,
     Label,
-    ObjectName,
     Seconds,
     Sha256,
     Text1024,
@@ -27,6 +25,7 @@ from .base import (
     list_map,
     rules,
 )
+from .kube import ConfigMapKey
 
 DECIMAL_RATE = r"^\d{1,6}(\.\d{1,3})?$"
 
@@ -187,11 +186,6 @@ class Conversation(Contract):
         if self.turns.mean > 64:
             raise ValueError("turns.mean: 64 at most")
         return self
-
-
-class ConfigMapKey(Contract):
-    name: ObjectName
-    key: KeyName
 
 
 class JsonLines(Contract):

@@ -20,16 +20,12 @@ from bench_runner.config.manifest import load
 from bench_runner.stats.summary import percentile
 from tests.accuracy.test_simulator import truths
 from tests.accuracy.test_truth import CLI, simulator
+from tests.support.ports import free_port
 from tokenmark_schemas.frames import FrameReader
 from tokenmark_schemas.run import RunConfig, RunIdentity, Team
 from tokenmark_schemas.stopping import StopRules
 
 CLOCK_APART_S = 5000
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def other_clock() -> list[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
+
+from tests.support.ports import free_port
 
 from .layout import CACHE, TREE, note
 from .shell import ClusterError, run, wait_for
@@ -53,13 +54,6 @@ def environment() -> Path:
         run([folder / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", LOCK], log=CACHE / "fronts.log")
         (folder / "ready").touch()
     return folder / "bin"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @contextmanager

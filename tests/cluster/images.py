@@ -154,6 +154,23 @@ def llama_server(destination: Destination) -> str:
     return deliver(destination, image)
 
 
+def s3_server(destination: Destination) -> str:
+    """versitygw with a bucket named `bench`; its name in the cluster."""
+    image = _named(destination, "versitygw", "1")
+    builder = choose()
+    if not builder.has(image):
+        base_images()
+        base = {} if builder.bases_from_registry else {"BASE": PYTHON_BASE}
+        builder.build(
+            DOCKERFILES / "versitygw.Dockerfile",
+            image,
+            program("versitygw").parent,
+            base,
+            CACHE / "image-versitygw.log",
+        )
+    return deliver(destination, image)
+
+
 def tree_digest() -> str:
     """What the images are built from, as a short hash: their tag."""
     digest = hashlib.sha256()

@@ -11,8 +11,9 @@ from pathlib import Path
 TREE = Path(__file__).parents[2]
 LOCKS = TREE / "deploy" / "locks"
 WANTED = {  # lock -> extras, or groups, that it installs beside the dependencies proper
-    "dev": ("dev", "operator", "gpu"),
-    "runner": (),
+    "dev": ("dev", "operator", "gpu", "store"),
+    "runner": ("store",),
+    "netprobe": (),
     "operator": ("operator",),
     "build": ("build",),
     "fronts": ("fronts",),

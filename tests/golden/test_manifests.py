@@ -20,10 +20,12 @@ from tests.support.builders import a_run
 from tokenmark_operator.kinds.benchmarkrun import read_run
 from tokenmark_operator.plan.benchmark_job import plan_attempt, plan_config
 from tokenmark_operator.plan.netprobe_jobs import plan_client, plan_server
+from tokenmark_operator.plan.store_job import plan_store
 from tokenmark_operator.settings import Settings
 from tokenmark_operator.shared.admission import group_of
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
 from tokenmark_schemas.documents import read_workload
+from tokenmark_schemas.kube import Artifact
 from tokenmark_schemas.netprobe import NetProbe
 from tokenmark_schemas.probe_status import PairStatus
 
@@ -110,6 +112,26 @@ def test_the_jobs_of_a_probe() -> None:
     pair = PairStatus(index=1, source_node="node1", target_node="node2")
     config_map, client = plan_client(probe, pair, ("198.18.0.9", "uid-job-1"), SETTINGS)
     matches("probe-jobs", dumped(*plan_server(probe, pair, SETTINGS), config_map, client))
+
+
+def test_the_job_that_carries_a_probes_result() -> None:
+    store = {
+        "uri": "s3://bench/pre",
+        "credentialsSecretRef": {"name": "s3"},
+        "caBundleRef": {"name": "ca", "key": "ca.pem"},
+    }
+    probe = {
+        "tests": [{"name": "rtt", "type": "TCPLatency"}],
+        "results": {"sinks": [{"name": "s3", "objectStore": store}]},
+    }
+    meta = {"name": "east-west", "namespace": "bench", "uid": "uid-1"}
+    found = NetProbe.model_validate(
+        {"apiVersion": "tokenmark.dev/v1alpha1", "kind": "NetProbe", "metadata": meta, "spec": probe}
+    )
+    result = Artifact(
+        name="result", kind="ConfigMap", ref="east-west-nprobe-result", key="result.json.gz", sha256="a" * 64
+    )
+    matches("probe-store", dumped(*plan_store(found, result, SETTINGS)))
 
 
 @pytest.fixture(scope="module")

@@ -107,6 +107,22 @@ BAD_RUNS: list[tuple[str, Any, str]] = [
     ("execution", {"hostNetwork": True}, "spec.execution.hostNetwork"),
     ("execution", {"activeDeadlineSeconds": 5}, "spec.execution.activeDeadlineSeconds"),
     ("exclusivity", {"policy": "Fight"}, "spec.exclusivity.policy"),
+    (
+        "results",
+        {"sinks": [{"name": "x", "objectStore": {"uri": "s3://b/p?sig=1"}}]},
+        "spec.results.sinks[0].objectStore.uri",
+    ),
+    ("results", {"sinks": [{"name": "x", "objectStore": {"uri": "gs://b/p", "region": "eu"}}]}, "region is for s3"),
+    (
+        "results",
+        {"sinks": [{"name": "x", "objectStore": {"uri": "s3://b/p", "keyTemplate": "{run}"}}]},
+        "would overwrite each other",
+    ),
+    (
+        "results",
+        {"sinks": [{"name": "x", "objectStore": {"uri": "s3://b/p", "keyTemplate": "{run}-{tim}"}}]},
+        "keyTemplate",
+    ),
     ("results", {"detail": "Everything", "sinks": SINK}, "spec.results.detail"),
     ("results", {"sinks": [{"name": "x"}]}, "set exactly one of configMap, objectStore"),
     ("results", {"sinks": [{"name": "x", "objectStore": {"uri": "ftp://b"}}]}, "spec.results.sinks[0].objectStore.uri"),

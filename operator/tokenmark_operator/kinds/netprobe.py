@@ -25,7 +25,7 @@ from ..shared.admission import first_in_line, holds_target, may_run, sharing_nod
 from ..shared.facts import Decision, ProbeFacts, Refusal
 from ..shared.status import read_object, unknown_in
 from ..shared.step import WAIT_S
-from .probe_visits import VisitStep
+from .probe_store import StoreStep
 from .run_results import STORE_PATIENCE_S
 
 UNREACHABLE = "no answer from the agent"
@@ -41,7 +41,7 @@ def decide_probe(facts: ProbeFacts) -> Decision:
     return _ProbeStep(facts).decide()
 
 
-class _ProbeStep(VisitStep):
+class _ProbeStep(StoreStep):
     def decide(self) -> Decision:
         if self.conditions.is_true("Finished"):
             self.outlive()
@@ -223,9 +223,9 @@ class _ProbeStep(VisitStep):
         artifact = artifact_of(stored)
         self.status.update(summarised(found))
         self.status["artifacts"] = [artifact.camel()]
-        self.conditions.set("ResultsStored", "True", "Stored", f"results are in ConfigMap {artifact.ref}")
         self.conditions.set("Valid", *_valid(document.verdict))
-        self._conclude(probe, found, failed)
+        if self.carried(probe, stored):
+            self._conclude(probe, found, failed)
 
     def _environment(self, probe: NetProbe) -> dict[str, str]:
         settings, said = self.facts.settings, probe.spec.environment

@@ -9,6 +9,7 @@ from tokenmark_schemas.probe_status import OVER
 
 from ..core.kube import NODES, PROBES, RUNS
 from ..plan import names
+from ..plan.store_job import store_job_name
 from ..results.probe_results import kept_payload
 from ..shared.admission import holds_target, is_finished, is_settled
 from ..shared.facts import Key, ProbeFacts
@@ -38,6 +39,7 @@ async def gather_probe(sources: Sources, cr: dict[str, Any], key: Key) -> ProbeF
     if not is_finished(cr):
         done = {v.get("index") for v in (cr.get("status") or {}).get("pairs") or [] if v.get("state") in OVER}
         clients = {job: pod for job, pod in pods.items() if job.endswith("-client") and names.visit_of(pod) not in done}
+        clients |= {job: pod for job, pod in pods.items() if job == store_job_name(meta["name"])}
         told = sources.logs(clients, key)
         known.update(blocks=told.blocks, log_read=told.read, unmade=await sources.unmade(namespace, jobs, pods))
         retain = ((cr["spec"].get("results") or {}).get("retention")) == "Retain"

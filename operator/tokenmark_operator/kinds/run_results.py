@@ -21,7 +21,8 @@ from ..results.config_map import (
     summarise,
     valid_condition,
 )
-from ..shared.facts import Refusal
+from ..results.receipts import artifacts_of, awaited, judged, receipts_of
+from ..shared.facts import KubeEvent, Refusal
 from ..shared.step import RunStep
 
 STORE_PATIENCE_S = 3600.0
@@ -32,8 +33,7 @@ def ended(step: RunStep, run: BenchmarkRun, current: Attempt, view: AttemptView)
     found = best_block(view.blocks, run.metadata.uid)
     waiting = view.pod_uid is not None and view.pod_uid not in step.facts.log_read
     if waiting and (found is None or "result" not in view.blocks or _detail_missing(run, view)):
-        step.conditions.set("Succeeded", "Unknown", "Collecting", f"attempt {current.number}: reading the runner's log")
-        step.wait(1.0)
+        _reads_on(step, current)
         return
     if found is not None:
         store(step, run, current, *found, view)
@@ -41,6 +41,11 @@ def ended(step: RunStep, run: BenchmarkRun, current: Attempt, view: AttemptView)
         _fail(step, current, view)
     else:
         _lost(step, current, view)
+
+
+def _reads_on(step: RunStep, current: Attempt) -> None:
+    step.conditions.set("Succeeded", "Unknown", "Collecting", f"attempt {current.number}: reading the runner's log")
+    step.wait(1.0)
 
 
 def _detail_missing(run: BenchmarkRun, view: AttemptView) -> bool:
@@ -63,7 +68,11 @@ def _lost(step: RunStep, current: Attempt, view: AttemptView) -> None:
 def store(
     step: RunStep, run: BenchmarkRun, current: Attempt, result: RunResult, payload: bytes, view: AttemptView
 ) -> None:
-    """Results first: the status speaks of them only once the ConfigMap is there."""
+    """Results first: the status speaks of them only once the ConfigMap is there, with the receipts of the stores in it."""
+    unread = view.pod_uid is not None and view.pod_uid not in step.facts.log_read
+    if step.facts.stored is None and unread and awaited(run.spec.results, view.blocks):
+        _reads_on(step, current)
+        return
     if step.facts.stored is None:
         _planned(step, run, result, payload, view)
         step.conditions.set("Succeeded", "Unknown", "Collecting", f"attempt {current.number}: storing the result")
@@ -82,7 +91,8 @@ def _of_record(step: RunStep, run: BenchmarkRun, fresh: RunResult) -> RunResult:
 def _planned(step: RunStep, run: BenchmarkRun, result: RunResult, payload: bytes, view: AttemptView) -> Stored:
     """The ConfigMap that keeps a result; asked for where it is not there yet."""
     dropped = (step.facts.progress.get(view.pod_uid or "") or {}).get("dropped")
-    stored = plan_result(run, result, payload, view.blocks.get("requests"), dropped)
+    receipts = receipts_of(step.facts.stored, view.blocks)
+    stored = plan_result(run, result, payload, view.blocks.get("requests"), dropped, receipts)
     if step.facts.stored is None:
         step.decision.create_first.append(stored.manifest)
     return stored
@@ -91,8 +101,14 @@ def _planned(step: RunStep, run: BenchmarkRun, result: RunResult, payload: bytes
 def keep(step: RunStep, run: BenchmarkRun, result: RunResult, payload: bytes, view: AttemptView) -> None:
     """Summary and artifacts into the status; makes the ConfigMap where it is missing."""
     stored = _planned(step, run, result, payload, view)
-    step.status["artifacts"] = [artifact.camel() for artifact in stored.artifacts]
-    step.conditions.set("ResultsStored", "True", stored.reason, stored.message)
+    receipts = receipts_of(step.facts.stored, view.blocks)
+    step.status["artifacts"] = [artifact.camel() for artifact in [*stored.artifacts, *artifacts_of(receipts)]]
+    job = step.attempts[-1].job_name
+    again = f"To try again while the Job is kept: kubectl logs -n {run.metadata.namespace} job/{job} | tokenmark results push -"
+    said = judged(run.spec.results, receipts, ("True", stored.reason, stored.message), again)
+    if said[0] == "False":
+        step.events.append(KubeEvent("Warning", "ResultsNotStored", said[2][:1000]))
+    step.conditions.set("ResultsStored", *said)
     step.status.pop("notStoredSince", None)
     tell(step, result)
 

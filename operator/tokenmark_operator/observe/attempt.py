@@ -244,6 +244,10 @@ def _doing(progress: dict[str, Any] | None) -> tuple[str, str]:
         return "Running", "the runner has started"
     if progress["phase"] == "gathering":
         return "Gathering", f"waiting for the other runner pods: {progress.get('stage')} are there"
+    if progress["phase"] == "storing":
+        return "Storing", f"uploading results to {progress.get('stage')}"
+    if progress["phase"] == "detail":
+        return "Running", "the load is over; handing over results"
     if progress["phase"] == "warmup":
         return "WarmingUp", "warming up"
     return (

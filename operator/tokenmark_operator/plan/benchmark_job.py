@@ -12,7 +12,7 @@ from tokenmark_schemas.run import RunConfig, RunIdentity, Team, resolve, service
 from tokenmark_schemas.workload import Workload
 
 from ..settings import Settings
-from . import names
+from . import names, stores
 from .pod import CONFIG_PATH, job, on_node, pod_template, rather_on_node, spread
 
 TOKEN_ENV = "TOKENMARK_API_TOKEN"  # noqa: S105 - the name of a variable
@@ -81,10 +81,11 @@ def plan_attempt(
         volumes=[volume for _, volume in _volumes(run, config)],
         affinity=_bound(node, attempt),
         topology=spread({key: labels[key] for key in SELECTED}) if config.team else None,
+        env_from=stores.credentials(run.spec.results),
     )
     child = job(
         job_name, template, labels={**labels, **queue}, owner=owner,
-        deadline_s=config.deadline_s + JOB_MARGIN_S, startup_s=execution.startup_deadline_seconds, pods=execution.workers,
+        deadline_s=config.deadline_s + JOB_MARGIN_S + stores.upload_seconds(config.stores), startup_s=execution.startup_deadline_seconds, pods=execution.workers,
     )  # fmt: skip
     meeting = [_meeting_point(names.meeting_name(job_name), labels, owner)] if config.team else []
     return [config_map, *meeting, child]
@@ -134,4 +135,5 @@ def _volumes(run: BenchmarkRun, config: RunConfig) -> list[tuple[str, dict[str, 
         (DATASET_PATH, "dataset", dataset.name if dataset and config.dataset_file else None),
         (CA_PATH, "ca", authorities.name if authorities else None),
     ]
-    return [(path, {"name": volume, "configMap": {"name": name}}) for path, volume, name in wanted if name]
+    mine = [(path, {"name": volume, "configMap": {"name": name}}) for path, volume, name in wanted if name]
+    return [*mine, *stores.authorities(run.spec.results)]

@@ -21,7 +21,7 @@ def pod_template(
     execution: Execution, *, image: str, pull_policy: str, args: list[str], labels: dict[str, str],
     config_map: str | None = None, env: list[dict[str, Any]] | None = None, mounts: list[dict[str, Any]] | None = None,
     volumes: list[dict[str, Any]] | None = None, affinity: dict[str, Any] | None = None,
-    topology: list[dict[str, Any]] | None = None,
+    topology: list[dict[str, Any]] | None = None, env_from: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """A pod under the restricted Pod Security profile."""
     config = [{"name": "config", "configMap": {"name": config_map}}] if config_map else []
@@ -46,6 +46,7 @@ def pod_template(
                     {"name": "TOKENMARK_NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
                     *(env or []),
                 ],
+                **({"envFrom": env_from} if env_from else {}),
                 "resources": _resources(execution),
                 "securityContext": {
                     "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,

@@ -16,8 +16,10 @@ from tokenmark_schemas.benchmarkrun import BenchmarkRun, Headline, ObjectiveOutc
 from tokenmark_schemas.kube import Artifact
 from tokenmark_schemas.network import NetworkShare
 from tokenmark_schemas.result import RunResult, StageResult, Stat
+from tokenmark_schemas.store import Receipts
 
 from ..plan import names
+from .receipts import RECEIPTS_KEY
 
 CONFIG_MAP_BYTES = 1_000_000
 MAX_RESULT_BYTES = 64 * 2**20
@@ -146,14 +148,17 @@ class Stored:
 
 
 def plan_result(
-    run: BenchmarkRun, result: RunResult, payload: bytes, requests: bytes | None, dropped: str | None
-) -> Stored:
-    """The immutable ConfigMap; request detail goes in only while it fits."""
+    run: BenchmarkRun, result: RunResult, payload: bytes, requests: bytes | None, dropped: str | None,
+    receipts: Receipts | None = None,
+) -> Stored:  # fmt: skip
+    """The immutable ConfigMap, made whatever the sinks are; request detail goes in where it is one, and while it fits."""
     meta = run.metadata
     retain = run.spec.results.retention == "Retain"
     name = names.result_name("BenchmarkRun", meta.name, meta.uid, retain=retain)
     binary, reason, message = {"result.json.gz": payload}, "Stored", f"results are in ConfigMap {name}"
-    wants_detail = run.spec.results.detail != "Summary"
+    named = any(sink.config_map is not None for sink in run.spec.results.sinks)
+    wants_detail = run.spec.results.detail != "Summary" and named
+    requests = requests if named else None
     if requests is not None and len(payload) + len(requests) <= CONFIG_MAP_BYTES:
         binary["requests.jsonl.gz"] = requests
     elif wants_detail:
@@ -169,7 +174,10 @@ def plan_result(
             **({} if retain else {"ownerReferences": [names.owner("BenchmarkRun", meta)]}),
         },
         "immutable": True,
-        "data": {"summary.json": json.dumps(_digest(result), indent=1)},
+        "data": {
+            "summary.json": json.dumps(_digest(result), indent=1),
+            **({RECEIPTS_KEY: receipts.model_dump_json()} if receipts else {}),
+        },
         "binaryData": {key: base64.b64encode(value).decode() for key, value in binary.items()},
     }
     artifacts = [
