@@ -30,6 +30,7 @@ def provenance(config: RunConfig, *, engine: EngineFacts, stamps: str, gpus: Gpu
         workload=WorkloadFacts(**config.workload_identity.model_dump()),
         spec_hash=config.spec_hash,
         fingerprint=config.fingerprint,
+        fingerprint_fields=config.fingerprint_fields,
         seed=config.seed,
         images=config.images,
         stamps=stamps,

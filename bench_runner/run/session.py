@@ -38,6 +38,7 @@ from ..storage.request_log import RequestLog
 from ..storage.run_folder import run_folder, write_config, write_result
 from ..storage.runner_log import RunnerLog
 from .delivery import RunFiles, deliver
+from .eta import Eta
 from .provenance import VERSION
 from .runner import Bench, Runner
 
@@ -64,6 +65,7 @@ class Session:
         self.signalled = 0
         self._dropped = ""  # why the request log is not among the frames
         self._last_progress = 0.0
+        self._eta = Eta(config)
         self._place: tuple[str, str, int] = ("", "", 0)
         self._leader: Leader | None = None
 
@@ -75,6 +77,7 @@ class Session:
 
     def progress(self, progress: Progress) -> None:
         self.live.show(progress)
+        left_s = self._eta.left_s(progress)
         if (place := (progress.phase, progress.stage, progress.repetition)) != self._place:
             self._place = place
             self.diary.say(f"{progress.phase} {progress.stage}, {progress.repetition} of {progress.repetitions}")
@@ -85,6 +88,7 @@ class Session:
                     "phase": progress.phase, "stage": progress.stage, "repetition": progress.repetition,
                     "repetitions": progress.repetitions, "elapsed_s": round(progress.elapsed_s, 1),
                     "done": progress.done, "failed": progress.failed, "in_flight": progress.in_flight,
+                    "tokens_per_s": progress.tokens_per_s, "eta_s": left_s,
                 }
             )  # fmt: skip
 

@@ -325,6 +325,9 @@ class Provenance(Contract):
     workload: WorkloadFacts
     spec_hash: str
     fingerprint: str
+    fingerprint_fields: dict[str, Any] = Field(
+        default={}, description="What it is made of: equal where two results compare."
+    )
     seed: int
     images: dict[str, str] = {}
     stamps: Literal["kernel", "user"]

@@ -100,21 +100,22 @@ class RunConfig(Contract):
     spec_hash: str = ""
 
     @property
+    def fingerprint_fields(self) -> dict[str, Any]:
+        """What must be equal for two results to be comparable; place and provider are left out."""
+        return {
+            "engine": self.target.engine,
+            "model": self.target.model,
+            "vantage": self.vantage,
+            "workload": self.workload_identity.hash,
+            "stages": [stage.model_dump(mode="json") for stage in self.stages],
+            "warmup": self.warmup.model_dump(mode="json"),
+            "seed": self.seed,
+        }
+
+    @property
     def fingerprint(self) -> str:
-        """sha256 over what must be equal for two results to be comparable; place and provider are left out."""
-        stages = [stage.model_dump(mode="json") for stage in self.stages]
-        return hashlib.sha256(
-            canonical_json(
-                {
-                    "engine": self.target.engine,
-                    "model": self.target.model,
-                    "workload": self.workload_identity.hash,
-                    "stages": stages,
-                    "warmup": self.warmup.model_dump(mode="json"),
-                    "seed": self.seed,
-                }
-            )
-        ).hexdigest()
+        """sha256 over those fields."""
+        return hashlib.sha256(canonical_json(self.fingerprint_fields)).hexdigest()
 
 
 def plan_seconds(
@@ -170,7 +171,7 @@ def resolve(
         base = base.model_copy(update={"max_output_tokens": spec.max_output_tokens})
     warmup = spec.warmup or (workload.warmup if workload else Warmup())
     target = spec.target
-    in_cluster = extra.get("vantage") == "in_cluster"
+    in_cluster = extra.get("vantage", "local") != "local"
     deadline_s = spec.execution.active_deadline_seconds or plan_seconds(
         stages[:1] if spec.search else stages, warmup, spec.search.max_steps if spec.search else spec.repetitions,
         spec.cooldown_seconds, target.request_timeout_seconds, _think_s(base),
@@ -221,6 +222,17 @@ def _way_to_measure(spec: BenchmarkRunSpec, url: str) -> WayToMeasure | None:
     if asked is None or not asked.measure:
         return None
     return WayToMeasure(host=urlsplit(url).hostname or "", repetitions=asked.repetitions)
+
+
+def service_in(url: str) -> tuple[str, str] | None:
+    """(namespace, Service) of an address inside the cluster: name.namespace.svc, with or without what follows."""
+    parts = (urlsplit(url).hostname or "").rstrip(".").removesuffix(".cluster.local").split(".")
+    return (parts[1], parts[0]) if len(parts) == 3 and parts[2] == "svc" else None
+
+
+def vantage_in_cluster(endpoint: str | None) -> Literal["in_cluster", "north_south"]:
+    """How a pod comes to its target: by a Service of the cluster, or by the way in that everybody takes."""
+    return "in_cluster" if endpoint is None or service_in(endpoint) is not None else "north_south"
 
 
 def service_url(spec: BenchmarkRunSpec, namespace: str) -> str:

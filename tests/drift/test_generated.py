@@ -17,13 +17,10 @@ from bench_runner.samples.metrics import METRICS
 from grafana import generate
 from tests.support.lab import condition
 from tests.support.results import a_result
-from tokenmark_operator.core.cache import Cache
-from tokenmark_operator.core.counters import Counters
-from tokenmark_operator.core.queue import WorkQueue
+from tests.support.scrape import projection
 from tokenmark_operator.kinds import rights
 from tokenmark_operator.kinds.registry import KINDS
 from tokenmark_operator.shared.kind import Right
-from tokenmark_operator.telemetry.projection import Projection
 from tokenmark_schemas import export
 from tokenmark_schemas.documents import builtin_workloads, load_documents, parse, read_text
 
@@ -72,10 +69,7 @@ def test_every_metric_of_a_dashboard_is_one_that_the_operator_exports() -> None:
 
 
 def _families() -> list:
-    class NoRequests:
-        requests: dict = {}
-
-    return list(Projection(Cache(), WorkQueue(), NoRequests(), Counters(), 200).collect())
+    return list(projection().collect())
 
 
 def test_the_folder_operator_never_hides_the_standard_library() -> None:

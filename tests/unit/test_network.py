@@ -17,14 +17,13 @@ from tests.support.results import a_stage
 from tests.support.runs import conditions, facts, kinds, with_status
 from tokenmark_decisions.network_path import before_a_run, network_of, way_of
 from tokenmark_operator.kinds.benchmarkrun import decide
-from tokenmark_operator.kinds.run_facts import _service_in
 from tokenmark_operator.plan.netprobe_pairs import choose_visits
 from tokenmark_operator.shared.facts import Decision
-from tokenmark_schemas.benchmarkrun import Endpoint
 from tokenmark_schemas.netprobe import NetProbe, ProbeTest
 from tokenmark_schemas.network import NetworkPath, PathRate, PathTimes, PathUpload, RunNetwork
 from tokenmark_schemas.probe_result import EastWest, Flow, ProbeMeasurement, Stalled, Throughput
 from tokenmark_schemas.result import StageResult, Traffic
+from tokenmark_schemas.run import service_in, vantage_in_cluster
 
 URL = "http://sim.bench.svc:8000"
 
@@ -373,4 +372,5 @@ def test_a_named_probe_binds_the_runner_to_no_node() -> None:
     ],
 )
 def test_an_address_inside_the_cluster_is_a_service(url: str, expected: tuple[str, str] | None) -> None:
-    assert _service_in(Endpoint(url=url)) == expected
+    assert service_in(url) == expected
+    assert vantage_in_cluster(url) == ("in_cluster" if expected else "north_south")

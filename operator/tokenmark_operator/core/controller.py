@@ -36,7 +36,9 @@ class Controller:
         """`sources(kube, cache, followers, settings)` makes what kinds gather their facts from."""
         self.kube, self.settings, self.counters = kube, settings, counters
         self.kinds = {kind.name: kind for kind in kinds}
-        self.queue: WorkQueue[Key] = WorkQueue()
+        self.queue: WorkQueue[Key] = WorkQueue(
+            waited=lambda key, seconds: counters.queue_wait_s.labels(key[0]).observe(seconds)
+        )
         self.cache = Cache(keep_whole=settings.newest_runs + 50)
         self.followers = Followers(kube, self.queue.add)
         self.sources = sources(kube, self.cache, self.followers, settings)

@@ -65,6 +65,11 @@ class Followers:
             capture.gone = capture.gone or gone
             capture.over.set()
 
+    def progress_of(self, uid: str) -> dict[str, Any] | None:
+        """What the runner in a pod last said of itself; None where its log is not followed."""
+        capture = self.captures.get(uid)
+        return capture.reader.progress if capture is not None else None
+
     def forget(self, uid: str) -> None:
         capture = self.captures.pop(uid, None)
         if capture is not None and capture.task is not None:

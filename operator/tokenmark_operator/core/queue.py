@@ -18,6 +18,7 @@ class WorkQueue(Generic[K]):
     """`add` may be called from anywhere in the loop's thread. Times from `clock`, in seconds."""
 
     clock: Callable[[], float] = time.monotonic
+    waited: Callable[[K, float], None] = lambda _key, _seconds: None  # told of each key that is taken, and how late
     _due: dict[K, float] = field(default_factory=dict)
     _heap: list[tuple[float, int, K]] = field(default_factory=list)
     _busy: set[K] = field(default_factory=set)
@@ -80,6 +81,7 @@ class WorkQueue(Generic[K]):
                 heapq.heappop(self._heap)
                 del self._due[key]
                 self._busy.add(key)
+                self.waited(key, self.clock() - at)
                 return key
             self._wake.clear()
             wait = self._heap[0][0] - self.clock() if self._heap else None

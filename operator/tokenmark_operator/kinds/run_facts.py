@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
-from tokenmark_schemas.benchmarkrun import BenchmarkRun, Endpoint
+from tokenmark_schemas.benchmarkrun import BenchmarkRun
 from tokenmark_schemas.documents import load_documents, parse, read_workload
 from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.run import service_in
 from tokenmark_schemas.workload import Workload
 
 from ..core.kube import CONFIG_MAPS, NODES, PODS, PROBES, RUNS, SERVICES, ApiError
@@ -120,7 +120,8 @@ class _Reading:
     async def _target(self, run: BenchmarkRun) -> dict[str, Any]:
         """Where it runs, where it is a Service of this cluster."""
         ref = run.spec.target.service_ref
-        named = (run.metadata.namespace, ref.name) if ref is not None else _service_in(run.spec.target.endpoint)
+        endpoint = run.spec.target.endpoint
+        named = (run.metadata.namespace, ref.name) if ref else service_in(endpoint.url) if endpoint else None
         if named is None:
             return {}
         try:
@@ -162,13 +163,6 @@ class _Reading:
         except ApiError:
             return frozenset(), {}
         return frozenset(nodes), node_facts(found) if found else {}
-
-
-def _service_in(endpoint: Endpoint | None) -> tuple[str, str] | None:
-    """(namespace, Service) of an address inside the cluster: name.namespace.svc, with or without what follows."""
-    host = (urlsplit(endpoint.url).hostname or "") if endpoint is not None else ""
-    parts = host.rstrip(".").removesuffix(".cluster.local").split(".")
-    return (parts[1], parts[0]) if len(parts) == 3 and parts[2] == "svc" else None
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
 from tokenmark_schemas.network import RunNetwork
-from tokenmark_schemas.run import RunConfig, RunIdentity, Team, resolve, service_url
+from tokenmark_schemas.run import RunConfig, RunIdentity, Team, resolve, service_url, vantage_in_cluster
 from tokenmark_schemas.workload import Workload
 
 from ..settings import Settings
@@ -41,7 +41,7 @@ def plan_config(
         dataset_file=f"{DATASET_PATH}/{config_map.key}" if config_map else None,
         token_env=TOKEN_ENV if target.auth_secret_ref else None,
         ca_file=f"{CA_PATH}/{target.ca_bundle_ref.key}" if target.ca_bundle_ref else None,
-        vantage="in_cluster",
+        vantage=vantage_in_cluster(target.endpoint.url if target.endpoint else None),
         detected=detected,
         images={"runner": run.spec.execution.image or settings.runner_image},
         team=_team(run, attempt),

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..core.cache import Cache
@@ -19,6 +19,7 @@ from ..core.kube import Kube
 from ..core.queue import WorkQueue
 from ..shared.admission import is_finished
 from .families import condition, gauge
+from .live import Progress, live_metrics
 from .probes import probe_metrics
 from .runs import run_metrics
 
@@ -28,14 +29,20 @@ VERSION = "0.1.0"
 class Projection(Collector):
     """Reads memory, queue and counters when scraped."""
 
-    def __init__(self, memory: Cache, queue: WorkQueue[Any], kube: Kube, counters: Counters, newest: int) -> None:
+    def __init__(
+        self, memory: Cache, queue: WorkQueue[Any], kube: Kube, counters: Counters, progress: Progress, newest: int
+    ) -> None:
+        """`progress` gives what a runner last said of itself, by its pod's uid; `newest` bounds what is shown of each kind."""
         self._memory, self._queue, self._kube, self._counters, self._newest = memory, queue, kube, counters, newest
+        self._progress = progress
 
     def describe(self) -> Iterable[Metric]:
         return []
 
     def collect(self) -> Iterator[Metric]:
-        yield from run_metrics(self._shown("BenchmarkRun"))
+        runs = self._shown("BenchmarkRun")
+        yield from run_metrics(runs)
+        yield from live_metrics(runs, self._progress)
         yield from probe_metrics(self._shown("NetProbe"))
         yield from self._states()
         yield from self._own()
@@ -60,12 +67,9 @@ class Projection(Collector):
         total = CounterMetricFamily("tokenmark_operator_reconcile", "Reconciliations.", labels=["kind", "result"])
         for (kind, result), count in sorted(self._counters.reconciles.items()):
             total.add_metric([kind, result], count)
-        seconds = SummaryMetricFamily(
-            "tokenmark_operator_reconcile_seconds", "Time a reconciliation takes.", labels=["kind"]
-        )
-        for kind, (count, spent) in sorted(self._counters.seconds.items()):
-            seconds.add_metric([kind], count_value=count, sum_value=spent)
-        yield from (total, seconds)
+        yield total
+        yield from self._counters.reconcile_s.collect()
+        yield from self._counters.queue_wait_s.collect()
         yield GaugeMetricFamily("tokenmark_operator_queue_depth", "Objects that wait for a worker.", self._queue.depth)
         yield GaugeMetricFamily(
             "tokenmark_operator_queue_oldest_seconds", "How long the oldest has waited.", self._queue.oldest_s

@@ -8,6 +8,8 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
+from tokenmark_schemas.run import vantage_in_cluster
+
 from .families import QUANTILES, condition, gauge
 
 INFO = (
@@ -31,7 +33,7 @@ def run_labels(cr: dict[str, Any]) -> dict[str, str]:
     return {
         "run": meta["name"],
         "run_namespace": meta["namespace"],
-        "vantage": "in_cluster",
+        "vantage": vantage_in_cluster((spec["target"].get("endpoint") or {}).get("url")),
         "engine": spec["target"].get("engine", "openai"),
         "model": spec["target"].get("model", ""),
         "provider": env.get("provider") or said.get("provider") or "",
@@ -60,6 +62,7 @@ def run_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
     info = gauge("tokenmark_run_info", "What a run was; always 1.", INFO)
     flags = {name: gauge(f"tokenmark_run_{metric}", about, RUN) for name, metric, about in FLAGS}
     done = gauge("tokenmark_run_completion_timestamp_seconds", "When a run ended.", RUN)
+    queued = gauge("tokenmark_run_queued_seconds", "From its making to its first attempt.", RUN)
     met = gauge("tokenmark_run_objective_met", "1 met, 0 missed.", (*RUN, "metric", "statistic"))
     for cr in runs:
         labels = run_labels(cr)
@@ -67,18 +70,26 @@ def run_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
         for name, family in flags.items():
             status = condition(cr, name).get("status")
             if status in ("True", "False"):
-                family.add_metric(_row(labels, ""), int(status == "True"))
+                family.add_metric(row_of(labels, ""), int(status == "True"))
         if ended := (cr.get("status") or {}).get("completionTime"):
-            done.add_metric(_row(labels, ""), datetime.fromisoformat(ended.replace("Z", "+00:00")).timestamp())
+            done.add_metric(row_of(labels, ""), _seconds(ended))
+        made, began = cr["metadata"].get("creationTimestamp"), (cr.get("status") or {}).get("startTime")
+        if made and began:
+            queued.add_metric(row_of(labels, ""), max(0.0, _seconds(began) - _seconds(made)))
         for outcome in (cr.get("status") or {}).get("objectives") or []:
             if outcome["met"] != "Unknown":
-                row = [*_row(labels, outcome["stage"]), outcome["metric"], outcome["statistic"]]
+                row = [*row_of(labels, outcome["stage"]), outcome["metric"], outcome["statistic"]]
                 met.add_metric(row, int(outcome["met"] == "True"))
-    yield from (info, *flags.values(), done, met)
+    yield from (info, *flags.values(), done, queued, met)
     yield from _stage_metrics(runs)
 
 
-def _row(labels: dict[str, str], stage: str) -> list[str]:
+def _seconds(at: str) -> float:
+    return datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp()
+
+
+def row_of(labels: dict[str, str], stage: str) -> list[str]:
+    """Label values of one sample; of a run as a whole, `stage` is empty."""
     return [stage if name == "stage" else labels[name] for name in RUN]
 
 
@@ -97,7 +108,7 @@ def _stage_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
     for cr in runs:
         labels = run_labels(cr)
         for stage in (cr.get("status") or {}).get("summary") or []:
-            row = _row(labels, stage["stage"])
+            row = row_of(labels, stage["stage"])
             for key, family in times.items():
                 for quantile, value in (stage.get(f"{key}Microseconds") or {}).items():
                     family.add_metric([*row, QUANTILES[quantile]], value / 1e6)
