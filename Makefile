@@ -30,7 +30,7 @@ demo: $(VENV)/.ready  ## a cluster, the images, the chart, a real llama-server, 
 	$(BIN)/python -m tests.cluster.demo
 
 test: check  ## everything: check, contract, accuracy, integration, e2e on a real cluster
-	$(BIN)/pytest -q tests/contract tests/accuracy tests/golden tests/integration tests/engines tests/e2e
+	$(BIN)/pytest -q tests/contract tests/accuracy tests/golden tests/integration tests/dashboards tests/engines tests/e2e
 
 check: $(VENV)/.ready  ## format, lint, types, imports, unit, drift: under two minutes, no network
 	$(BIN)/ruff format --check .

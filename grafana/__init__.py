@@ -1,1 +1,1 @@
-"""Dashboards as code; the JSON beside it is generated and committed."""
+"""Dashboards as code: one module each, panels that all share, and the JSON that is generated and committed beside them."""

@@ -31,6 +31,9 @@ class Scenario(BaseModel):
     ttft_jitter_ms: Milliseconds = 0.0
     itl_ms: Milliseconds = 5.0
     jitter_ms: Milliseconds = 0.0
+    embedding_ms: Milliseconds = 0.0  # of a RAG backend, before the answer is made
+    retrieval_ms: Milliseconds = 0.0
+    retrieved: Annotated[int, Field(ge=0)] = 5
     head_ms: Milliseconds = 0.0  # when the head of the answer goes out; at once if 0
     tokens: Annotated[int, Field(ge=1)] = 4096
     slots: Annotated[int, Field(ge=1)] | None = None  # answers at a time; more wait in turn, before their first token

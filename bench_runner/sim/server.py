@@ -24,6 +24,7 @@ import msgspec
 from tokenmark_schemas.errors import InvalidInput
 
 from ..load.poll import READ, WRITE, new_poller
+from .exposition import Tally
 from .routes import Ask, SimRoute, routes
 from .scenario import Scenario, Script, script
 
@@ -86,7 +87,9 @@ class Simulator:
         self.asked = self.served = self.pushed = self.late_max_ns = self.late_sum_ns = self.sent_chunks = 0
         self.running = True
         self.routes = routes(scenario)
-        self.busy = self.tokens_in = self.tokens_out = 0
+        self.busy = 0
+        self.tally = Tally()
+        self.before_ns = int((scenario.embedding_ms + scenario.retrieval_ms) * 1e6)  # until an answer begins to be made
         self.queue: deque[tuple[Client, Reply]] = deque()
         self.started = time.monotonic()
 
@@ -179,9 +182,10 @@ class Simulator:
             self.queue.remove((client, answer))
         else:
             self.busy -= 1
-        if how == "ok":
-            self.tokens_in += answer.ask.prompt_tokens
-            self.tokens_out += answer.script.tokens
+        read, sent = answer.read_ns, answer.sent_ns or (answer.read_ns,)
+        waited_s = max(0, answer.base_ns - read - self.before_ns) / 1e9
+        first_s, last_s = (sent[0] - read) / 1e9, (sent[-1] - read) / 1e9
+        self.tally.answered(how, answer.ask.prompt_tokens, answer.script.tokens, waited_s, first_s, last_s)
         while self.queue and self.scenario.slots is not None and self.busy < self.scenario.slots:
             self._start(*self.queue.popleft())
         if self.truth is not None:
@@ -245,6 +249,8 @@ class Simulator:
             self._write(client, _response(200, FACTS[path](model)))
         elif path == b"/metrics":
             self._write(client, _text(self._metrics()))
+        elif path == b"/metrics/rag":
+            self._write(client, _text(self._rag_metrics()))
         elif path not in self.routes:
             self._write(client, _problem(404, f"no such path: {path.decode('latin-1')}"))
         elif self.scenario.api_token and headers.get(b"authorization") != f"Bearer {self.scenario.api_token}".encode():
@@ -253,15 +259,11 @@ class Simulator:
             self._generate(client, self.routes[path], headers, body)
 
     def _metrics(self) -> str:
-        """Counters and queues by the names that vLLM has for them."""
-        facts = {
-            "vllm:num_requests_running": ("gauge", self.busy),
-            "vllm:num_requests_waiting": ("gauge", len(self.queue)),
-            "vllm:prompt_tokens_total": ("counter", self.tokens_in),
-            "vllm:generation_tokens_total": ("counter", self.tokens_out),
-        }
-        label = f'{{model_name="{self.scenario.model}"}}'
-        return "".join(f"# TYPE {name} {kind}\n{name}{label} {value}\n" for name, (kind, value) in facts.items())
+        return self.tally.vllm(self.scenario.model, self.busy, len(self.queue), self.scenario.slots)
+
+    def _rag_metrics(self) -> str:
+        steps = {"embedding": self.scenario.embedding_ms / 1e3, "retrieval": self.scenario.retrieval_ms / 1e3}
+        return self.tally.rag(steps, self.scenario.retrieved)
 
     def _generate(self, client: Client, route: SimRoute, headers: dict[bytes, bytes], body: bytes) -> None:
         try:
@@ -297,7 +299,7 @@ class Simulator:
     def _start(self, client: Client, answer: Reply) -> None:
         """The answer has its slot: from here on its times count."""
         self.busy += 1
-        now = answer.base_ns = mono()
+        now = answer.base_ns = mono() + self.before_ns
         ask, plan = answer.ask, answer.script
         if ask.streaming and not self.scenario.head_ms:
             self._head(client, answer)

@@ -338,6 +338,9 @@ class StageSummary(Contract):
     goodput_per_mille: int | None = None
     network_ttft_per_mille: int | None = Field(default=None, description="Of the mean TTFT, what the network explains.")
     network_tpot_per_mille: int | None = None
+    client_read_lag_microseconds: int | None = Field(default=None, description="The instrument's own, see the verdict.")
+    client_send_lag_microseconds: int | None = None
+    client_cores_milli: int | None = None
 
 
 class ObjectiveOutcome(Contract):

@@ -8,11 +8,16 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from tests.dashboards.exhibits import prometheus
+from tests.dashboards.figures import ask, figures
 from tests.support.lab import Lab, condition, run_object, server
+from tests.support.ports import free_port
 
 from . import images, layout, provider, release
 from .shell import ClusterError
@@ -59,6 +64,7 @@ def main() -> int:
             lab.apply(demo_run(name))
             follow(lab, name)
         show(lab, name)
+        compare(lab, name)
         verdict = stood(lab, name)
     except ClusterError as exc:
         print(f"demo: {exc}", file=sys.stderr)
@@ -151,6 +157,31 @@ def show(lab: Lab, name: str) -> None:
         print("\n/metrics of the operator:")
         wanted = [line for line in metrics.splitlines() if f'run="{name}"' in line and "ttft_seconds" in line]
         print("\n".join(wanted[:6]))
+
+
+def compare(lab: Lab, name: str) -> None:
+    """What the dashboard of providers shows of this run, asked of a Prometheus that scrapes the operator."""
+    with step("7. What the dashboard `provider comparison` shows of it"), tempfile.TemporaryDirectory() as scratch:
+        port = free_port()
+        words = [str(lab.cluster.kubectl()), "--kubeconfig", str(lab.cluster.kubeconfig()), "-n", release.NAMESPACE]
+        forward = subprocess.Popen(
+            [*words, "port-forward", "svc/tokenmark-operator", f"{port}:8080"], stdout=subprocess.DEVNULL
+        )
+        try:
+            with prometheus(Path(scratch), {"tokenmark": (f"127.0.0.1:{port}", "/metrics")}) as url:
+                lab.until("Prometheus has the run", lambda: ask(url, f'tokenmark_run_info{{run="{name}"}}'), 30)
+                fingerprint = ask(url, f'tokenmark_run_info{{run="{name}"}}')[0]["metric"]["fingerprint"]
+                picked = {
+                    "run_namespace": NAMESPACE,
+                    "fingerprint": fingerprint,
+                    "stage": STAGES[-1]["name"],
+                    "model": "gemma",
+                }
+                for panel, value in figures("provider-comparison", url, picked):
+                    print(f"  {panel:26} {value}")
+        finally:
+            forward.terminate()
+            forward.wait()
 
 
 if __name__ == "__main__":

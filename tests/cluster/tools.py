@@ -66,6 +66,7 @@ COREDNS = Tool("coredns", ("coredns",))
 HELM = Tool("helm", ("helm",))
 PAUSE = Tool("pause", ("pause",), package=".")
 KWOK = Tool("kwok", ("kwok",))  # for trials of scale alone
+DASHCHECK = Tool("dashcheck", ("dashcheck",), package=".")  # Grafana's own schema of a dashboard, strictly
 VERSITYGW = Tool("versitygw", ("versitygw",))  # a server that speaks S3, over a folder
 EMBEDDED = (ETCD, KUBE, COREDNS, HELM, PAUSE)
 
@@ -121,6 +122,6 @@ def build(tool: Tool) -> None:
 
 def program(name: str) -> Path:
     """The path of a built program; builds it when missing."""
-    tool = next(tool for tool in (*EMBEDDED, KWOK, VERSITYGW) if name in tool.programs)
+    tool = next(tool for tool in (*EMBEDDED, KWOK, VERSITYGW, DASHCHECK) if name in tool.programs)
     build(tool)
     return tool.folder / name

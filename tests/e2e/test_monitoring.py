@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster import release
-from tests.support.lab import Lab, condition, run_object, tree
+from tests.dashboards.exhibits import prometheus
+from tests.dashboards.figures import ask, figures
+from tests.dashboards.scenes import gallery
+from tests.support.lab import Lab, Object, condition, run_object
 from tests.support.ports import free_port
 
 
@@ -41,67 +42,64 @@ def fetch(url: str) -> str:
         return ""
 
 
-@contextmanager
-def prometheus(folder: Path, target: int) -> Iterator[str]:
-    """Debian's Prometheus, scraping the operator every second."""
-    config = folder / "prometheus.yml"
-    config.write_text(
-        "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: tokenmark\n"
-        f"  static_configs: [{{targets: ['127.0.0.1:{target}']}}]\n"
-    )
-    port = free_port()
-    process = subprocess.Popen(
-        ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{port}"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
+# panel -> why it has no figure here
+WITHOUT = {
+    "Not compared, and what differs": "all runs of this model are alike",
+    "Network's share of TTFT": "no probe was joined",
+    "Network's share": "no probe was joined",
+    "Standing mesh: round trip p50": "no standing mesh",
+    "Requests in flight": "the run is over", "Output tokens per second so far": "the run is over",
+    "Answers so far": "the run is over", "Time left": "the run is over",
+    "What it was": "labels, no figures", "Both": "labels, no figures",
+}  # fmt: skip
 
 
-def test_every_query_of_the_dashboard_finds_series_after_three_runs(lab: Lab, tmp_path: Path) -> None:
+def test_every_dashboard_of_the_operator_has_figures_after_three_runs_and_a_probe(lab: Lab, tmp_path: Path) -> None:
     lab.simulator("sim", "--ttft-ms", "5", "--itl-ms", "1")
     enough_for_p95 = [{"name": "c4", "concurrency": 4, "requestCount": 150}]
     for provider in ("aws", "azure", "gcp"):
         lab.apply(run_object(f"on-{provider}", stages=enough_for_p95, environment={"provider": provider, "region": f"{provider}-1"}, objectives=[
             {"metric": "ttft", "statistic": "p50", "maxMilliseconds": 500},
         ]))  # fmt: skip
+    lab.apply(a_probe())
     for provider in ("aws", "azure", "gcp"):
         assert condition(lab.finished(f"on-{provider}", timeout_s=120), "Succeeded")["status"] == "True", lab.explain()
-    dashboard = json.loads((tree() / "grafana" / "dashboards" / "provider-comparison.json").read_text())
-    queries = list(dict.fromkeys(queries_of(dashboard)))
-    assert len(queries) >= 6
-    with forwarded(lab) as port, prometheus(tmp_path, port) as url:
-        for query in queries:
-            asked = query.replace("$__range", "5m").replace("$run_namespace", lab.namespace)
-            for variable in ("provider", "model", "engine", "workload", "stage", "cluster", "quantile_ignored"):
-                asked = asked.replace(f"${variable}", ".*")
-            found = lab.until(f"series for {asked}", lambda asked=asked: answer(url, asked), 45)
-            assert found
+    assert condition(lab.finished("east-west", kind="nprobe", timeout_s=180), "Succeeded")["status"] == "True", (
+        lab.explain()
+    )
+    with forwarded(lab) as port, prometheus(tmp_path, {"tokenmark": (f"127.0.0.1:{port}", "/metrics")}) as url:
+        lab.until(
+            "all is scraped", lambda: len(ask(url, f'tokenmark_run_info{{run_namespace="{lab.namespace}"}}')) == 3, 45
+        )
+        with gallery(url) as browser:
+            for board, more in (
+                ("provider-comparison", {}), ("trend", {}), ("operator", {}), ("network", {"probe_namespace": lab.namespace}),
+                ("run", {"run": "on-gcp"}), ("run-against-baseline", {"run": "on-gcp", "baseline": "on-aws"}),
+            ):  # fmt: skip
+                report = browser.look(board, since="now-1m", run_namespace=lab.namespace, **more)
+                bare = [
+                    panel["title"]
+                    for panel in report["panels"]
+                    if not panel["finite"] and panel["title"] not in WITHOUT
+                ]
+                assert (bare, [panel["error"] for panel in report["panels"] if panel["error"]]) == ([], []), board
+        found = dict(figures("provider-comparison", url, {"run_namespace": lab.namespace, "stage": "c4"}))
+        assert (found["Providers"], found["Runs"], found["Errors"]) == ("3", "3", "0.0%"), found
 
 
-def queries_of(node: object) -> Iterator[str]:
-    """Every PromQL expression in a dashboard."""
-    if isinstance(node, dict):
-        if isinstance(node.get("expr"), str):
-            yield node["expr"]
-        for value in node.values():
-            yield from queries_of(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from queries_of(value)
-
-
-def answer(url: str, query: str) -> list:
-    text = fetch(f"{url}/api/v1/query?query={urllib.parse.quote(query)}")
-    if not text:
-        return []
-    document = json.loads(text)
-    assert document["status"] == "success", document
-    series: list = document["data"]["result"]
-    return series
+def a_probe() -> Object:
+    quick = {"durationSeconds": 1, "warmupSeconds": 0}
+    tests = [
+        {"name": "rtt", "type": "TCPLatency", **quick}, {"name": "connect", "type": "TCPConnect", **quick},
+        {"name": "bw", "type": "Throughput", "durationSeconds": 2, "omitSeconds": 0},
+    ]  # fmt: skip
+    meta = {"name": "east-west"}
+    return {
+        "apiVersion": "tokenmark.dev/v1alpha1",
+        "kind": "NetProbe",
+        "metadata": meta,
+        "spec": {"tests": tests, "repetitions": 1},
+    }
 
 
 def test_the_chart_upgrades_and_leaves_runs_and_results_when_it_goes(lab: Lab, images: dict[str, str]) -> None:

@@ -61,6 +61,9 @@ def _stage(stage: StageResult, shares: Sequence[NetworkShare]) -> StageSummary:
     def milli(value: float | None) -> int | None:
         return None if value is None else round(value * 1000)
 
+    def whole_micro(seconds: float | None) -> int | None:
+        return None if seconds is None else round(seconds * 1e6)
+
     return StageSummary(
         stage=stage.name,
         requests=stage.requests.sent,
@@ -75,6 +78,9 @@ def _stage(stage: StageResult, shares: Sequence[NetworkShare]) -> StageSummary:
         output_tokens_per_second_milli=milli(stage.throughput.output_tokens_per_s),
         requests_per_second_milli=milli(stage.throughput.requests_per_s),
         goodput_per_mille=milli(stage.goodput),
+        client_read_lag_microseconds=whole_micro(stage.client.read_lag.tail),
+        client_send_lag_microseconds=whole_micro(stage.client.send_lag.tail),
+        client_cores_milli=milli(stage.client.cores),
         **{f"network_{share.metric}_per_mille": milli(share.ratio) for share in shares if share.stage == stage.name},
     )
 

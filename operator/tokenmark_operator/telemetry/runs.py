@@ -62,6 +62,7 @@ def run_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
     info = gauge("tokenmark_run_info", "What a run was; always 1.", INFO)
     flags = {name: gauge(f"tokenmark_run_{metric}", about, RUN) for name, metric, about in FLAGS}
     done = gauge("tokenmark_run_completion_timestamp_seconds", "When a run ended.", RUN)
+    gpus = gauge("tokenmark_run_gpus", "GPUs of the node behind the target; absent where there is none.", RUN)
     queued = gauge("tokenmark_run_queued_seconds", "From its making to its first attempt.", RUN)
     met = gauge("tokenmark_run_objective_met", "1 met, 0 missed.", (*RUN, "metric", "statistic"))
     for cr in runs:
@@ -73,6 +74,8 @@ def run_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
                 family.add_metric(row_of(labels, ""), int(status == "True"))
         if ended := (cr.get("status") or {}).get("completionTime"):
             done.add_metric(row_of(labels, ""), _seconds(ended))
+        if labels["gpu_count"].isdigit():
+            gpus.add_metric(row_of(labels, ""), int(labels["gpu_count"]))
         made, began = cr["metadata"].get("creationTimestamp"), (cr.get("status") or {}).get("startTime")
         if made and began:
             queued.add_metric(row_of(labels, ""), max(0.0, _seconds(began) - _seconds(made)))
@@ -80,7 +83,7 @@ def run_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
             if outcome["met"] != "Unknown":
                 row = [*row_of(labels, outcome["stage"]), outcome["metric"], outcome["statistic"]]
                 met.add_metric(row, int(outcome["met"] == "True"))
-    yield from (info, *flags.values(), done, queued, met)
+    yield from (info, *flags.values(), done, queued, gpus, met)
     yield from _stage_metrics(runs)
 
 
@@ -102,6 +105,10 @@ def _stage_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
     requests_s = gauge("tokenmark_run_requests_per_second", "Requests in the steady window.", RUN)
     goodput = gauge("tokenmark_run_goodput_ratio", "Requests that met every objective / requests due.", RUN)
     network = gauge("tokenmark_run_network_share_ratio", "Of the mean, what the network explains.", (*RUN, "metric"))
+    lag = gauge(
+        "tokenmark_run_client_lag_seconds", "The client's own delay, tail: of reading, of sending.", (*RUN, "kind")
+    )
+    cores = gauge("tokenmark_run_client_cores", "Processors that the client used.", RUN)
     errors = gauge("tokenmark_run_errors_ratio", "Failed / sent.", RUN)
     requests = gauge("tokenmark_run_requests", "Requests sent, by result.", (*RUN, "result"))
     tokens = gauge("tokenmark_run_output_tokens", "Output tokens received.", RUN)
@@ -112,7 +119,10 @@ def _stage_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
             for key, family in times.items():
                 for quantile, value in (stage.get(f"{key}Microseconds") or {}).items():
                     family.add_metric([*row, QUANTILES[quantile]], value / 1e6)
-            for family, field_name in ((tokens_s, "outputTokensPerSecondMilli"), (requests_s, "requestsPerSecondMilli"), (goodput, "goodputPerMille")):  # fmt: skip
+            for kind in ("read", "send"):
+                if (late := stage.get(f"client{kind.capitalize()}LagMicroseconds")) is not None:
+                    lag.add_metric([*row, kind], late / 1e6)
+            for family, field_name in ((tokens_s, "outputTokensPerSecondMilli"), (requests_s, "requestsPerSecondMilli"), (goodput, "goodputPerMille"), (cores, "clientCoresMilli")):  # fmt: skip
                 if stage.get(field_name) is not None:
                     family.add_metric(row, stage[field_name] / 1000)
             for metric, field_name in (("ttft", "networkTtftPerMille"), ("tpot", "networkTpotPerMille")):
@@ -126,7 +136,7 @@ def _stage_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
             requests.add_metric([*row, "failed"], failed)
             requests.add_metric([*row, "cancelled"], cancelled)
             tokens.add_metric(row, stage.get("outputTokens", 0))
-    yield from (*times.values(), tokens_s, requests_s, goodput, network, errors, requests, tokens)
+    yield from (*times.values(), tokens_s, requests_s, goodput, network, lag, cores, errors, requests, tokens)
 
 
 def _snake(key: str) -> str:
