@@ -65,8 +65,8 @@ def network() -> Board:
     for title, metric, unit, about in (
         ("Round trip p99", f'tokenmark_probe_rtt_seconds{{{PICKED}, quantile="0.99"}}', "s", "The ten slowest pairs."),
         (
-            "New connection p99",
-            f'tokenmark_probe_connect_seconds{{{PICKED}, quantile="0.99"}}',
+            "New connection p50",
+            f'tokenmark_probe_connect_seconds{{{PICKED}, quantile="0.5"}}',
             "s",
             "The ten slowest pairs.",
         ),

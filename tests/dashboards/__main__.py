@@ -7,10 +7,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from .exhibits import exhibition
+from .exhibits import LOOKS, exhibition
 from .scenes import BOARDS, gallery
 
-SEEN_S = 20.0
+SEEN_S = 85.0
 WIDTHS = (1440, 800)
 
 
@@ -18,10 +18,12 @@ def main(words: list[str]) -> None:
     folder = Path(words[0]) if words else Path("docs/images/dashboards")
     names = words[1:] or sorted(path.stem for path in BOARDS.glob("*.json"))
     with tempfile.TemporaryDirectory() as scratch, exhibition(Path(scratch)) as (_, address), gallery(address) as shown:
-        time.sleep(SEEN_S)  # rates need a while to be seen
+        time.sleep(SEEN_S)  # so that lines fill their panels
         for name in names:
             for width in WIDTHS:
-                report = shown.look(name, width=width, picture=folder / f"{name}-{width}.png", since="now-2m")
+                report = shown.look(
+                    name, width=width, picture=folder / f"{name}-{width}.png", since="now-90s", **LOOKS.get(name, {})
+                )
             print(f"\n{report['title']}: {[(v['name'], v['value']) for v in report['variables']]}")
             for panel in report["panels"]:
                 print(

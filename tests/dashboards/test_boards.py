@@ -17,7 +17,7 @@ import pytest
 
 from tests.cluster.tools import program
 from tests.dashboards import scenes
-from tests.dashboards.exhibits import PROVIDERS, Stand, exhibition
+from tests.dashboards.exhibits import LOOKS, PROVIDERS, Stand, exhibition
 from tests.dashboards.scenes import BOARDS, Gallery, gallery
 
 NAMES = sorted(path.stem for path in BOARDS.glob("*.json"))
@@ -30,10 +30,6 @@ WITHOUT = {
     ("run", "Time left"): "the run that is looked at is over",
     ("run-against-baseline", "Both"): "labels, no figures",
     ("provider-comparison", "Not compared, and what differs"): "labels, no figures",
-}
-LOOKS = {
-    "run": {"run": "chat-aws-1-4-16"},
-    "run-against-baseline": {"run": "chat-azure-1-4-16", "baseline": "chat-aws-1-4-16"},
 }
 
 

@@ -13,7 +13,7 @@ from tests.cluster import release
 from tests.dashboards.exhibits import prometheus
 from tests.dashboards.figures import ask, figures
 from tests.dashboards.scenes import gallery
-from tests.support.lab import Lab, Object, condition, run_object
+from tests.support.lab import Lab, Object, condition, long_stage, run_object
 from tests.support.ports import free_port
 
 
@@ -71,9 +71,12 @@ def test_every_dashboard_of_the_operator_has_figures_after_three_runs_and_a_prob
         lab.until(
             "all is scraped", lambda: len(ask(url, f'tokenmark_run_info{{run_namespace="{lab.namespace}"}}')) == 3, 45
         )
+        lab.apply(run_object("busy", stages=long_stage(25)))  # what does nothing has no times to show
+        lab.running_pod("busy")
+        time.sleep(2)  # two scrapes
         with gallery(url) as browser:
             for board, more in (
-                ("provider-comparison", {}), ("trend", {}), ("operator", {}), ("network", {"probe_namespace": lab.namespace}),
+                ("operator", {}), ("provider-comparison", {}), ("trend", {}), ("network", {"probe_namespace": lab.namespace}),
                 ("run", {"run": "on-gcp"}), ("run-against-baseline", {"run": "on-gcp", "baseline": "on-aws"}),
             ):  # fmt: skip
                 report = browser.look(board, since="now-1m", run_namespace=lab.namespace, **more)
