@@ -71,7 +71,9 @@ def run_against_baseline() -> Board:
                 NONE,
                 "{{stage}}",
                 SLOWER,
-            ).min(-0.5),
+            )
+            .min(-0.5)
+            .max(0.5),
             6,
         )
     board.row("Change of rates (below zero is less)")
@@ -89,7 +91,9 @@ def run_against_baseline() -> Board:
                 NONE,
                 "{{stage}}",
                 FEWER,
-            ).min(-0.5),
+            )
+            .min(-0.5)
+            .max(0.5),
             8,
         )
     board.row("Both, in figures")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,12 @@ def load(manifest: Path | None, flags: Flags, *, pod: bool = False) -> RunConfig
 
 
 def _stored(config: RunConfig, flags: Flags) -> RunConfig:
-    """Stores that flags name take the place of the manifest's."""
+    """Stores that flags name take the place of the manifest's. What uploads is an extra: said before the load, not after."""
     said = stores_of(flags.store or [], flags.store_endpoint, flags.store_region, deadline_s=flags.store_deadline)
-    return config.model_copy(update={"stores": said}) if said else config
+    stores = said or config.stores
+    if stores and importlib.util.find_spec("obstore") is None:
+        raise InvalidInput(f"{stores[0].uri}: object stores need one more package: pip install 'tokenmark[store]'")
+    return config.model_copy(update={"stores": stores})
 
 
 def _on_its_way(config: RunConfig, said: str | None) -> RunConfig:

@@ -73,9 +73,10 @@ def _metadata(result: RunResult, config: RunConfig | None) -> RunMetadata:
         dtype=place.get("dtype") or engine.dtype,
         quantization=place.get("quantization") or engine.quantization,
         max_model_len=engine.max_model_len or _whole(place, "max_model_len"),
-        backend_image_tag=place.get("backend_image_tag"),
+        backend_image_tag=place.get("backend_image_tag") or _tag(place.get("target_image")),
         frontend_image_tag=place.get("frontend_image_tag"),
-        vllm_image_tag=place.get("vllm_image_tag"),
+        vllm_image_tag=place.get("vllm_image_tag")
+        or (_tag(place.get("target_image")) if engine.name == "vllm" else None),
         timestamp=result.run.started_at,
         k=_whole(place, "k"),
     )
@@ -84,3 +85,9 @@ def _metadata(result: RunResult, config: RunConfig | None) -> RunMetadata:
 def _whole(place: Mapping[str, str], name: str) -> int | None:
     said = place.get(name, "")
     return int(said) if said.isdigit() else None
+
+
+def _tag(image: str | None) -> str | None:
+    """registry:5000/name:tag -> tag; of an image by digest, the digest; of one without either, nothing."""
+    rest = (image or "").rpartition("/")[2]
+    return (rest.partition("@")[2] or rest.partition(":")[2]) or None

@@ -322,6 +322,7 @@ class Provenance(Contract):
     tool: ToolFacts
     engine: EngineFacts
     environment: dict[str, str]
+    unknown: list[str] = Field(default=[], description="What could not be found of the environment and of the engine.")
     workload: WorkloadFacts
     spec_hash: str
     fingerprint: str

@@ -13,7 +13,7 @@ from tokenmark_schemas.run import service_in
 from tokenmark_schemas.workload import Workload
 
 from ..core.kube import CONFIG_MAPS, NODES, PODS, PROBES, RUNS, SERVICES, ApiError
-from ..observe.environment import node_facts
+from ..observe.environment import node_facts, pod_facts
 from ..plan import names
 from ..results.probe_results import read_whole
 from ..shared.admission import group_of, holds_target, is_finished, is_settled, place_of
@@ -152,7 +152,7 @@ class _Reading:
         }
 
     async def _behind(self, namespace: str, service: dict[str, Any]) -> tuple[frozenset[str], dict[str, str]]:
-        """The nodes behind a Service, and facts of the first: that is the machine being measured."""
+        """The nodes behind a Service, and facts of the first and of the pods: that is what is being measured."""
         selector = (service.get("spec") or {}).get("selector")
         if not selector:
             return frozenset(), {}
@@ -162,7 +162,7 @@ class _Reading:
             found = await self._s.kube.get(NODES, None, nodes[0]) if nodes and self._s.settings.read_nodes else None
         except ApiError:
             return frozenset(), {}
-        return frozenset(nodes), node_facts(found) if found else {}
+        return frozenset(nodes), {**(node_facts(found) if found else {}), **pod_facts(pods)}
 
 
 @lru_cache(maxsize=64)

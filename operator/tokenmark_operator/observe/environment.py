@@ -1,31 +1,68 @@
-"""Node -> facts about the place a target runs in (pure)."""
+"""What a target runs on and in: its node and its own pods -> facts (pure). What is not told is left out, and named later."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 PROVIDERS = {"aws": "aws", "gce": "gcp", "azure": "azure", "oci": "oracle", "ibm": "ibm", "digitalocean": "digitalocean",
              "openstack": "openstack", "vsphere": "vsphere", "kind": "kind"}  # fmt: skip
 LABELS = {
-    "region": "topology.kubernetes.io/region",
-    "zone": "topology.kubernetes.io/zone",
-    "node_instance_type": "node.kubernetes.io/instance-type",
-    "gpu_model": "nvidia.com/gpu.product",
+    "region": ("topology.kubernetes.io/region",),
+    "zone": ("topology.kubernetes.io/zone",),
+    "node_instance_type": ("node.kubernetes.io/instance-type",),
+    "node_cpu_model": ("feature.node.kubernetes.io/cpu-model.name",),
+    "gpu_model": ("nvidia.com/gpu.product", "amd.com/gpu.product-name"),
+    "gpu_count": ("nvidia.com/gpu.count",),
 }
+GPUS = ("nvidia.com/gpu", "amd.com/gpu", "gpu.intel.com/i915", "google.com/tpu")
+INFO = {
+    "node_kernel": "kernelVersion", "kubernetes": "kubeletVersion", "node_runtime": "containerRuntimeVersion",
+    "node_os": "osImage", "node_architecture": "architecture",
+}  # fmt: skip
+# a network plugin by what it leaves in its nodes' annotations
+CNI = {
+    "projectcalico.org/": "calico", "flannel.": "flannel", "io.cilium.": "cilium", "network.cilium.io/": "cilium",
+    "k8s.ovn.org/": "ovn-kubernetes", "kube-router.io/": "kube-router", "node.antrea.io/": "antrea", "vpc.amazonaws.com/": "aws-vpc-cni",
+}  # fmt: skip
+MOST_CHARACTERS = 253
 
 
 def node_facts(node: dict[str, Any]) -> dict[str, str]:
-    """Region, zone, instance type, GPU and provider as the node's labels tell them; what is not told is left out."""
-    labels = node.get("metadata", {}).get("labels") or {}
-    facts = {name: labels[label] for name, label in LABELS.items() if labels.get(label)}
+    """Region, zone, machine, processors, GPUs, kernel, network plugin and provider, as far as the node tells them."""
+    meta, status = node.get("metadata", {}), node.get("status", {})
+    labels, capacity, info = meta.get("labels") or {}, status.get("capacity") or {}, status.get("nodeInfo") or {}
+    facts = {name: next((labels[key] for key in keys if labels.get(key)), "") for name, keys in LABELS.items()}
     provider = (node.get("spec", {}).get("providerID") or "").split(":", 1)[0]
-    if provider in PROVIDERS:
-        facts["provider"] = PROVIDERS[provider]
-    gpus = (node.get("status", {}).get("capacity") or {}).get("nvidia.com/gpu")
-    if gpus:
-        facts["gpu_count"] = str(gpus)
-    info = node.get("status", {}).get("nodeInfo") or {}
-    for name, key in (("node_kernel", "kernelVersion"), ("kubernetes", "kubeletVersion")):
-        if info.get(key):
-            facts[name] = info[key]
-    return {name: value[:253] for name, value in facts.items()}
+    facts["provider"] = PROVIDERS.get(provider, "")
+    facts["gpu_count"] = next((str(capacity[name]) for name in GPUS if capacity.get(name)), facts["gpu_count"])
+    facts["node_cpu_cores"], facts["node_memory"] = str(capacity.get("cpu", "")), str(capacity.get("memory", ""))
+    facts |= {name: str(info.get(key) or "") for name, key in INFO.items()}
+    annotations = meta.get("annotations") or {}
+    facts["cni"] = next((cni for prefix, cni in CNI.items() if any(key.startswith(prefix) for key in annotations)), "")
+    return _told(facts)
+
+
+def pod_facts(pods: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Of the pods behind a Service: how many, and what the first asks for. The first container is the server; others serve it."""
+    running = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
+    if not running:
+        return {}
+    first = min(running, key=lambda pod: str(pod["metadata"].get("name", "")))
+    server = (first["spec"].get("containers") or [{}])[0]
+    resources = server.get("resources") or {}
+    return _told({
+        "target_replicas": str(len(running)),
+        "target_node": first["spec"].get("nodeName") or "",
+        "target_image": server.get("image") or "",
+        "target_requests": _quantities(resources.get("requests")),
+        "target_limits": _quantities(resources.get("limits")),
+    })  # fmt: skip
+
+
+def _quantities(said: dict[str, Any] | None) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted((said or {}).items()))
+
+
+def _told(facts: dict[str, str]) -> dict[str, str]:
+    return {name: value[:MOST_CHARACTERS] for name, value in facts.items() if value}

@@ -45,7 +45,7 @@ function Bars(props: any) {
       {found.map((one: any, key: number) => (
         <div key={key} style={{ height: each }}>
           <U.BarGauge
-            value={one.display} field={{ ...one.field, min: 0, max: one.field.max ?? top }} theme={theme} width={props.width} height={each - 6}
+            value={one.display} field={{ ...one.field, min: one.field.min ?? 0, max: one.field.max ?? top }} theme={theme} width={props.width} height={each - 6}
             orientation={D.VizOrientation.Horizontal} displayMode={'basic' as any} namePlacement={'top' as any}
           />
         </div>
