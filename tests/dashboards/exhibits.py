@@ -199,33 +199,31 @@ def pages(routes: Mapping[str, Any]) -> Iterator[int]:
 
 @contextmanager
 def prometheus(
-    folder: Path,
-    targets: Mapping[str, tuple[str, str]],
-    external: Mapping[str, str] | None = None,
-    more: Sequence[dict[str, Any]] = (),
+    folder: Path, targets: Mapping[str, tuple[str, str]], external: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """Debian's Prometheus; `targets` are job -> (address, path). Scrapes every second; its address."""
-    if shutil.which("prometheus") is None:
-        debian_packages()
+    """A Prometheus that scrapes every second; `targets` are job -> (address, path). Its address."""
     jobs = [
         {"job_name": job, "metrics_path": path, "static_configs": [{"targets": [address]}]}
         for job, (address, path) in targets.items()
     ]
-    config = {
-        "global": {"scrape_interval": "1s", "external_labels": dict(external or {})},
-        "scrape_configs": [*jobs, *more],
-    }
+    config = {"global": {"scrape_interval": "1s", "external_labels": dict(external or {})}, "scrape_configs": jobs}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "prometheus.yml").write_text(json.dumps(config))
+    with serving(folder) as address:
+        yield address
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Debian's Prometheus with the folder's prometheus.yml, once it is ready; its address."""
+    if shutil.which("prometheus") is None:
+        debian_packages()
     port = free_port()
     words = [
-        "prometheus",
-        f"--config.file={folder}/prometheus.yml",
-        f"--storage.tsdb.path={folder}/data",
-        f"--web.listen-address=127.0.0.1:{port}",
+        "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{port}",
         "--web.cors.origin=.*",
-    ]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ]  # fmt: skip
+    process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for("Prometheus is ready", lambda: _ready(port), 30)
         yield f"http://127.0.0.1:{port}"

@@ -26,7 +26,7 @@ def figures(board: str, prometheus: str, variables: Mapping[str, str]) -> Iterat
         unit = panel["fieldConfig"]["defaults"]["unit"]
         found = [(row["metric"], shown(float(row["value"][1]), unit)) for row in ask(prometheus, expr)]
         named = [f"{metric['provider']} {value}" if "provider" in metric else value for metric, value in found]
-        yield panel["title"], ", ".join(named) or panel["fieldConfig"]["defaults"]["noValue"]
+        yield panel["title"], ", ".join(sorted(named)) or panel["fieldConfig"]["defaults"]["noValue"]
 
 
 def ask(prometheus: str, expr: str) -> list[dict[str, Any]]:

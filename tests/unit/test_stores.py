@@ -30,6 +30,7 @@ from tokenmark_operator.kinds.benchmarkrun import decide
 from tokenmark_operator.kinds.netprobe import decide_probe
 from tokenmark_operator.plan.stores import credentials
 from tokenmark_operator.results.probe_results import read_whole
+from tokenmark_operator.shared.facts import Refusal
 from tokenmark_schemas.frames import frame
 from tokenmark_schemas.kube import KEY_TEMPLATE, Results
 from tokenmark_schemas.store import Receipts, StoredObject, StoreReceipt, StoreSink
@@ -290,7 +291,7 @@ def test_without_a_config_map_sink_the_summary_alone_lies_there() -> None:
 
 def store_pod(exit_code: int | None, phase: str) -> dict[str, Any]:
     state = {"running": {}} if exit_code is None else {"terminated": {"exitCode": exit_code}}
-    meta = {"name": "ew-store-x", "uid": "pod-store", "labels": {}}
+    meta = {"name": "ew-store-x", "uid": "pod-store", "labels": {"batch.kubernetes.io/controller-uid": "j"}}
     return {
         "metadata": meta,
         "spec": {"nodeName": "node1"},
@@ -333,6 +334,40 @@ def test_a_probes_result_is_carried_by_a_job_with_the_credentials() -> None:
         "kubectl get configmap ew-nprobe-result -n bench -o yaml | tokenmark results push -"
         in told(lost, "ResultsStored")["message"]
     )
+
+
+def test_a_job_that_cannot_be_made_ends_the_probe_with_its_result_and_is_not_asked_for_again() -> None:
+    one, other = probes.packed(target_node="node1"), probes.packed()
+    made = probes.through(probes.placed(results=SINKS), one, other)
+    cr = {**probes.placed(results=SINKS), "status": made.status}
+    (config_map,) = [m for m in made.create_first if m["metadata"]["name"].endswith("-result")]
+    known = {"visit_results": {1: one, 2: other}, "visits_read": True, "stored": config_map}
+    refused = Refusal("Job", "ew-store", "Forbidden", "image not allowed here")
+    cr = {**cr, "status": decide_probe(probes.facts(cr, **known, refused=refused)).status}
+    end = decide_probe(probes.facts(cr, **known))
+    assert end.create == []
+    assert (probes.reason(end, "ResultsStored"), probes.reason(end, "Succeeded")) == ("StoreNotTried", "Completed")
+    assert "image not allowed here" in told(end, "ResultsStored")["message"]
+
+
+def test_an_earlier_pod_of_that_name_is_not_taken_for_the_jobs_own() -> None:
+    one, other = probes.packed(target_node="node1"), probes.packed()
+    made = probes.through(probes.placed(results=SINKS), one, other)
+    cr = {**probes.placed(results=SINKS), "status": made.status}
+    (config_map,) = [m for m in made.create_first if m["metadata"]["name"].endswith("-result")]
+    child = {
+        "metadata": {"name": "ew-store", "uid": "another", "creationTimestamp": "2030-01-01T00:00:00Z"},
+        "spec": {},
+        "status": {},
+    }
+    known = {
+        "visit_results": {1: one, 2: other},
+        "visits_read": True,
+        "stored": config_map,
+        "jobs": {"ew-store": child},
+    }
+    old = {"pods": {"ew-store": store_pod(0, "Succeeded")}, "blocks": {"pod-store": {"receipts": receipts()}}}
+    assert told(decide_probe(probes.facts(cr, **known, **old)), "Succeeded")["reason"] == "Storing"
 
 
 def test_a_results_gzip_file_is_taken_as_the_job_mounts_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from ..observe.times import parse_time, stamp
 from ..plan import names
 from ..plan.netprobe_jobs import service_name
 from ..plan.netprobe_pairs import choose_visits
+from ..plan.store_job import store_job_name
 from ..plan.support import forbidden
 from ..results.probe_results import (
     artifact_of,
@@ -115,7 +116,10 @@ class _ProbeStep(StoreStep):
 
     def _give_up(self, refusal: Refusal) -> None:
         """What was measured is stored, where anything was and where there is a place for it."""
-        if refusal.name.endswith("-result"):  # the Jobs stay for their time, and what each visit found with them
+        if refusal.name.startswith(store_job_name(self.meta["name"])):
+            self.status.pop("refusedSince", None)
+            self.not_carried(refusal)
+        elif refusal.name.endswith("-result"):  # the Jobs stay for their time, and what each visit found with them
             self.finish(succeeded=False, reason=refusal.reason, message=refusal.message)
         elif any(v.state == "Completed" for v in self.visits):
             self.status.pop("refusedSince", None)

@@ -12,12 +12,25 @@ from ..plan.store_job import plan_store, store_job_name
 from ..plan.stores import sinks_of
 from ..results.probe_results import artifact_of
 from ..results.receipts import NEVER, artifacts_of, judged, receipts_of
-from ..shared.facts import KubeEvent
+from ..shared.facts import KubeEvent, Refusal
 from .probe_visits import VisitStep
+
+NOT_TRIED = "StoreNotTried"
 
 
 class StoreStep(VisitStep):
     """What a probe's step does about stores."""
+
+    def not_carried(self, refusal: Refusal) -> None:
+        """The cluster will not have the Job: said once, and the probe ends without it."""
+        said = f"the Job that uploads the results cannot be made: {refusal.reason}: {refusal.message}"
+        self.conditions.set("ResultsStored", "False", NOT_TRIED, f"{said}. {self._again()}")
+        self.events.append(KubeEvent("Warning", "ResultsNotStored", said[:1000]))
+        self.decision.requeue_s = 0.0
+
+    def _again(self) -> str:
+        stored = (self.facts.stored or {"metadata": {"name": "RESULT"}})["metadata"]["name"]
+        return f"To try again: kubectl get configmap {stored} -n {self.meta['namespace']} -o yaml | tokenmark results push -"
 
     def carried(self, probe: NetProbe, stored: dict[str, Any]) -> bool:
         """True once the stores were tried, or there are none; what became of it stands in the status."""
@@ -28,20 +41,21 @@ class StoreStep(VisitStep):
         if self.facts.stored is None:  # nothing to mount yet
             self.decision.requeue_s = 0.0
             return False
+        if self.conditions["ResultsStored"].reason == NOT_TRIED:
+            return True
         name = store_job_name(probe.metadata.name)
         job = self.facts.jobs.get(name)
         if job is None:
             self.decision.create += plan_store(probe, artifact_of(stored), self.facts.settings)
             self._waits("creating the Job that uploads the results")
             return False
-        pod = self.facts.pods.get(name)
+        pod = self._pod(job)
         blocks = self.facts.blocks.get(pod["metadata"]["uid"], {}) if pod else {}
         view = view_attempt(job, pod, blocks, None, self.facts.now, (), self.facts.unmade.get(name, ""))
         if self._goes_on(probe, job, view):
             return False
         receipts = receipts_of(None, blocks)
-        again = f"To try again: kubectl get configmap {stored['metadata']['name']} -n {probe.metadata.namespace} -o yaml | tokenmark results push -"
-        status, reason, message = judged(probe.spec.results, receipts, said, again)
+        status, reason, message = judged(probe.spec.results, receipts, said, self._again())
         if receipts is None:
             message = message.replace(NEVER, f"{view.reason}: {view.message}")
         if status == "False":
