@@ -28,6 +28,7 @@ def push(
     ),
     endpoint: str | None = typer.Option(None, "--store-endpoint", help="Address of a store that speaks S3."),
     region: str | None = typer.Option(None, "--store-region", help="Region of the store."),
+    ca_file: Path | None = typer.Option(None, "--store-ca-file", help="PEM file of the store's authorities."),
     key_template: str | None = typer.Option(None, help="Where under the prefix the files go."),
     sinks: Path | None = typer.Option(
         None, help="Stores as the operator writes them; the receipt is a frame.", hidden=True
@@ -51,7 +52,7 @@ def push(
     if sha256 is not None and hashlib.sha256(Path(source).read_bytes()).hexdigest() != sha256:
         raise InvalidInput(f"{source} is not the result that it should be; an earlier object of that name had another")
     files = read_kept(source)
-    named = read_sinks(sinks) if sinks else stores_of(store, endpoint, region, key_template, deadline)
+    named = read_sinks(sinks) if sinks else stores_of(store, endpoint, region, key_template, deadline, ca_file)
     if not named:
         raise InvalidInput("--store is missing: say where to, such as --store s3://bucket/prefix or a folder")
     receipts = deliver(files, named)

@@ -71,6 +71,7 @@ class Flags:
     )
     store_endpoint: str | None = flag("Address of a store that speaks S3, such as http://minio:9000.")
     store_region: str | None = flag("Region of the store.")
+    store_ca_file: Path | None = flag("PEM file of the authorities that the store's certificate is from.")
     store_deadline: int | None = flag("Seconds that an upload is tried; 300 if unsaid.", min=10, max=3600)
     new_connections: bool | None = flag("A new connection for every request.")
     max_connections: int | None = flag("The most connections at a time.", min=1)

@@ -24,15 +24,8 @@ from .overrides import is_path, override, refuse_idle_flags
 from .stores import stores_of
 
 FREE_OF_A_RERUN = {
-    "target",
-    "name",
-    "token_env",
-    "network",
-    "store",
-    "store_endpoint",
-    "store_region",
-    "store_deadline",
-}
+    "target", "name", "token_env", "network", "store", "store_endpoint", "store_region", "store_deadline", "store_ca_file",
+}  # fmt: skip
 NO_TARGET = "--target is missing: give the server's address, such as --target http://host:8000, or --target sim"
 
 
@@ -66,7 +59,9 @@ def load(manifest: Path | None, flags: Flags, *, pod: bool = False) -> RunConfig
 
 def _stored(config: RunConfig, flags: Flags) -> RunConfig:
     """Stores that flags name take the place of the manifest's. What uploads is an extra: said before the load, not after."""
-    said = stores_of(flags.store or [], flags.store_endpoint, flags.store_region, deadline_s=flags.store_deadline)
+    said = stores_of(
+        flags.store or [], flags.store_endpoint, flags.store_region, deadline_s=flags.store_deadline, ca_file=flags.store_ca_file
+    )  # fmt: skip
     stores = said or config.stores
     if stores and importlib.util.find_spec("obstore") is None:
         raise InvalidInput(f"{stores[0].uri}: object stores need one more package: pip install 'tokenmark[store]'")

@@ -25,16 +25,20 @@ def stores_of(
     region: str | None = None,
     key_template: str | None = None,
     deadline_s: int | None = None,
+    ca_file: Path | None = None,
 ) -> list[StoreSink]:
     """One sink an address; a bare path is a folder. Raises InvalidInput as a manifest's field would."""
-    if (endpoint or region or deadline_s) and not uris:
-        raise InvalidInput("--store-endpoint, --store-region and --store-deadline describe --store: give one")
+    if (endpoint or region or deadline_s or ca_file) and not uris:
+        raise InvalidInput("--store-endpoint, -region, -deadline and -ca-file describe --store: give one")
+    if ca_file is not None and not ca_file.is_file():
+        raise InvalidInput(f"--store-ca-file {ca_file}: there is no such file")
     if len(uris) > MOST:
         raise InvalidInput(f"--store stands {len(uris)} times; a run has at most {MOST} stores")
-    return [
+    sinks = [
         _sink(f"store{number}" if number > 1 else "store", uri, endpoint, region, key_template, deadline_s)
         for number, uri in enumerate(uris, start=1)
     ]
+    return [sink.model_copy(update={"ca_file": str(ca_file) if ca_file else None}) for sink in sinks]
 
 
 def _sink(

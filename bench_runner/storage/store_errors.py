@@ -40,6 +40,9 @@ def failure_of(exc: BaseException, secrets: Iterable[str] = ()) -> Failure:
     if IDENTITY in text:  # the library's last resort, and never the store
         said = "no credentials: none are given, and this machine has no identity of its own to sign with"
         return Failure("StoreForbidden", said, final=True)
+    if certificate := re.search(r"InvalidCertificate\(\s*(\w+)", text):
+        said = f"its certificate is not trusted ({certificate[1]}); name the authority, in a cluster by caBundleRef"
+        return Failure("StoreMisconfigured", said, final=True)
     reason, final = _meaning(type(exc).__name__, text)
     return Failure(reason, without_secrets(_words(text) or type(exc).__name__, secrets), final)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.request import urlopen
 
 from tests.support.ports import free_port
 
@@ -38,33 +38,25 @@ class S3Server:
         self.process.wait()
 
 
-def start(folder: Path, port: int) -> S3Server:
-    """Running, whether it answers yet or not."""
+def start(folder: Path, port: int, tls: tuple[Path, Path] | None = None) -> S3Server:
+    """Running, whether it answers yet or not; `tls` are the files of a certificate and of its key."""
     (folder / BUCKET).mkdir(parents=True, exist_ok=True)
+    sealed = ["--cert", tls[0], "--key", tls[1]] if tls else []
     words = [
-        program("versitygw"),
-        "--quiet",
-        "--access",
-        ACCESS,
-        "--secret",
-        SECRET,
-        "--port",
-        f"127.0.0.1:{port}",
-        "--health",
-        "/health",
-        "posix",
-        folder,
-    ]
+        program("versitygw"), "--quiet", "--access", ACCESS, "--secret", SECRET, "--port", f"127.0.0.1:{port}",
+        "--health", "/health", *sealed, "posix", folder,
+    ]  # fmt: skip
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return S3Server(f"http://127.0.0.1:{port}", folder, process)
+    return S3Server(f"http{'s' if tls else ''}://127.0.0.1:{port}", folder, process)
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[S3Server]:
+def serving(folder: Path, tls: tuple[Path, Path] | None = None) -> Iterator[S3Server]:
     """Ends whatever of it still runs."""
-    server = start(folder, free_port())
+    port = free_port()
+    server = start(folder, port, tls)
     try:
-        wait_for("the S3 server answers", lambda: _answers(server.endpoint), 20)
+        wait_for("the S3 server listens", lambda: _listens(port), 20)
         yield server
     finally:
         if server.process.poll() is None:
@@ -72,9 +64,9 @@ def serving(folder: Path) -> Iterator[S3Server]:
             server.kill()
 
 
-def _answers(endpoint: str) -> bool:
+def _listens(port: int) -> bool:
     try:
-        with urlopen(f"{endpoint}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
+        with socket.create_connection(("127.0.0.1", port), timeout=2):
+            return True
     except OSError:
         return False

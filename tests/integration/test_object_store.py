@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import trustme
 
 from bench_runner.storage.object_store import Piece, upload
 from tests.cluster import s3
@@ -146,6 +147,20 @@ def test_a_slow_server_is_waited_for(server: S3Server, tmp_path: Path) -> None:
         receipt = upload(a_sink(f"http://127.0.0.1:{slow.port}", deadline_s=60), [Piece("requests", "r", large)])
     assert receipt.stored, receipt
     assert time.monotonic() - began > 2, "it was slow indeed"
+
+
+def test_a_private_authority_is_trusted_where_it_is_named_and_not_else(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    files = tmp_path / "cert.pem", tmp_path / "key.pem"
+    certificate.cert_chain_pems[0].write_to_path(files[0])
+    certificate.private_key_pem.write_to_path(files[1])
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with s3.serving(tmp_path / "s3", files) as server:
+        trusting = a_sink(server.endpoint).model_copy(update={"ca_file": str(tmp_path / "ca.pem")})
+        assert upload(trusting, [Piece("result", "r", b"{}")]).stored
+        stranger = upload(a_sink(server.endpoint, deadline_s=10), [Piece("result", "r", b"{}")])
+    assert (stranger.reason, "UnknownIssuer" in stranger.message) == ("StoreMisconfigured", True), stranger
 
 
 @contextlib.contextmanager

@@ -202,6 +202,7 @@ def test_what_was_kept_is_pushed_later(
         (["push", "GOOD"], "--store is missing"),
         (["push", "GOOD", "--store", "ftp://h"], "write s3://bucket/prefix"),
         (["push", "GOOD", "--store", "gs://b/x", "--store-region", "eu"], "region is for s3"),
+        (["push", "GOOD", "--store", "x", "--store-ca-file", "no.pem"], "no.pem: there is no such file"),
         (["push", "GOOD", "--store", "x", "--key-template", "{run}"], "would overwrite each other"),
         (["push", "GOOD", "--store", "x", "--key-template", "{run}-{tim}"], "--key-template"),
     ],
