@@ -14,6 +14,7 @@ from aiohttp import web
 
 from tokenmark_schemas.errors import TokenmarkError
 
+from .access import certificate, renewed_for_ever
 from .core.controller import Controller
 from .core.counters import Counters
 from .core.kube import ApiError, ClusterUnavailable, Kube
@@ -76,7 +77,10 @@ async def operate(settings: Settings) -> None:
         application(controller, tasks, lambda: flag.is_set() and controller.resynced_at is not None), access_log=None
     )
     await runner.setup()
-    await web.TCPSite(runner, port=settings.listen_port).start()
+    tls = certificate(settings.tls_folder) if settings.tls_folder else None
+    if tls:
+        tasks.append(asyncio.create_task(renewed_for_ever(tls, settings.tls_folder), name="certificate"))
+    await web.TCPSite(runner, port=settings.listen_port, ssl_context=tls).start()
     log.info("watching %s", ", ".join(settings.namespaces) or "all namespaces")
     try:
         await kopf.operator(
@@ -97,10 +101,10 @@ def main() -> None:
     configure_logging()
     try:
         settings = Settings.from_env(os.environ)
+        asyncio.run(operate(settings))
     except TokenmarkError as exc:
         log.error("%s", exc)
         sys.exit(exc.exit_code)
-    asyncio.run(operate(settings))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from aiohttp import web
 from prometheus_client import CollectorRegistry, exposition
 
+from .access import Reviewed, guarded
 from .core.controller import Controller
 from .telemetry.projection import Projection
 
@@ -41,7 +42,7 @@ def application(controller: Controller, tasks: list[asyncio.Task[None]], ready: 
         )
     )
 
-    async def metrics(_request: web.Request) -> web.Response:
+    async def metrics(_request: web.Request) -> web.StreamResponse:
         page = web.Response(
             body=exposition.generate_latest(registry), headers={"Content-Type": exposition.CONTENT_TYPE_LATEST}
         )
@@ -57,5 +58,6 @@ def application(controller: Controller, tasks: list[asyncio.Task[None]], ready: 
         return web.Response(text="ok" if is_ready else "not yet", status=200 if is_ready else 503)
 
     app = web.Application()
-    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    page = guarded(metrics, Reviewed(controller.kube)) if controller.settings.metrics_review else metrics
+    app.add_routes([web.get("/metrics", page), web.get("/healthz", healthz), web.get("/readyz", readyz)])
     return app

@@ -29,6 +29,8 @@ class Settings:
     job_ttl_s: int = 3600
     resync_s: int = 60
     reconcilers: int = 8
+    metrics_review: bool = False
+    tls_folder: str = ""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -67,4 +69,6 @@ class Settings:
             job_ttl_s=number("JOB_TTL_S", 3600),
             resync_s=number("RESYNC_S", 60),
             reconcilers=number("RECONCILERS", 8),
+            metrics_review=text("METRICS_REVIEW", "false") == "true",
+            tls_folder=text("TLS_FOLDER"),
         )

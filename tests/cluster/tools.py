@@ -67,6 +67,11 @@ HELM = Tool("helm", ("helm",))
 PAUSE = Tool("pause", ("pause",), package=".")
 KWOK = Tool("kwok", ("kwok",))  # for trials of scale alone
 DASHCHECK = Tool("dashcheck", ("dashcheck",), package=".")  # Grafana's own schema of a dashboard, strictly
+COMPOSECHECK = Tool("composecheck", ("composecheck",), package=".")  # a compose file by compose's own parser
+GRAFANASCHEMA = Tool(
+    "grafanaschema", ("grafanaschema",), package="."
+)  # the grafana provider's schema, without a Grafana
+TOFU = Tool("tofu", ("tofu",))  # where neither OpenTofu nor Terraform is installed
 VERSITYGW = Tool("versitygw", ("versitygw",))  # a server that speaks S3, over a folder
 EMBEDDED = (ETCD, KUBE, COREDNS, HELM, PAUSE)
 
@@ -122,6 +127,10 @@ def build(tool: Tool) -> None:
 
 def program(name: str) -> Path:
     """The path of a built program; builds it when missing."""
-    tool = next(tool for tool in (*EMBEDDED, KWOK, VERSITYGW, DASHCHECK) if name in tool.programs)
+    tool = next(
+        tool
+        for tool in (*EMBEDDED, KWOK, VERSITYGW, DASHCHECK, COMPOSECHECK, GRAFANASCHEMA, TOFU)
+        if name in tool.programs
+    )
     build(tool)
     return tool.folder / name

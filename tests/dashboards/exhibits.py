@@ -197,6 +197,9 @@ def pages(routes: Mapping[str, Any]) -> Iterator[int]:
         yield server.server_address[1]
 
 
+OWN_FOLDER = ("--config.file=prometheus.yml", "--storage.tsdb.path=data")
+
+
 @contextmanager
 def prometheus(
     folder: Path, targets: Mapping[str, tuple[str, str]], external: Mapping[str, str] | None = None
@@ -214,15 +217,12 @@ def prometheus(
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """Debian's Prometheus with the folder's prometheus.yml, once it is ready; its address."""
+def serving(folder: Path, settings: Sequence[str] = OWN_FOLDER) -> Iterator[str]:
+    """Debian's Prometheus with the folder's prometheus.yml (or other settings), once it is ready; its address."""
     if shutil.which("prometheus") is None:
         debian_packages()
     port = free_port()
-    words = [
-        "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{port}",
-        "--web.cors.origin=.*",
-    ]  # fmt: skip
+    words = ["prometheus", *settings, f"--web.listen-address=127.0.0.1:{port}", "--web.cors.origin=.*"]
     process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for("Prometheus is ready", lambda: _ready(port), 30)

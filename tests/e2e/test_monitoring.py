@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import ssl
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import trustme
 
 from tests.cluster import release
 from tests.dashboards.exhibits import prometheus
@@ -18,7 +23,7 @@ from tests.support.ports import free_port
 
 
 @contextmanager
-def forwarded(lab: Lab) -> Iterator[int]:
+def forwarded(lab: Lab, scheme: str = "http", trust: ssl.SSLContext | None = None) -> Iterator[int]:
     """The operator's port on this machine."""
     port = free_port()
     words = [str(lab.cluster.kubectl()), "--kubeconfig", str(lab.cluster.kubeconfig()), "-n", "tokenmark-system"]
@@ -26,16 +31,16 @@ def forwarded(lab: Lab) -> Iterator[int]:
         [*words, "port-forward", "svc/tokenmark-operator", f"{port}:8080"], stdout=subprocess.DEVNULL
     )
     try:
-        lab.until("the operator answers", lambda: fetch(f"http://127.0.0.1:{port}/readyz") == "ok", 30)
+        lab.until("the operator answers", lambda: fetch(f"{scheme}://127.0.0.1:{port}/readyz", trust) == "ok", 30)
         yield port
     finally:
         process.terminate()
         process.wait()
 
 
-def fetch(url: str) -> str:
+def fetch(url: str, trust: ssl.SSLContext | None = None) -> str:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=5, context=trust) as answer:
             text: str = answer.read().decode()
             return text
     except OSError:
@@ -90,6 +95,51 @@ def test_every_dashboard_of_the_operator_has_figures_after_three_runs_and_a_prob
         assert (found["Providers"], found["Runs"], found["Errors"]) == ("3", "3", "0.0%"), found
 
 
+@contextmanager
+def certificate(lab: Lab, authority: trustme.CA) -> Iterator[None]:
+    """The Secret that cert-manager would write."""
+    issued = authority.issue_cert("127.0.0.1", "tokenmark-operator.tokenmark-system.svc")
+    chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
+    text = {"tls.crt": chain, "tls.key": issued.private_key_pem.bytes(), "ca.crt": authority.cert_pem.bytes()}
+    lab.kubectl("apply", "-f", "-", stdin=json.dumps({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "operator-tls", "namespace": "tokenmark-system"},
+        "stringData": {name: value.decode() for name, value in text.items()},
+    }))  # fmt: skip
+    try:
+        yield
+    finally:
+        lab.kubectl("-n", "tokenmark-system", "delete", "secret", "operator-tls")
+
+
+def the_metrics_are_for_who_may(lab: Lab, authority: trustme.CA) -> None:
+    """A token of the account that the chart makes for Prometheus reads them; a stranger's, a false one and none do not."""
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+
+    def answer(url: str, token: str | None) -> tuple[int, str]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(url, headers=headers), timeout=10, context=trust
+            ) as said:
+                return said.status, said.read().decode()
+        except urllib.error.HTTPError as exc:
+            return exc.code, exc.read().decode()
+
+    def token(account: str) -> str:
+        return lab.kubectl("-n", "tokenmark-system", "create", "token", account).strip()
+
+    with forwarded(lab, "https", trust) as port:
+        url = f"https://127.0.0.1:{port}/metrics"
+        status, page = answer(url, token("tokenmark-operator-scrape"))
+        assert (status, "tokenmark_run_info" in page) == (200, True), page
+        status, page = answer(url, token("default"))
+        assert (status, "bind it to a ClusterRole" in page) == (403, True), page
+        assert answer(url, "made-up")[0] == 401
+        assert answer(url, None)[0] == 401
+        assert answer(url.replace("/metrics", "/healthz"), None) == (200, "ok"), "probes need no token"
+
+
 def a_probe() -> Object:
     quick = {"durationSeconds": 1, "warmupSeconds": 0}
     tests = [
@@ -109,7 +159,17 @@ def test_the_chart_upgrades_and_leaves_runs_and_results_when_it_goes(lab: Lab, i
     lab.simulator()
     lab.apply(run_object("kept"))
     lab.finished("kept")
-    release.install(lab.cluster, images, "resyncSeconds=15", "targetWaitSeconds=12", "newestRuns=50")
+    authority = trustme.CA()
+    settings = (
+        "resyncSeconds=15",
+        "targetWaitSeconds=12",
+        "newestRuns=50",
+        "metrics.review=true",
+        "metrics.tlsSecret=operator-tls",
+    )
+    with certificate(lab, authority):
+        release.install(lab.cluster, images, *settings)
+        the_metrics_are_for_who_may(lab, authority)
     release.uninstall(lab.cluster)
     try:
         assert condition(lab.get("brun", "kept") or {}, "Succeeded")["status"] == "True"

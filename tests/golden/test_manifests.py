@@ -40,6 +40,7 @@ CHARTS: dict[str, list[str]] = {
         "cluster.name=aks-1", "cluster.provider=azure", "cluster.region=westeurope",
         "images.operator=registry.example/operator@sha256:0", "images.pullSecrets[0].name=reg", "networkPolicy.enabled=false",
     ],
+    "chart-guarded": ["podMonitor.enabled=true", "metrics.review=true", "metrics.tlsSecret=tokenmark-tls"],
 }  # fmt: skip
 
 
@@ -157,6 +158,22 @@ def test_the_chart_renders_as_committed(helm: Path, name: str) -> None:
     assert len(crds) == 2
     kept = {d["metadata"].get("annotations", {}).get("helm.sh/resource-policy") for d in crds}
     assert kept == ({None} if "crds.keep=false" in CHARTS[name] else {"keep"})
+
+
+def test_reviews_of_tokens_need_a_right_that_one_namespace_cannot_give(helm: Path) -> None:
+    words = [
+        helm,
+        "template",
+        "t",
+        CHART,
+        "--kube-version",
+        KUBE_VERSION,
+        "--set",
+        "metrics.review=true,rbac.namespaced=true",
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "not with rbac.namespaced" in done.stderr
 
 
 def test_a_mistyped_value_is_refused_by_its_name(helm: Path) -> None:

@@ -56,6 +56,8 @@ CONFIG_MAPS = Resource("v1", "configmaps")
 SERVICES = Resource("v1", "services")
 NODES = Resource("v1", "nodes")
 EVENTS = Resource("v1", "events")
+TOKEN_REVIEWS = Resource("authentication.k8s.io/v1", "tokenreviews")
+ACCESS_REVIEWS = Resource("authorization.k8s.io/v1", "subjectaccessreviews")
 BY_KIND = {"Job": JOBS, "ConfigMap": CONFIG_MAPS, "Service": SERVICES, "NetProbe": PROBES}
 
 
@@ -108,7 +110,7 @@ class Kube:
                 return
             query["continue"] = token
 
-    async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
+    async def create(self, resource: Resource, namespace: str | None, body: Object) -> Object:
         return await self._json("POST", resource.path(namespace), body=body)
 
     async def patch(
