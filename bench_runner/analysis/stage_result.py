@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tokenmark_decisions import compared
 from tokenmark_decisions.distribution import Distribution
 from tokenmark_schemas.benchmarkrun import Objective
 from tokenmark_schemas.result import (
@@ -28,7 +29,7 @@ from ..load.resending import TELLS
 from ..samples.aggregate import Collected
 from ..samples.metrics import METRICS
 from ..samples.records import BOUNDED, CLUSTERED, Tokens
-from ..stats.summary import bounded, enough_for, highest_of, inclusive, percentile, stat, with_intervals
+from ..stats.summary import bounded, enough_for, highest_of, inclusive, percentile, standard_error, stat, with_intervals
 from .objectives import latency_limits
 from .throughput import steady_window, throughput_of
 
@@ -213,11 +214,13 @@ def _repetition(index: int, order: int, part: Collected, stage: Stage) -> Repeti
     metrics = {}
     for metric in METRICS:
         ordered = part.latencies.values[metric.id].ordered()
-        shown = {
-            name: percentile(ordered, q)
-            for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-            if enough_for(len(ordered), q)
-        }
+        clusters = part.latencies.clusters.get(metric.id)
+        shown: dict[str, float] = {}
+        for name, q in (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)):
+            if enough_for(len(ordered), q):
+                shown[name] = percentile(ordered, q)
+                if metric.id in compared.METRICS:
+                    shown[f"se_{name}"] = standard_error(ordered, q, clusters)
         metrics[metric.id] = RepetitionMetric(count=len(ordered), **shown)
     return Repetition(
         index=index, order=order, succeeded=part.outcomes.succeeded, failed=part.outcomes.failed, metrics=metrics,

@@ -48,6 +48,15 @@ def needed_for(q: float) -> int:
     return math.ceil(round(SAMPLES_ABOVE / (1 - q), 6))
 
 
+def standard_error(ordered: Sequence[float], q: float, clusters: Clusters | None = None) -> float:
+    """Of the q-quantile of values in ascending order, from the values that lie one standard deviation of a share to either
+    side of it (Woodruff 1952). Of many values a request, `clusters` tells how many independent ones they are worth."""
+    effect = clusters.design_effect(percentile(ordered, q)) if clusters is not None else 1.0
+    off = math.sqrt(q * (1 - q) * max(1.0, effect or 1.0) / len(ordered))
+    low, high = max(0.0, q - off), min(1.0, q + off)
+    return (percentile(ordered, high) - percentile(ordered, low)) / 2
+
+
 def stat(values: Distribution, unit: str) -> Stat:
     """Summary of all values of one metric."""
     ordered, n = values.ordered(), values.count

@@ -74,6 +74,23 @@ def upload(sink: StoreSink, pieces: Sequence[Piece], hurry: Callable[[], bool] =
     return asyncio.run(_upload(sink, store, bucket, prefix, pieces, Deadline(sink.deadline_s, hurry), secrets))
 
 
+def fetch(sink: StoreSink, key: str, most_bytes: int) -> bytes:
+    """One object. Raises InvalidInput where it is not there, is larger, or the store does not let us; tried once: somebody waits."""
+    given = _credentials(sink)
+    try:
+        import obstore
+
+        store, bucket, prefix = _open(sink, given)
+        found = obstore.get(store, key)
+        if found.meta["size"] <= most_bytes:
+            return bytes(found.bytes())
+    except InvalidInput:
+        raise
+    except Exception as exc:  # of many kinds, some of them Python's own
+        raise InvalidInput(f"{sink.uri}/{key}: {failure_of(exc, tuple(given.values())).message}") from exc
+    raise InvalidInput(f"{bucket}/{prefix}/{key} is larger than {most_bytes // 2**20} MiB; that is no result of a run")
+
+
 async def _upload(
     sink: StoreSink, store: ObjectStore, bucket: str, prefix: str, pieces: Sequence[Piece], deadline: Deadline,
     secrets: Sequence[str],

@@ -213,9 +213,32 @@ class Objective(Contract):
         return None if self.max_milliseconds is None else self.max_milliseconds / 1e3
 
 
+PerMille = Annotated[int, Field(ge=0, le=10_000)]
+
+
+class BaselineGate(Contract):
+    """A line of the comparison that decides: with no statistic all of the metric's, with no stage at every stage."""
+
+    metric: Literal[
+        "success_rate", "requests_per_s", "output_tokens_per_s", "ttft", "ttft_scheduled", "tpot", "itl", "e2e", "e2e_scheduled",
+    ]  # fmt: skip
+    statistic: Literal["p50", "p90", "p95", "p99"] | None = None
+    stage: Label | None = None
+    min_effect_per_mille: PerMille | None = Field(
+        default=None, description="In place of minEffectPerMille of the whole."
+    )
+
+
 class BaselineRef(Contract):
+    """An earlier run of the same work in the same namespace. Gates that are not named are the run's objectives."""
+
     name: ObjectName
-    max_regression_percent: Annotated[int, Field(ge=0, le=1000)] = 5
+    gates: Annotated[list[BaselineGate], Field(max_length=16)] | None = None
+    min_effect_per_mille: PerMille = Field(
+        default=50,
+        description="Changes below it do not matter; of the success rate it is 10 unless its gate says otherwise.",
+    )
+    on_regression: Literal["Report", "Fail"] = "Report"
 
 
 class ObjectRef(Contract):
@@ -350,6 +373,19 @@ class ObjectiveOutcome(Contract):
     met: Literal["True", "False", "Unknown"]
 
 
+class ComparedLine(Contract):
+    """One line of the comparison with the baseline; changes in thousandths, of the success rate in thousandths of all."""
+
+    stage: Text63
+    metric: Text63
+    statistic: Text63 | None = None
+    gate: bool
+    outcome: Literal["OK", "IMPROVED", "REGRESSED", "INCONCLUSIVE"]
+    change_per_mille: int | None = None
+    low_per_mille: int | None = None
+    high_per_mille: int | None = None
+
+
 class Attempt(Contract):
     """One Job. Intent is recorded (state Creating) before the Job is created."""
 
@@ -399,6 +435,9 @@ class RunStatus(Status):
     headline: Headline | None = None
     summary: Annotated[list[StageSummary], Field(max_length=32, json_schema_extra=list_map("stage"))] | None = None
     objectives: Annotated[list[ObjectiveOutcome], Field(max_length=1024)] | None = None
+    comparison: Annotated[list[ComparedLine], Field(max_length=256)] | None = Field(
+        default=None, description="With spec.baselineRef: gates, what moved, and p50 and p99 of the rest."
+    )
 
 
 class BenchmarkRun(Contract):

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel
 
 from .benchmarkrun import BenchmarkRun
+from .comparison import Comparison
 from .crd import KINDS, crd
 from .netprobe import NetProbe
 from .north_south import BenchmarkOutput, RunMetadata
@@ -35,6 +36,7 @@ SCHEMAS: dict[str, tuple[type[BaseModel], bool]] = {
     "netprobe-ew": (EastWest, False),
     "benchmark-output": (BenchmarkOutput, False),
     "run-metadata": (RunMetadata, False),
+    "comparison-v1": (Comparison, False),
     "store-receipts-v1": (Receipts, False),
 }
 

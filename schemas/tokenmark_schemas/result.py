@@ -181,10 +181,17 @@ class Client(Contract):
 
 
 class RepetitionMetric(Contract):
+    """`se_*` are standard errors: how far a percentile may lie from that of endlessly many requests of this repetition."""
+
     count: int
     p50: float | None = None
+    p90: float | None = None
     p95: float | None = None
     p99: float | None = None
+    se_p50: float | None = None
+    se_p90: float | None = None
+    se_p95: float | None = None
+    se_p99: float | None = None
 
 
 class Repetition(Contract):

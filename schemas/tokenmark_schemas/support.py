@@ -26,7 +26,10 @@ def unsupported_run(
             "spec.target.caBundleRef: outside a cluster; use --ca-file",
         ),
         (spec.retrieval is not None, "spec.retrieval: RAG and database engines"),
-        (spec.baseline_ref is not None, "spec.baselineRef: comparison with a baseline"),
+        (
+            spec.baseline_ref is not None and not in_cluster,
+            "spec.baselineRef: outside a cluster; use tokenmark compare BASELINE RUN",
+        ),
         (
             spec.net_probe_ref is not None and not in_cluster,
             "spec.netProbeRef: outside a cluster; use --network FILE",

@@ -60,7 +60,6 @@ def test_a_job_that_was_seen_and_is_gone_was_deleted_by_somebody() -> None:
     ("spec", "names"),
     [
         pytest.param({"cost": {"configMap": {"name": "p"}}}, "spec.cost", id="cost"),
-        pytest.param({"baselineRef": {"name": "b"}}, "spec.baselineRef", id="baseline"),
         pytest.param({"results": {"sinks": [{"name": "f", "objectStore": {"uri": "file:///f"}}]}}, "objectStore.uri", id="folder of a pod"),
     ],
 )  # fmt: skip

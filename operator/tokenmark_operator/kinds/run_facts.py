@@ -9,12 +9,14 @@ from typing import Any
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
 from tokenmark_schemas.documents import load_documents, parse, read_workload
 from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.result import RunResult
 from tokenmark_schemas.run import service_in
 from tokenmark_schemas.workload import Workload
 
 from ..core.kube import CONFIG_MAPS, NODES, PODS, PROBES, RUNS, SERVICES, ApiError
 from ..observe.environment import node_facts, pod_facts
 from ..plan import names
+from ..results.config_map import stored_result
 from ..results.probe_results import read_whole
 from ..shared.admission import group_of, holds_target, is_finished, is_settled, place_of
 from ..shared.facts import Key, RunFacts
@@ -49,6 +51,8 @@ class _Reading:
             retain = run.spec.results.retention == "Retain"
             name = names.result_name("BenchmarkRun", meta["name"], uid, retain=retain)
             known["stored"], known["name_taken"] = await self._s.stored(namespace, name, uid)
+            if known["stored"] is None and any("result" in blocks for blocks in known["blocks"].values()):
+                known["baseline"] = await self._baseline(run)
             if not self._is_under_way(cr):
                 known["workload"], known["dataset"] = await self._workload(run)
                 if not run.spec.suspend:
@@ -150,6 +154,20 @@ class _Reading:
             "net_probe": probe,
             "net_found": read_whole(await self._s.kube.get(CONFIG_MAPS, namespace, artifacts[0]["ref"])),
         }
+
+    async def _baseline(self, run: BenchmarkRun) -> RunResult | str | None:
+        """What the run that it is compared with found, or why that is not to be had."""
+        ref, namespace = run.spec.baseline_ref, run.metadata.namespace
+        if ref is None:
+            return None
+        other = await self._s.kube.get(RUNS, namespace, ref.name)
+        if other is None:
+            return f"there is no BenchmarkRun {ref.name} in namespace {namespace}"
+        artifacts = (other.get("status") or {}).get("artifacts") or []
+        held = next((a["ref"] for a in artifacts if a.get("kind") == "ConfigMap" and a.get("name") == "result"), None)
+        found = await self._s.kube.get(CONFIG_MAPS, namespace, held) if held else None
+        result = stored_result(found, other["metadata"]["uid"]) if found else None
+        return result[0] if result else f"BenchmarkRun {ref.name} has no result"
 
     async def _behind(self, namespace: str, service: dict[str, Any]) -> tuple[frozenset[str], dict[str, str]]:
         """The nodes behind a Service, and facts of the first and of the pods: that is what is being measured."""

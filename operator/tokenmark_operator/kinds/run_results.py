@@ -9,6 +9,7 @@ from tokenmark_schemas.result import RunResult
 
 from ..observe.attempt import AttemptView, pod_is_gone
 from ..observe.times import parse_time, stamp
+from ..results import baseline
 from ..results.config_map import (
     Stored,
     best_block,
@@ -92,7 +93,10 @@ def _planned(step: RunStep, run: BenchmarkRun, result: RunResult, payload: bytes
     """The ConfigMap that keeps a result; asked for where it is not there yet."""
     dropped = (step.facts.progress.get(view.pod_uid or "") or {}).get("dropped")
     receipts = receipts_of(step.facts.stored, view.blocks)
-    stored = plan_result(run, result, payload, view.blocks.get("requests"), dropped, receipts)
+    against = baseline.judged(run, result, step.facts.baseline) if step.facts.stored is None else None
+    stored = plan_result(
+        run, result, payload, view.blocks.get("requests"), dropped, receipts, further=baseline.written(against)
+    )
     if step.facts.stored is None:
         step.decision.create_first.append(stored.manifest)
     return stored
@@ -111,6 +115,7 @@ def keep(step: RunStep, run: BenchmarkRun, result: RunResult, payload: bytes, vi
     step.conditions.set("ResultsStored", *said)
     step.status.pop("notStoredSince", None)
     tell(step, result)
+    _tell_of_baseline(step, run)
 
 
 def not_stored(step: RunStep, refusal: Refusal) -> None:
@@ -147,6 +152,14 @@ def tell(step: RunStep, result: RunResult) -> None:
     step.conditions.set("ObjectivesMet", *objectives_condition(result))
 
 
+def _tell_of_baseline(step: RunStep, run: BenchmarkRun) -> None:
+    ref, found = run.spec.baseline_ref, baseline.kept(step.facts.stored)
+    if ref is None or found is None:
+        return
+    step.conditions.set("NotRegressed", *baseline.condition(ref, found))
+    step.status["comparison"] = [line.camel() for line in baseline.lines(found)]
+
+
 def collect_again(step: RunStep, run: BenchmarkRun, current: Attempt) -> None:
     """An attempt has ended and the run has not: an earlier life was cut off between the two writes."""
     if current.state == "Failed":
@@ -169,6 +182,10 @@ def _conclude(step: RunStep, run: BenchmarkRun, current: Attempt, result: RunRes
     step.replace(current, state=state, reason=reason, message=None, ended_at=step.now())
     if why:
         step.finish(succeeded=False, reason=reason, message=f"{why[1]}; what was measured before is kept")
+    elif baseline.fails(run.spec.baseline_ref, against := baseline.kept(step.facts.stored)):
+        assert run.spec.baseline_ref is not None
+        assert against is not None
+        step.finish(succeeded=False, reason="Regressed", message=baseline.condition(run.spec.baseline_ref, against)[2])
     elif fails_objectives(result):
         step.finish(succeeded=False, reason="ObjectiveViolated", message=objectives_condition(result)[2])
     else:

@@ -6,8 +6,9 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -155,7 +156,7 @@ class Stored:
 
 def plan_result(
     run: BenchmarkRun, result: RunResult, payload: bytes, requests: bytes | None, dropped: str | None,
-    receipts: Receipts | None = None,
+    receipts: Receipts | None = None, further: Mapping[str, str] = MappingProxyType({}),
 ) -> Stored:  # fmt: skip
     """The immutable ConfigMap, made whatever the sinks are; request detail goes in where it is one, and while it fits."""
     meta = run.metadata
@@ -183,6 +184,7 @@ def plan_result(
         "data": {
             "summary.json": json.dumps(_digest(result), indent=1),
             **({RECEIPTS_KEY: receipts.model_dump_json()} if receipts else {}),
+            **further,
         },
         "binaryData": {key: base64.b64encode(value).decode() for key, value in binary.items()},
     }

@@ -8,7 +8,8 @@ from tokenmark_schemas.kube import Condition
 
 from ..observe.times import stamp
 
-ORDER = ("Accepted", "Admitted", "ResultsStored", "Valid", "ObjectivesMet", "Finished", "Succeeded")
+ORDER = ("Accepted", "Admitted", "ResultsStored", "Valid", "ObjectivesMet", "NotRegressed", "Finished", "Succeeded")
+WHERE_ASKED = frozenset({"NotRegressed"})  # there only where the object asks for it
 
 
 class Conditions:
@@ -18,7 +19,7 @@ class Conditions:
         self._now, self._generation = stamp(now), generation
         self._byname = {c.type: c for c in existing or []}
         for name in ORDER:
-            if name not in self._byname:
+            if name not in self._byname and name not in WHERE_ASKED:
                 self.set(name, "Unknown", "Pending", "not decided yet")
 
     def set(self, name: str, status: str, reason: str, message: str) -> None:
@@ -42,7 +43,7 @@ class Conditions:
     def finish(self, *, succeeded: bool, reason: str, message: str) -> None:
         """The end of the road: what is still open is now known never to come."""
         for name in ORDER[1:-2]:
-            if self._byname[name].reason == "Pending":
+            if name in self._byname and self._byname[name].reason == "Pending":
                 self.set(name, "Unknown", reason, "the object finished before this was known")
         self.set("Finished", "True", reason, message)
         self.set("Succeeded", "True" if succeeded else "False", reason, message)
@@ -54,4 +55,4 @@ class Conditions:
                 self._byname[name] = condition.model_copy(update={"observed_generation": self._generation})
 
     def list(self) -> list[Condition]:
-        return [self._byname[name] for name in ORDER]
+        return [self._byname[name] for name in ORDER if name in self._byname]

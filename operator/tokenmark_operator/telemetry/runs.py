@@ -21,6 +21,11 @@ RUN = ("run", "run_namespace", "stage", "provider", "region", "cluster", "model"
 FLAGS = (
     ("Valid", "valid", "1 when the instrument stands behind the numbers."),
     ("Succeeded", "succeeded", "1 when the run succeeded."),
+    (
+        "NotRegressed",
+        "not_regressed",
+        "1 when no gate is worse than in the baseline, 0 when one is; absent where that is not known.",
+    ),
     ("ResultsStored", "results_stored", "1 when the result is kept; 0 while that is tried, or where it was given up."),
 )
 
@@ -70,6 +75,7 @@ def run_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
     flags = {name: gauge(f"tokenmark_run_{metric}", about, RUN) for name, metric, about in FLAGS}
     once = {name: gauge(f"tokenmark_run_{name}", about, RUN) for name, about in ONCE}
     met = gauge("tokenmark_run_objective_met", "1 met, 0 missed.", (*RUN, "metric", "statistic"))
+    ratio = gauge("tokenmark_run_regression_ratio", "Current / baseline.", (*RUN, "metric", "gate", "outcome"))
     stages = StageFamilies(RUN)
     for cr in runs:
         labels, status = run_labels(cr), cr.get("status") or {}
@@ -84,9 +90,14 @@ def run_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
             if outcome["met"] != "Unknown":
                 row = [*row_of(labels, outcome["stage"]), outcome["metric"], outcome["statistic"]]
                 met.add_metric(row, int(outcome["met"] == "True"))
+        for line in status.get("comparison") or []:
+            if (changed := line.get("changePerMille")) is not None:
+                name = ":".join(filter(None, (line["metric"], line.get("statistic"))))
+                own = [name, str(line["gate"]).lower(), line["outcome"]]
+                ratio.add_metric([*row_of(labels, line["stage"]), *own], 1 + changed / 1000)
         for stage in status.get("summary") or []:
             stages.add(row_of(labels, stage["stage"]), stage)
-    yield from (info, *flags.values(), *once.values(), met, *stages.all)
+    yield from (info, *flags.values(), *once.values(), met, ratio, *stages.all)
 
 
 def _once(cr: dict[str, Any], labels: dict[str, str]) -> Iterator[tuple[str, float]]:

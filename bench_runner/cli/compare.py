@@ -1,0 +1,91 @@
+"""`tokenmark compare`: what is better, worse, the same or not known against a baseline, and whether it may ship."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+from tokenmark_schemas.errors import InvalidInput
+
+REGRESSED, INCONCLUSIVE = 3, 6
+SOURCE = "A run's folder or result.json, s3://bucket/key (gs://, az://), or NAMESPACE/NAME of a run in the cluster. The first is the baseline."
+
+
+def compare(
+    runs: list[str] = typer.Argument(..., help=SOURCE),
+    gate: list[str] = typer.Option(
+        [], help="A line that decides, as ttft:p99, ttft:p50=3% or e2e:p99@c8; may stand several times."
+    ),
+    min_effect: list[str] = typer.Option(
+        [], help="Smallest change that matters: 3%, or tpot:p50=1%. Default 5 %, of the success rate 1 point."
+    ),
+    stage: list[str] = typer.Option([], help="Only these stages."),
+    min_repetitions: int = typer.Option(3, min=1, max=50, help="Fewer are refused."),
+    fail_on: Literal["regressed", "inconclusive"] = typer.Option(
+        "regressed", help="inconclusive: a gate that is not known ends with 6, not 0."
+    ),
+    output: Literal["table", "json", "markdown", "junit"] = typer.Option("table", "--format", help="What is printed."),
+    out: Path | None = typer.Option(None, help="Write it there, and print the table."),
+    everything: bool = typer.Option(False, "--all", help="Every percentile, not p50 and p99 alone."),
+    force: bool = typer.Option(False, help="Compare what should not be compared; every line says so."),
+    store_endpoint: str | None = typer.Option(None, help="Address of a store that speaks S3."),
+    store_region: str | None = typer.Option(None, help="Region of the store."),
+) -> None:
+    """Compare runs of the same work with the first one: per metric the change, its 95 % interval, and a status.
+
+    Exit codes: 0 nothing named as a gate is worse, 2 they cannot be compared, 3 a gate regressed, 6 a gate is not known and
+    --fail-on inconclusive was given.
+    """
+    from rich.console import Console
+
+    from tokenmark_decisions.comparability import objections
+    from tokenmark_decisions.comparison import compare as compared
+
+    from ..config.gates import rules_of
+    from ..config.sources import find_result
+    from ..reports.comparison import junit, markdown, render
+
+    if len(runs) < 2:
+        raise InvalidInput("compare takes two runs or more: the baseline, then what is compared with it")
+    rules = rules_of(gate, min_effect, stage, min_repetitions)
+    results = [find_result(source, store_endpoint, store_region) for source in runs]
+    found = []
+    for source, result in zip(runs[1:], results[1:], strict=True):
+        against = objections(results[0], result, rules.least_repetitions)
+        if against and not force:
+            hint = "--force compares them all the same, and says so in every line"
+            raise InvalidInput("they cannot be compared:\n  " + "\n  ".join(against) + f"\n  {hint}")
+        comparison = compared(results[0], result, rules, sources=(runs[0], source))
+        found.append(comparison.model_copy(update={"reservations": against}))
+    text = {
+        "json": lambda: (
+            json.dumps([each.snake() for each in found] if len(found) > 1 else found[0].snake(), indent=2) + "\n"
+        ),
+        "markdown": lambda: "\n".join(markdown(each, f"{each.baseline.name} {each.current.name}") for each in found),
+        "junit": lambda: junit(found),
+    }.get(output)
+    if text is not None and out is None:
+        sys.stdout.write(text())
+    else:
+        if text is not None and out is not None:
+            _write(out, text())
+        console = Console()
+        for each in found:
+            console.print(render(each, everything=everything), soft_wrap=False)
+    outcomes = {each.result for each in found}
+    if "regressed" in outcomes:
+        raise typer.Exit(REGRESSED)
+    if "inconclusive" in outcomes and fail_on == "inconclusive":
+        raise typer.Exit(INCONCLUSIVE)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as exc:
+        raise InvalidInput(f"--out {path}: {exc.strerror}") from exc
