@@ -1,10 +1,10 @@
-"""One run against another: every figure of every stage, before and after, and the change in per cent. A picture, no verdict: the
-noise of two single runs is not in it."""
+"""One run against another: the operator's verdict where the run names a baseline, then every figure of every stage, before and after.
+The changes below are a picture: noise is in the verdict alone."""
 
 from __future__ import annotations
 
 from .board import Board
-from .panels import BAD, FAIR, GOOD, bars, number, rows, steps
+from .panels import BAD, FAIR, GOOD, bars, number, rows, steps, yes_no
 from .queries import RUNS_NEWEST_FIRST, RUNS_OLDEST_FIRST, RUNS_REGEX, labels_of, quantile
 
 NONE = "pick a run and a baseline that share a stage"
@@ -18,6 +18,44 @@ TIMES = (
 )
 
 
+def _verdict(board: Board) -> None:
+    """What the operator found, where the run names a baseline: the one place on this board that knows of noise."""
+    run = 'run_namespace=~"$run_namespace", run="$run"'
+    none = (
+        "the run names no baseline (spec.baselineRef), or cannot be compared with it: condition NotRegressed says why"
+    )
+    board.row("Verdict of the run against the baseline that it names")
+    board.add(
+        number(
+            "Not regressed",
+            f"max(tokenmark_run_not_regressed{{{run}}})",
+            "short",
+            "Whether any gate is worse by its minimum effect, beyond what chance does.",
+            none,
+            steps((1, GOOD), base=BAD),
+            mappings=yes_no("not regressed", "REGRESSED"),
+        ),
+        4,
+        7,
+    )
+    columns = [("stage", "Stage"), ("metric", "Metric"), ("gate", "Gate"), ("outcome", "Outcome"), ("Value", "Change")]
+    gone = ("run", "run_namespace", "provider", "region", "cluster", "model", "engine")
+    about = "Change of each line with its outcome; intervals stand in the run's status and in its comparison.json."
+    board.add(
+        rows(
+            "Lines",
+            [f"tokenmark_run_regression_ratio{{{run}}} - 1"],
+            about,
+            none,
+            columns=columns,
+            hide=gone,
+            units=[("Change", "percentunit")],
+        ),
+        20,
+        7,
+    )
+
+
 def run_against_baseline() -> Board:
     board = Board(
         "tokenmark-baseline",
@@ -28,6 +66,7 @@ def run_against_baseline() -> Board:
     board.pick("run_namespace", "Namespace", labels_of("run_namespace"))
     board.pick("baseline", "Baseline", RUNS_OLDEST_FIRST, many=False, regex=RUNS_REGEX)
     board.pick("run", "Run", RUNS_NEWEST_FIRST, many=False, regex=RUNS_REGEX)
+    _verdict(board)
     board.row("May they be compared?")
     same = f"count(count by (fingerprint) ({_info('run')} or {_info('baseline')}))"
     board.add(

@@ -127,7 +127,7 @@ def _latency(board: Board) -> None:
 
 
 def _rates(board: Board) -> None:
-    board.row("Throughput, quality, way")
+    board.row("Throughput, price, quality, way")
     board.add(
         bars(
             "Output tokens per second",
@@ -136,7 +136,18 @@ def _rates(board: Board) -> None:
             "Over the steady window; longer is better.",
             NO_RUN,
         ),
-        8,
+        6,
+        7,
+    )
+    board.add(
+        bars(
+            "Cost of a million output tokens",
+            of_providers("tokenmark_run_cost_dollars_per_million_output_tokens"),
+            "currencyUSD",
+            "Price of an hour / output tokens of one hour at this load; shorter is better. What it is made of: status.cost.",
+            "these runs were given no prices in dollars: spec.cost",
+        ),
+        6,
         7,
     )
     good = steps((0.95, FAIR), (0.99, GOOD), base=BAD)
@@ -149,7 +160,7 @@ def _rates(board: Board) -> None:
             "these runs set no objectives",
             levels=good,
         ),
-        8,
+        6,
         7,
     )
     share = of_providers("tokenmark_run_network_share_ratio", ', metric="ttft"')
@@ -161,7 +172,7 @@ def _rates(board: Board) -> None:
             "What a probe of the way explains of the mean TTFT.",
             "no probe was joined: spec.network.measure or netProbeRef",
         ),
-        8,
+        6,
         7,
     )
     each = {"by": "provider, stage", "load": 'stage=~".+"'}

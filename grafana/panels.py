@@ -24,6 +24,8 @@ from grafana_foundation_sdk.models.dashboard import (
     FieldColorModeId,
     Threshold,
     ThresholdsMode,
+    ValueMap,
+    ValueMappingResult,
 )
 
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -77,6 +79,13 @@ def number(
     if mappings:
         panel = panel.mappings(mappings)
     return panel.with_target(query(expr, legend))
+
+
+def yes_no(yes: str, no: str) -> list[ValueMap]:
+    """1 and 0 in words."""
+    return [
+        ValueMap(options={"1": ValueMappingResult(text=yes, color=GOOD), "0": ValueMappingResult(text=no, color=BAD)})
+    ]
 
 
 def _newest() -> Any:

@@ -3,10 +3,8 @@ far it is."""
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.models.dashboard import ValueMap, ValueMappingResult
-
 from .board import Board
-from .panels import BAD, FAIR, GOOD, bars, lines, number, rows, steps
+from .panels import BAD, FAIR, GOOD, bars, lines, number, rows, steps, yes_no
 from .queries import RUNS, RUNS_REGEX, labels_of, of_run, quantile
 
 RUN = 'run_namespace=~"$run_namespace", run="$run"'
@@ -32,13 +30,6 @@ def run() -> Board:
     return board
 
 
-def _yes_no(yes: str, no: str) -> list[ValueMap]:
-    """1 and 0 in words."""
-    return [
-        ValueMap(options={"1": ValueMappingResult(text=yes, color=GOOD), "0": ValueMappingResult(text=no, color=BAD)})
-    ]
-
-
 def _verdict(board: Board) -> None:
     board.row("Verdict")
     for title, metric, yes, no, about in (
@@ -48,7 +39,7 @@ def _verdict(board: Board) -> None:
     ):  # fmt: skip
         expr = f"max({metric}{{{RUN}}})"
         board.add(
-            number(title, expr, "short", about, NOT_OVER, steps((1, GOOD), base=BAD), mappings=_yes_no(yes, no)), 4, 4
+            number(title, expr, "short", about, NOT_OVER, steps((1, GOOD), base=BAD), mappings=yes_no(yes, no)), 4, 4
         )
     met = f"min(tokenmark_run_objective_met{{{RUN}}})"
     board.add(
@@ -59,7 +50,7 @@ def _verdict(board: Board) -> None:
             "Whether all were met.",
             "the run sets no objectives",
             steps((1, GOOD), base=BAD),
-            mappings=_yes_no("all met", "missed"),
+            mappings=yes_no("all met", "missed"),
         ),
         4,
         4,

@@ -19,7 +19,7 @@ import typer  # noqa: E402
 
 from tokenmark_schemas.errors import TokenmarkError  # noqa: E402
 
-VERBS = ("run", "compare", "sim", "calibrate", "translate", "results", "validate", "explain", "workloads")
+VERBS = ("run", "compare", "cost", "sim", "calibrate", "translate", "results", "validate", "explain", "workloads")
 app = typer.Typer(
     name="tokenmark",
     help="Benchmark LLM serving, and know whether the number can be trusted.",

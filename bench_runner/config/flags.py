@@ -56,6 +56,7 @@ class Flags:
     region: str | None = flag("Recorded in the result.")
     cluster_label: str | None = flag("Recorded in the result.")
     label: list[str] | None = flag("KEY=VALUE, recorded in the result.")
+    cost: Path | None = flag("Prices (a cost/v1 file): the result says what a million tokens cost.")
     timeout: int | None = flag("Seconds a request may take; 600 if unsaid.", min=1)
     name: str | None = flag("Name of the run; its results lie in OUT/NAME. MODEL-ENGINE if unsaid.")
     token_env: str | None = flag("Environment variable that holds the API token.")

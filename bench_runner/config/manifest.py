@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from tokenmark_schemas.benchmarkrun import BenchmarkRun, BenchmarkRunSpec
-from tokenmark_schemas.documents import read_models, read_workload
+from tokenmark_schemas.documents import parse_costs, read_models, read_text, read_workload
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.network import WayToMeasure
 from tokenmark_schemas.problems import problems_of
-from tokenmark_schemas.run import RunConfig, RunIdentity, resolve
+from tokenmark_schemas.run import RunConfig, RunIdentity, inline_prices, resolve
 from tokenmark_schemas.support import unsupported_run
 from tokenmark_schemas.workload import Workload
 
@@ -54,7 +55,18 @@ def load(manifest: Path | None, flags: Flags, *, pod: bool = False) -> RunConfig
         )
     except ValueError as exc:
         raise InvalidInput(str(exc)) from exc
-    return _on_its_way(_stored(config, flags), flags.network)
+    return _on_its_way(_priced(_stored(config, flags), checked, flags.cost), flags.network)
+
+
+def _priced(config: RunConfig, spec: BenchmarkRunSpec, said: Path | None) -> RunConfig:
+    """With the prices, once there is one for where the run will be: said before the load, not after."""
+    prices = parse_costs(read_text(said), str(said)) if said else inline_prices(spec, datetime.now(UTC).date())
+    if prices is not None:
+        from tokenmark_decisions.cost import paid
+
+        said_of_it = config.environment.model_dump(exclude_none=True, exclude={"labels"})
+        paid(prices, {**said_of_it, **(config.environment.labels or {})})
+    return config.model_copy(update={"prices": prices})
 
 
 def _stored(config: RunConfig, flags: Flags) -> RunConfig:

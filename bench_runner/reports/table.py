@@ -8,6 +8,7 @@ from rich.text import Text
 
 from tokenmark_schemas.result import RunResult, StageResult, Stat
 
+from .cost import cost_lines
 from .network import network_lines
 from .units import rate, seconds
 
@@ -31,6 +32,7 @@ def render(result: RunResult) -> RenderableType:
         *_objectives(result),
         *_search(result),
         *network_lines(result.network),
+        *cost_lines(result.cost),
         _verdict(result),
     )
 

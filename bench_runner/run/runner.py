@@ -238,7 +238,7 @@ class Runner:
         judged = judged_stages(stages, found)
         stamps = "user" if _user_stamps([self.warmup, *self._parts()]) else "kernel"
         models = sum((part.tokens.models for part in self._parts()), start=Counter[str]())
-        return RunResult(
+        measured_alone = RunResult(
             run=RunFacts(
                 **config.run.model_dump(include={"name", "namespace", "uid", "attempt"}),
                 repetitions=min((len(level.parts) for level in self.levels.values()), default=0),
@@ -258,6 +258,14 @@ class Runner:
                 engine=self.engine.model_copy(update={"reported_model": models.most_common(1)[0][0] if models else None}),
             ),
         )  # fmt: skip
+        return self._priced(measured_alone)
+
+    def _priced(self, result: RunResult) -> RunResult:
+        if self.config.prices is None:
+            return result
+        from tokenmark_decisions.cost import cost_of
+
+        return result.model_copy(update={"cost": cost_of(result, self.config.prices)})
 
     # --- phases -----------------------------------------------------------------------------------------------------
 

@@ -96,7 +96,9 @@ class Collected:
         if sample.seq >= self.lanes:
             self.recent.settled_ttft_s.extend([firsts["ttft"]] if "ttft" in firsts else [])
             self.recent.settled_tpot_s.extend([firsts["tpot"]] if "tpot" in firsts else [])
-        outcomes.good += all(_within(firsts, name, limit) for name, limit in self.limits)
+        if all(_within(firsts, name, limit) for name, limit in self.limits):
+            outcomes.good += 1
+            outcomes.good_tokens += sample.output_tokens or 0
         self._bounds(sample, firsts)
         self._count_tokens(sample)
         if sample.turn is not None:

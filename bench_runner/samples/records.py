@@ -65,6 +65,7 @@ class Outcomes(Record):
     succeeded: int = 0
     cancelled: int = 0
     good: int = 0  # met every objective
+    good_tokens: int = 0  # of theirs
     unstreamed: int = 0  # a stream was asked for, and the answer came in one piece
     errors: Counter[str] = field(default_factory=Counter)
     messages: dict[str, str] = field(default_factory=dict)

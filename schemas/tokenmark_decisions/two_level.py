@@ -1,4 +1,4 @@
-"""How far two sides lie apart, from few repetitions with many requests in each (pure, no chance in it).
+"""How far sides lie apart, from few repetitions with many requests in each (pure, no chance in it).
 
 A repetition's value is its side's own plus what repetitions differ by (variance t, of both sides alike, unknown) plus what its
 requests leave open (variance w, known well from their number). Three values a side say little of t, the requests nothing at
@@ -42,47 +42,49 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Current less baseline. Probabilities and intervals are of the posterior of the difference."""
+class Contrast:
+    """A weighted sum of the sides' means. Probabilities and intervals are of its posterior."""
 
-    baseline: Side
-    current: Side
+    sides: tuple[Side, ...]
+    weights: tuple[float, ...]
 
     @property
     def estimate(self) -> float:
-        return self.current.mean - self.baseline.mean
+        return math.fsum(weight * side.mean for weight, side in zip(self.weights, self.sides, strict=True))
 
     @property
     def freedom(self) -> int:
-        return len(self.baseline.values) + len(self.current.values) - 2
+        return sum(len(side.values) - 1 for side in self.sides)
 
     @cached_property
     def _mixture(self) -> list[tuple[float, float]]:
-        """(weight, standard deviation of the difference) over the grid of t."""
-        sides = (self.baseline, self.current)
-        within = (self.baseline.within + self.current.within) / 2
-        spread = sum(side.squares for side in sides) / self.freedom if self.freedom else 0.0
+        """(weight, standard deviation of the sum) over the grid of t."""
+        within = math.fsum(side.within for side in self.sides) / len(self.sides)
+        spread = math.fsum(side.squares for side in self.sides) / self.freedom if self.freedom else 0.0
         top = math.log(max(within, spread)) + DECADES * math.log(10) if self.freedom else math.log(within)
         step = (top - math.log(within)) / STEPS
         found = []
         for k in range(STEPS + 1 if self.freedom else 1):
             between = math.exp(math.log(within) + k * step) - within
-            loglike = -sum(
+            loglike = -math.fsum(
                 (len(side.values) - 1) / 2 * math.log(side.within + between)
                 + side.squares / (2 * (side.within + between))
-                for side in sides
+                for side in self.sides
             )
-            variance = sum((side.within + between) / len(side.values) for side in sides)
-            found.append((loglike, math.sqrt(variance)))
+            found.append((loglike, self._deviation(between)))
         most = max(loglike for loglike, _ in found)
         weights = [math.exp(loglike - most) for loglike, _ in found]
         weights[0] /= 2 if len(weights) > 1 else 1  # trapezium rule
-        total = sum(weights)
+        total = math.fsum(weights)
         return [(weight / total, sd) for weight, (_, sd) in zip(weights, found, strict=True) if weight > 1e-12 * total]
 
+    def _deviation(self, between: float) -> float:
+        parts = zip(self.weights, self.sides, strict=True)
+        return math.sqrt(math.fsum(weight**2 * (side.within + between) / len(side.values) for weight, side in parts))
+
     def below(self, value: float) -> float:
-        """P(difference < value)."""
-        return sum(weight * _normal((value - self.estimate) / sd) for weight, sd in self._mixture)
+        """P(sum < value)."""
+        return math.fsum(weight * _normal((value - self.estimate) / sd) for weight, sd in self._mixture)
 
     def interval(self, coverage: float = 0.95) -> tuple[float, float]:
         """Symmetric about the estimate, as the posterior is."""
@@ -101,9 +103,23 @@ class Difference:
         """Variance between repetitions beyond what their requests explain, as moments have it: for plans, not for judgements."""
         if not self.freedom:
             return 0.0
-        sides = (self.baseline, self.current)
-        excess = sum(side.squares - (len(side.values) - 1) * side.within for side in sides)
+        excess = math.fsum(side.squares - (len(side.values) - 1) * side.within for side in self.sides)
         return max(0.0, excess / self.freedom)
+
+
+class Difference(Contrast):
+    """Current less baseline."""
+
+    def __init__(self, baseline: Side, current: Side) -> None:
+        super().__init__((baseline, current), (-1.0, 1.0))
+
+    @property
+    def baseline(self) -> Side:
+        return self.sides[0]
+
+    @property
+    def current(self) -> Side:
+        return self.sides[1]
 
 
 def _normal(z: float) -> float:

@@ -246,14 +246,23 @@ class ObjectRef(Contract):
 
 
 class InlineCost(Contract):
-    """Money as integers: millionths of a dollar."""
+    """What an hour of one instance costs. Money as integers: millionths of a dollar."""
 
     microdollars_per_hour: Annotated[int, Field(ge=0, le=10**12)]
+    instances: Annotated[int, Field(ge=1, le=10_000)] = 1
+    source: Annotated[str, Field(min_length=1, max_length=253)] = "spec.cost.inline"
+
+
+class CostConfigMap(Contract):
+    """A cost/v1 file."""
+
+    name: ObjectName
+    key: KeyName = "cost.yaml"
 
 
 class Cost(Contract):
     model_config = ConfigDict(json_schema_extra=rules(exactly_one("configMap", "inline")))
-    config_map: ObjectRef | None = None
+    config_map: CostConfigMap | None = None
     inline: InlineCost | None = None
 
     @model_validator(mode="after")
@@ -364,6 +373,18 @@ class StageSummary(Contract):
     client_read_lag_microseconds: int | None = Field(default=None, description="The instrument's own, see the verdict.")
     client_send_lag_microseconds: int | None = None
     client_cores_milli: int | None = None
+    cost_micros_per_million_output_tokens: int | None = Field(
+        default=None, description="Millionths of the currency of status.cost."
+    )
+
+
+class CostSummary(Contract):
+    """What the run's own hours cost, in millionths of the currency."""
+
+    currency: Annotated[str, Field(max_length=3)]
+    run_micros: int
+    per_hour_micros: int
+    example: bool = Field(default=False, description="The price is nobody's offer.")
 
 
 class ObjectiveOutcome(Contract):
@@ -434,6 +455,7 @@ class RunStatus(Status):
     progress: Annotated[str, Field(max_length=256)] | None = None
     headline: Headline | None = None
     summary: Annotated[list[StageSummary], Field(max_length=32, json_schema_extra=list_map("stage"))] | None = None
+    cost: CostSummary | None = None
     objectives: Annotated[list[ObjectiveOutcome], Field(max_length=1024)] | None = None
     comparison: Annotated[list[ComparedLine], Field(max_length=256)] | None = Field(
         default=None, description="With spec.baselineRef: gates, what moved, and p50 and p99 of the rest."

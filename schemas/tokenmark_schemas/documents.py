@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -20,6 +20,9 @@ from pydantic import BaseModel, ValidationError
 from .errors import InvalidInput
 from .problems import Problem, problems_of
 from .workload import Workload
+
+if TYPE_CHECKING:
+    from .cost import CostFile
 
 MAX_DOCUMENT_BYTES = 64 * 2**20
 MAX_DEPTH = 64
@@ -30,6 +33,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 KINDS = {"BenchmarkRun": "benchmarkrun.BenchmarkRun", "NetProbe": "netprobe.NetProbe"}
 VERSIONS = {
     "workload/v1": "workload.Workload",
+    "cost/v1": "cost.CostFile",
     "run-config/v1": "run.RunConfig",
     "run-result/v1": "result.RunResult",
     "netprobe-result/v1": "netprobe.NetProbeResult",
@@ -150,6 +154,17 @@ def parse(document: Any, node: yaml.Node | None, source: str) -> BaseModel:
     except ValidationError as exc:
         lines = [_located(problem, node, source) for problem in problems_of(exc, model)]
         raise InvalidInput("\n".join(dict.fromkeys(lines))) from None
+
+
+def parse_costs(text: str, source: str) -> CostFile:
+    """Prices, checked. Raises InvalidInput where it is another document."""
+    from .cost import CostFile
+
+    document, node = load_documents(text, source)[0]
+    found = parse(document, node, source)
+    if not isinstance(found, CostFile):
+        raise InvalidInput(f"{source} is a {type(found).__name__}; prices are a file with schemaVersion cost/v1")
+    return found
 
 
 def read_models(path: str | os.PathLike[str]) -> list[BaseModel]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from .base import Contract
+from .cost import RunCost
 from .network import Network
 from .workload import Stage
 
@@ -122,6 +123,9 @@ class StageThroughput(Contract):
     requests_per_s: float | None
     output_tokens_per_s: float | None
     total_tokens_per_s: float | None
+    good_output_tokens_per_s: float | None = Field(
+        default=None, description="Of requests that met every objective; null where there are none."
+    )
     requests_per_s_whole: float
     output_tokens_per_s_whole: float
 
@@ -349,7 +353,7 @@ class RunResult(Contract):
     stages: list[StageResult]
     objectives: list[ObjectiveResult] = []
     search: SearchResult | None = None
-    cost: dict[str, Any] | None = None
+    cost: RunCost | None = None
     network: Network | None = None
     baseline: dict[str, Any] | None = None
     provenance: Provenance

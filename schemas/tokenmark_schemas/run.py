@@ -7,6 +7,8 @@ and `tokenmark run` the same run.
 from __future__ import annotations
 
 import hashlib
+from datetime import date
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ from pydantic import Field
 
 from .base import Contract, Text63, Text253
 from .benchmarkrun import BenchmarkRunSpec, EngineName, Objective
+from .cost import CostFile, Price
 from .kube import Environment
 from .network import RunNetwork, WayToMeasure
 from .stopping import Search, StopRules
@@ -96,6 +99,7 @@ class RunConfig(Contract):
     detected: dict[str, str] = Field(default={}, description="Facts of the cluster and node, as found.")
     images: dict[str, str] = {}
     stores: Annotated[list[StoreSink], Field(max_length=4)] = []
+    prices: CostFile | None = None
     deadline_s: int = Field(default=86_400, description="The runner stops its load by itself after this long.")
     spec_hash: str = ""
 
@@ -142,6 +146,15 @@ def _stage_seconds(stage: Stage, a_request_s: int) -> int:
         return (stage.duration_seconds or stage.trace.span_seconds) + DRAIN_LIMIT_S
     lanes = stage.concurrency or max(1, int(stage.rate_per_s or 1))
     return int(min(86_400, count / lanes * a_request_s)) + DRAIN_LIMIT_S
+
+
+def inline_prices(spec: BenchmarkRunSpec, dated: date) -> CostFile | None:
+    """`cost.inline` as the file that it stands for."""
+    said = spec.cost.inline if spec.cost else None
+    if said is None:
+        return None
+    price = Price(on_demand_per_hour=Decimal(said.microdollars_per_hour) / 10**6, source=said.source, dated=dated)
+    return CostFile(name="inline", prices=[price], instances=said.instances)
 
 
 def resolve(

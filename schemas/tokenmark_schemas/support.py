@@ -42,7 +42,10 @@ def unsupported_run(
             _measures(spec) and spec.execution.affinity is not None,
             "spec.network.measure: with execution.affinity; use nodeSelector",
         ),
-        (spec.cost is not None, "spec.cost: the cost model"),
+        (
+            spec.cost is not None and spec.cost.config_map is not None and not in_cluster,
+            "spec.cost.configMap: outside a cluster; use --cost FILE",
+        ),
         (
             spec.search is not None and bool(stages) and stages[0].trace is not None,
             "spec.search: over a trace; give the first stage a concurrency or a requestRate",

@@ -33,9 +33,12 @@ from tests.support.builders import a_run
 from tests.support.ports import free_port
 from tests.support.scrape import exposed
 from tests.support.serving import in_thread
+from tokenmark_decisions.comparison import Gate, Rules, compare
 from tokenmark_operator.core.counters import Counters
-from tokenmark_operator.results.config_map import objective_outcomes, summarise, valid_condition
+from tokenmark_operator.results import baseline
+from tokenmark_operator.results.config_map import cost_summary, objective_outcomes, summarise, valid_condition
 from tokenmark_operator.results.probe_results import summarised
+from tokenmark_schemas.benchmarkrun import BaselineRef
 from tokenmark_schemas.probe_result import Flow, Throughput
 from tokenmark_schemas.probe_status import PairStatus
 from tokenmark_schemas.result import RunResult
@@ -66,11 +69,24 @@ class Stand:
         return exposed(*self.objects, progress=self.progress, counters=self.counters)
 
 
+def _prices(folder: Path) -> Path:
+    """Of a made-up price list."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "prices.yaml"
+    hours = {"aws": "4.10", "azure": "3.70", "gcp": "3.20"}
+    rows = [
+        {"provider": name, "onDemandPerHour": hour, "source": "made up", "dated": "2030-01-01", "example": True}
+        for name, hour in hours.items()
+    ]
+    path.write_text(json.dumps({"schemaVersion": "cost/v1", "name": "exhibition", "prices": rows}))
+    return path
+
+
 def measured(folder: Path, provider: str, url: str, *, concurrency: str = "4,16", seed: int = 1) -> RunResult:
     """A real run against a simulator, as a provider's."""
     words = [
         "run", "--target", url, "--model", "llama-8b", "--engine", "vllm", "--concurrency", concurrency, "--requests", "110", "--provider", provider,
-        "--max-output-tokens", "32", "--input-tokens", "64", "--seed", str(seed), "--objective", "ttft:p95<=60ms", "--quiet", "--out", str(folder), "--name", f"chat-{provider}-{seed}-{concurrency.replace(',', '-')}",
+        "--max-output-tokens", "32", "--input-tokens", "64", "--seed", str(seed), "--objective", "ttft:p95<=60ms", "--quiet", "--out", str(folder), "--cost", str(_prices(folder)), "--name", f"chat-{provider}-{seed}-{concurrency.replace(',', '-')}",
     ]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "bench_runner", *words, "--format", "json"], capture_output=True, text=True, check=False
@@ -102,6 +118,7 @@ def as_object(
         "conditions": [{"type": kind, "status": s, "reason": r, "message": message} for kind, (s, r) in said.items()],
         "startTime": stamp(ended - timedelta(seconds=44)), "completionTime": stamp(ended),
         "environment": {"provider": provider, "region": REGIONS[provider], "cluster_label": f"{provider}-1", "node_instance_type": "gpu-8", "gpu_model": "H100", "gpu_count": "1" if provider != "gcp" else "2"},
+        "cost": spent.camel() if (spent := cost_summary(result)) else None,
         "summary": summary, "objectives": [o.camel() for o in objective_outcomes(result)],
         "workloadName": result.provenance.workload.name, "workloadHash": result.provenance.workload.hash, "fingerprint": result.provenance.fingerprint,
     }  # fmt: skip
@@ -273,7 +290,7 @@ def backend() -> Iterator[str]:
 
 def three_providers(folder: Path) -> list[dict[str, Any]]:
     """Two runs of each provider, one of other work, one whose verdict does not stand."""
-    now, found = datetime.now(UTC), []
+    now, found, first = datetime.now(UTC), [], None
     for at, (provider, (ttft_ms, itl_ms)) in enumerate(PROVIDERS.items()):
         with simulator_beside(Scenario(model="llama-8b", ttft_ms=ttft_ms, ttft_jitter_ms=8, itl_ms=itl_ms)) as url:
             result = measured(folder, provider, url)
@@ -285,7 +302,10 @@ def three_providers(folder: Path) -> list[dict[str, Any]]:
                     network=None if provider == "gcp" else 40 + 30 * at,
                 )
             )
+            if provider == "azure" and first is not None:
+                against(found[-1], first, result)
             if provider == "aws":
+                first = result
                 other = measured(folder, provider, url, concurrency="8")
                 found.append(as_object(other, provider, ended=now - timedelta(minutes=8, seconds=40)))
                 disturbed = result.model_copy(
@@ -295,6 +315,15 @@ def three_providers(folder: Path) -> list[dict[str, Any]]:
                     as_object(disturbed, provider, ended=now - timedelta(minutes=8, seconds=20), valid="ReadLag")
                 )
     return found
+
+
+def against(run: dict[str, Any], before: RunResult, result: RunResult) -> None:
+    """What the operator says of a run with a baseline. These have one repetition: the exhibition compares what nobody should."""
+    ref = BaselineRef(name=before.run.name)
+    found = compare(before, result, Rules(gates=[Gate("ttft", "p50"), Gate("tpot", "p50")]))
+    status, reason, message = baseline.condition(ref, found)
+    run["status"]["comparison"] = [line.camel() for line in baseline.lines(found)]
+    run["status"]["conditions"].append({"type": "NotRegressed", "status": status, "reason": reason, "message": message})
 
 
 @contextmanager

@@ -93,6 +93,7 @@ def test_the_front_page_shows_what_was_measured(shown: tuple[Stand, Gallery]) ->
     for title, figure in (
         ("TTFT p50", lambda stage: stage["ttftMicroseconds"]["p50"] / 1e6),
         ("TPOT p50", lambda stage: stage["tpotMicroseconds"]["p50"] / 1e6),
+        ("Cost of a million output tokens", lambda stage: stage["costMicrosPerMillionOutputTokens"] / 1e6),
         ("Output tokens per second", lambda stage: stage["outputTokensPerSecondMilli"] / 1e3),
     ):
         found = {bar["name"]: bar["value"] for bar in panels[title]["shown"]}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
+from decimal import Decimal
 
 from tests.support.lab import Lab, condition, run_object
 
@@ -21,7 +23,14 @@ def test_a_slower_run_is_regressed_and_a_like_one_is_not(lab: Lab) -> None:
     assert condition(lab.finished("before", timeout_s=120), "Succeeded")["status"] == "True", lab.explain()
     ref = {"name": "before", "gates": GATES, "onRegression": "Fail"}
     lab.apply(run_object("alike", **plan, baselineRef=ref))
-    lab.apply(run_object("slower", **plan, baselineRef=ref, target={"engine": "openai", "model": "sim", "serviceRef": {"name": "slow", "port": 8000}}))
+    lab.apply(
+        run_object(
+            "slower",
+            **plan,
+            baselineRef=ref,
+            target={"engine": "openai", "model": "sim", "serviceRef": {"name": "slow", "port": 8000}},
+        )
+    )
     alike, slower = (lab.finished(name, timeout_s=180) for name in ("alike", "slower"))
 
     assert condition(alike, "NotRegressed")["status"] == "True", lab.explain()
@@ -34,18 +43,94 @@ def test_a_slower_run_is_regressed_and_a_like_one_is_not(lab: Lab) -> None:
     found = compared(lab, "before", "slower")
     line = next(each for each in found["lines"] if (each["metric"], each["statistic"]) == ("ttft", "p50"))
     kept = json.loads((lab.get("cm", "slower-result") or {})["data"]["comparison.json"])
-    assert line["change"] == next(e for e in kept["lines"] if (e["metric"], e["statistic"]) == ("ttft", "p50"))["change"]
-    row = next(row for row in slower["status"]["comparison"] if (row["metric"], row.get("statistic")) == ("ttft", "p50"))
+    assert (
+        line["change"] == next(e for e in kept["lines"] if (e["metric"], e["statistic"]) == ("ttft", "p50"))["change"]
+    )
+    row = next(
+        row for row in slower["status"]["comparison"] if (row["metric"], row.get("statistic")) == ("ttft", "p50")
+    )
     assert row["changePerMille"] == round(1000 * line["change"])
     assert 0.2 < line["change"] < 0.4
 
 
-def compared(lab: Lab, baseline: str, current: str) -> dict[str, list[dict[str, object]]]:
-    """By the command line, which asks the cluster through kubectl."""
+PRICES = {"aws": "4.10", "azure": "3.70", "gcp": "3.20"}
+SPEEDS = {"aws": ("20", "2"), "azure": ("30", "3"), "gcp": ("40", "4")}
+
+
+def test_three_providers_have_one_price_everywhere(lab: Lab) -> None:
+    """Condition, status, /metrics, command line and result of three runs agree on every figure."""
+    rows = [
+        {"provider": name, "onDemandPerHour": hour, "source": "made up", "dated": "2030-01-01", "example": True}
+        for name, hour in PRICES.items()
+    ]
+    lab.apply({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "prices"},
+        "data": {"cost.yaml": json.dumps({"schemaVersion": "cost/v1", "name": "prices", "prices": rows})},
+    })  # fmt: skip
+    for name, (ttft, itl) in SPEEDS.items():
+        lab.simulator(f"sim-{name}", "--ttft-ms", ttft, "--itl-ms", itl)
+        target = {"engine": "openai", "model": "sim", "serviceRef": {"name": f"sim-{name}", "port": 8000}}
+        lab.apply(run_object(
+            f"on-{name}", stages=ENOUGH, repetitions=3, maxOutputTokens=16, target=target, environment={"provider": name},
+            cost={"configMap": {"name": "prices"}}, exclusivity={"policy": "Allow"},
+        ))  # fmt: skip
+    runs = {name: lab.finished(f"on-{name}", timeout_s=180) for name in SPEEDS}
+    for name, run in runs.items():
+        assert condition(run, "Succeeded")["status"] == "True", lab.explain()
+        result = lab.result(f"on-{name}-result")
+        stage, told = result["stages"][0], result["cost"]["stages"][0]
+        wanted = Decimal(PRICES[name]) / (Decimal(repr(stage["throughput"]["output_tokens_per_s"])) * 3600) * 10**6
+        assert abs(Decimal(told["per_million_output_tokens"]) - wanted) <= Decimal("0.000001")
+        micros = run["status"]["summary"][0]["costMicrosPerMillionOutputTokens"]
+        assert micros == round(Decimal(told["per_million_output_tokens"]) * 10**6)
+        series = (
+            f'tokenmark_run_cost_dollars_per_million_output_tokens{{run="on-{name}",run_namespace="{lab.namespace}"'
+        )
+        shown = next(line for line in metrics(lab) if line.startswith(series))
+        assert float(shown.rsplit(" ", 1)[1]) == micros / 1e6
+    sources = [f"{lab.namespace}/on-{name}" for name in SPEEDS]
+    spent = json.loads(tokenmark(lab, "cost", *sources, "--format", "json").stdout)
+    assert [each["cost"]["stages"][0]["per_million_output_tokens"] for each in spent] == [
+        lab.result(f"on-{name}-result")["cost"]["stages"][0]["per_million_output_tokens"] for name in SPEEDS
+    ]
+    ranking = tokenmark(lab, "cost", *sources).stdout
+    assert f"1. {lab.namespace}/on-aws" in ranking, ranking
+    assert f"3. {lab.namespace}/on-gcp" in ranking, ranking
+    against = json.loads(tokenmark(lab, "compare", *sources[:2], "--format", "json").stdout)
+    line = next(e for e in against["lines"] if (e["metric"], e["statistic"]) == ("ttft", "p50"))
+    values = [lab.result(f"on-{name}-result")["stages"][0] for name in ("aws", "azure")]
+    for side, stage in zip(("baseline", "current"), values, strict=True):
+        middles = [math.log(rep["metrics"]["ttft"]["p50"]) for rep in stage["repetitions"]]
+        assert math.isclose(line[side], math.exp(sum(middles) / 3), rel_tol=1e-9)
+
+
+def test_a_place_without_a_price_is_refused_before_any_load(lab: Lab) -> None:
+    lab.simulator()
+    lab.apply(run_object("free", cost={"configMap": {"name": "nowhere"}}))
+    said = condition(lab.finished("free"), "Accepted")
+    assert (said["status"], said["reason"]) == ("False", "NoPrices"), lab.explain()
+    assert "ConfigMap nowhere, key cost.yaml does not exist" in said["message"]
+    assert lab.items("jobs") == []
+
+
+def metrics(lab: Lab) -> list[str]:
+    """The operator's page."""
+    path = "/api/v1/namespaces/tokenmark-system/services/tokenmark-operator:8080/proxy/metrics"
+    return lab.kubectl("get", "--raw", path).splitlines()
+
+
+def tokenmark(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command line, which asks the cluster through kubectl."""
     kubectl = lab.cluster.kubectl()
     env = {**os.environ, "KUBECONFIG": str(lab.cluster.kubeconfig()), "PATH": f"{kubectl.parent}:{os.environ['PATH']}"}
-    words = [sys.executable, "-m", "bench_runner", "compare", f"{lab.namespace}/{baseline}", f"{lab.namespace}/{current}"]
-    done = subprocess.run([*words, "--gate", "ttft:p50", "--format", "json"], env=env, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "bench_runner", *words], env=env, capture_output=True, text=True, check=False
+    )
+
+
+def compared(lab: Lab, baseline: str, current: str) -> dict[str, list[dict[str, object]]]:
+    words = (f"{lab.namespace}/{baseline}", f"{lab.namespace}/{current}", "--gate", "ttft:p50", "--format", "json")
+    done = tokenmark(lab, "compare", *words)
     assert done.returncode == 3, done.stdout + done.stderr
     found: dict[str, list[dict[str, object]]] = json.loads(done.stdout)
     return found

@@ -50,6 +50,7 @@ def fetch(url: str, trust: ssl.SSLContext | None = None) -> str:
 # panel -> why it has no figure here
 WITHOUT = {
     "Not compared, and what differs": "all runs of this model are alike",
+    "Cost of a million output tokens": "no prices were given", "Not regressed": "no baseline is named", "Lines": "no baseline is named",
     "Network's share of TTFT": "no probe was joined",
     "Network's share": "no probe was joined",
     "Standing mesh: round trip p50": "no standing mesh",

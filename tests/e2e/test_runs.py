@@ -178,10 +178,10 @@ def test_detail_that_does_not_fit_is_dropped_and_said(lab: Lab) -> None:
 
 
 def test_what_is_not_there_yet_is_refused_by_name(lab: Lab) -> None:
-    lab.apply(run_object("ahead", cost={"configMap": {"name": "prices"}}, retrieval={"k": 3}))
+    lab.apply(run_object("ahead", results={"detail": "Text"}, retrieval={"k": 3}))
     accepted = condition(lab.finished("ahead"), "Accepted")
     assert (accepted["status"], accepted["reason"]) == ("False", "NotSupportedYet")
-    assert "spec.cost" in accepted["message"]
+    assert "spec.results.detail" in accepted["message"]
     assert "spec.retrieval" in accepted["message"]
     assert lab.items("jobs") == []
 

@@ -1,4 +1,4 @@
-"""`python -m tests.gate [--pairs N] [--real N] [--write]`: the gate's operating curve, into docs/gate.md with --write."""
+"""`python -m tests.gate [--pairs N] [--money N] [--real N] [--write]`: how often gate and prices are right, into their docs with --write."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import random
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from tokenmark_decisions.comparison import Gate, Rules, compare
 
+from . import money
 from .peers import BOOTSTRAP, bootstrap_alarms
 from .real import real_pairs
-from .replay import HABITS, Habit, a_pair, recorded
+from .replay import HABITS, a_pair, recorded
 
-DOCS = Path(__file__).parents[2] / "docs" / "gate.md"
+DOCS = Path(__file__).parents[2] / "docs"
+GATE, COST = DOCS / "gate.md", DOCS / "cost-model.md"
 BEGIN, END = "<!-- {name} -->\n", "<!-- /{name} -->"
 PLAN = {"requests": 600, "repetitions": 3}
 FOUR = [Gate(metric, statistic) for metric in ("ttft", "tpot") for statistic in ("p50", "p99")]
@@ -28,14 +29,6 @@ SHIFTS = (
     ("ttft", "p99", 1.10, 0.05),
     ("tpot", "p99", 1.10, 0.05),
 )
-
-
-@dataclass(frozen=True)
-class Cell:
-    shape: str
-    habit: Habit
-    pairs: int
-    seed: int
 
 
 def alarms(cell: tuple[str, int, int, int]) -> tuple[int, int, int]:
@@ -97,25 +90,30 @@ def shift_table(pool: ProcessPoolExecutor, pairs: int) -> Iterator[str]:
             )
 
 
-def put(name: str, lines: Sequence[str], *, write: bool) -> None:
+def put(name: str, lines: Sequence[str], *, write: bool, page: Path = GATE) -> None:
     text = "\n".join(lines) + "\n"
     print(f"\n{text}", flush=True)
     if write:
-        page, begin, end = DOCS.read_text(), BEGIN.format(name=name), END.format(name=name)
-        DOCS.write_text(page[: page.index(begin) + len(begin)] + text + page[page.index(end) :])
+        said, begin, end = page.read_text(), BEGIN.format(name=name), END.format(name=name)
+        page.write_text(said[: said.index(begin) + len(begin)] + text + said[said.index(end) :])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=100, help="of each habit and distribution")
+    parser.add_argument("--money", type=int, default=2000, help="replays of prices, of each spread")
     parser.add_argument("--real", type=int, default=0, help="pairs of real runs against the simulator, of each kind")
-    parser.add_argument("--write", action="store_true", help="into docs/gate.md")
-    arguments = parser.parse_args()
+    parser.add_argument("--write", action="store_true", help="into docs/gate.md and docs/cost-model.md")
+    said = parser.parse_args()
     with ProcessPoolExecutor() as pool:
-        put("alarms", list(alarm_table(pool, arguments.pairs)), write=arguments.write)
-        put("shifts", list(shift_table(pool, arguments.pairs)), write=arguments.write)
-    if arguments.real:
-        put("real", list(real_pairs(arguments.real)), write=arguments.write)
+        if said.pairs:
+            put("alarms", list(alarm_table(pool, said.pairs)), write=said.write)
+            put("shifts", list(shift_table(pool, said.pairs)), write=said.write)
+    if said.money:
+        put("money", list(money.replayed(said.money)), write=said.write, page=COST)
+    if said.real:
+        put("real", list(real_pairs(said.real)), write=said.write)
+        put("money-real", list(money.real(said.real)), write=said.write, page=COST)
     return 0
 
 

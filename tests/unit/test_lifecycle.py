@@ -59,7 +59,7 @@ def test_a_job_that_was_seen_and_is_gone_was_deleted_by_somebody() -> None:
 @pytest.mark.parametrize(
     ("spec", "names"),
     [
-        pytest.param({"cost": {"configMap": {"name": "p"}}}, "spec.cost", id="cost"),
+        pytest.param({"retrieval": {"k": 3}}, "spec.retrieval", id="retrieval"),
         pytest.param({"results": {"sinks": [{"name": "f", "objectStore": {"uri": "file:///f"}}]}}, "objectStore.uri", id="folder of a pod"),
     ],
 )  # fmt: skip

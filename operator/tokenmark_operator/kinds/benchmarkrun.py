@@ -12,6 +12,8 @@ from datetime import timedelta
 from typing import Any
 
 from tokenmark_schemas.benchmarkrun import Attempt, BenchmarkRun, Queue
+from tokenmark_schemas.cost import CostFile
+from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.run import RunConfig
 from tokenmark_schemas.support import unsupported_run
 from tokenmark_schemas.workload import Workload, WorkloadSpec
@@ -144,6 +146,8 @@ class _Life(NetworkStep):
         missing = unsupported_run(run.spec, workload, stages, in_cluster=True)
         if missing:
             return "NotSupportedYet", "not supported by this version yet: " + "; ".join(missing)
+        if isinstance(self.facts.prices, str):
+            return "NoPrices", self.facts.prices
         needs_word = forbidden(run.spec.execution, self.facts.settings)
         return ("Forbidden", "; ".join(needs_word)) if needs_word else None
 
@@ -190,6 +194,9 @@ class _Life(NetworkStep):
         except ValueError as exc:
             self.refuse("InvalidSpec", str(exc))
             return
+        except InvalidInput as exc:
+            self.refuse("NoPrices", str(exc))
+            return
         self.attempts.append(
             Attempt(
                 number=number,
@@ -218,6 +225,7 @@ class _Life(NetworkStep):
         return plan_config(
             run, attempt, self.facts.settings, workload=workload if isinstance(workload, Workload) else None,
             dataset=self.facts.dataset, detected=self._environment(run), network=self.network(run),
+            prices=self.facts.prices if isinstance(self.facts.prices, CostFile) else None,
         )  # fmt: skip
 
     def _environment(self, run: BenchmarkRun) -> dict[str, str]:
@@ -300,6 +308,9 @@ class _Life(NetworkStep):
             config = self._config(run, workload, current.number)
         except ValueError as exc:
             self.refuse("InvalidSpec", str(exc))
+            return
+        except InvalidInput as exc:
+            self.refuse("NoPrices", str(exc))
             return
         self.decision.create += self._planned_attempt(run, config)
         self.wait(WAIT_S)

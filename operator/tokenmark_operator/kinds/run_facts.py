@@ -7,10 +7,11 @@ from functools import lru_cache
 from typing import Any
 
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
-from tokenmark_schemas.documents import load_documents, parse, read_workload
+from tokenmark_schemas.cost import CostFile
+from tokenmark_schemas.documents import load_documents, parse, parse_costs, read_workload
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.result import RunResult
-from tokenmark_schemas.run import service_in
+from tokenmark_schemas.run import inline_prices, service_in
 from tokenmark_schemas.workload import Workload
 
 from ..core.kube import CONFIG_MAPS, NODES, PODS, PROBES, RUNS, SERVICES, ApiError
@@ -55,6 +56,7 @@ class _Reading:
                 known["baseline"] = await self._baseline(run)
             if not self._is_under_way(cr):
                 known["workload"], known["dataset"] = await self._workload(run)
+                known["prices"] = await self._prices(run)
                 if not run.spec.suspend:
                     known.update(await self._admission(cr, run))
         return RunFacts(cr=cr, now=datetime.now(UTC), settings=self._s.settings, **known)
@@ -75,6 +77,19 @@ class _Reading:
         if content is None:
             return f"data set: ConfigMap {ref.name} with key {ref.key} does not exist in {run.metadata.namespace}", None
         return workload, content
+
+    async def _prices(self, run: BenchmarkRun) -> CostFile | str | None:
+        ref = run.spec.cost.config_map if run.spec.cost else None
+        if ref is None:
+            return inline_prices(run.spec, datetime.now(UTC).date())
+        where = f"ConfigMap {ref.name}, key {ref.key}"
+        text = await self._config_map_key(run.metadata.namespace, ref.name, ref.key)
+        if text is None:
+            return f"spec.cost.configMap: {where} does not exist in {run.metadata.namespace}"
+        try:
+            return parse_costs(text, where)
+        except InvalidInput as exc:
+            return str(exc)
 
     async def _named_workload(self, run: BenchmarkRun) -> Workload | str | None:
         if run.spec.workload is not None:

@@ -13,6 +13,7 @@ from ..results import baseline
 from ..results.config_map import (
     Stored,
     best_block,
+    cost_summary,
     fails_objectives,
     headline,
     objective_outcomes,
@@ -146,6 +147,8 @@ def not_stored(step: RunStep, refusal: Refusal) -> None:
 def tell(step: RunStep, result: RunResult) -> None:
     """What a result says, into the status."""
     step.status["summary"] = [stage.camel() for stage in summarise(result)]
+    if (spent := cost_summary(result)) is not None:
+        step.status["cost"] = spent.camel()
     step.status["headline"] = headline(result).camel()
     step.status["objectives"] = [o.camel() for o in objective_outcomes(result)]
     step.conditions.set("Valid", *valid_condition(result))

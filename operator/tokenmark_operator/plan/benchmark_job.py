@@ -6,7 +6,9 @@ import hashlib
 import json
 from typing import Any
 
+from tokenmark_decisions.cost import paid
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
+from tokenmark_schemas.cost import CostFile
 from tokenmark_schemas.network import RunNetwork
 from tokenmark_schemas.run import RunConfig, RunIdentity, Team, resolve, service_url, vantage_in_cluster
 from tokenmark_schemas.workload import Workload
@@ -25,9 +27,12 @@ TEAM_PORT = 7474
 
 def plan_config(
     run: BenchmarkRun, attempt: int, settings: Settings, *, workload: Workload | None, dataset: str | None,
-    detected: dict[str, str], network: RunNetwork | None = None,
+    detected: dict[str, str], network: RunNetwork | None = None, prices: CostFile | None = None,
 ) -> RunConfig:  # fmt: skip
-    """What the runner is told. Raises ValueError where the spec leaves the load open."""
+    """What the runner is told. Raises ValueError where the spec leaves the load open, InvalidInput where there is no price for
+    where it runs."""
+    if prices is not None:
+        paid(prices, detected)
     target = run.spec.target
     config_map = (
         run.spec.workload.dataset.config_map if run.spec.workload else workload.dataset.config_map if workload else None
@@ -46,6 +51,7 @@ def plan_config(
         images={"runner": run.spec.execution.image or settings.runner_image},
         team=_team(run, attempt),
         network=network,
+        prices=prices,
     )
 
 

@@ -8,12 +8,20 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
-from tokenmark_schemas.benchmarkrun import BenchmarkRun, Headline, ObjectiveOutcome, Quantiles, StageSummary
+from tokenmark_schemas.benchmarkrun import (
+    BenchmarkRun,
+    CostSummary,
+    Headline,
+    ObjectiveOutcome,
+    Quantiles,
+    StageSummary,
+)
 from tokenmark_schemas.kube import Artifact
 from tokenmark_schemas.network import NetworkShare
 from tokenmark_schemas.result import RunResult, StageResult, Stat
@@ -50,10 +58,24 @@ def best_block(blocks: dict[str, bytes], uid: str) -> tuple[RunResult, bytes] | 
 
 def summarise(result: RunResult) -> list[StageSummary]:
     shares = result.network.shares if result.network else []
-    return [_stage(stage, shares) for stage in result.stages]
+    prices = {each.stage: each.per_million_output_tokens for each in result.cost.stages} if result.cost else {}
+    return [_stage(stage, shares, _micros(prices.get(stage.name))) for stage in result.stages]
 
 
-def _stage(stage: StageResult, shares: Sequence[NetworkShare]) -> StageSummary:
+def cost_summary(result: RunResult) -> CostSummary | None:
+    """What its hours cost."""
+    cost = result.cost
+    if cost is None:
+        return None
+    total, hour = _micros(cost.run_total), _micros(cost.price.per_hour)
+    return CostSummary(currency=cost.currency, run_micros=total, per_hour_micros=hour, example=cost.price.example)
+
+
+def _micros(value: Decimal | None) -> int | None:
+    return None if value is None else int((value * 10**6).to_integral_value())
+
+
+def _stage(stage: StageResult, shares: Sequence[NetworkShare], per_million_micros: int | None) -> StageSummary:
     def micro(metric: str) -> Quantiles:
         stat: Stat = stage.metrics[metric]
         found = {q: getattr(stat, q) for q in ("p50", "p90", "p95", "p99")}
@@ -82,6 +104,7 @@ def _stage(stage: StageResult, shares: Sequence[NetworkShare]) -> StageSummary:
         client_read_lag_microseconds=whole_micro(stage.client.read_lag.tail),
         client_send_lag_microseconds=whole_micro(stage.client.send_lag.tail),
         client_cores_milli=milli(stage.client.cores),
+        cost_micros_per_million_output_tokens=per_million_micros,
         **{f"network_{share.metric}_per_mille": milli(share.ratio) for share in shares if share.stage == stage.name},
     )
 

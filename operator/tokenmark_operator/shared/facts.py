@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from tokenmark_schemas.cost import CostFile
 from tokenmark_schemas.probe_result import EastWest
 from tokenmark_schemas.result import RunResult
 from tokenmark_schemas.workload import Workload
@@ -62,6 +63,7 @@ class RunFacts(Facts):
     net_probe: dict[str, Any] | None = None  # that it names, or has made for itself
     net_found: EastWest | None = None  # what that probe found
     baseline: RunResult | str | None = None  # the result of the run that baselineRef names, or why there is none
+    prices: CostFile | str | None = None  # of the ConfigMap that cost names, or why there are none
     nodes: list[dict[str, Any]] | None = None  # of the cluster, where a probe is yet to be made; None: not to be had
 
 

@@ -11,7 +11,7 @@ from prometheus_client.core import Metric
 from tokenmark_schemas.run import vantage_in_cluster
 
 from .families import condition, gauge
-from .stages import StageFamilies
+from .stages import COST, StageFamilies
 
 INFO = (
     "run", "run_namespace", "vantage", "engine", "model", "provider", "region", "cluster", "instance_type", "gpu_model",
@@ -66,6 +66,7 @@ def _verdict(cr: dict[str, Any]) -> str:
 ONCE = (
     ("completion_timestamp_seconds", "When a run ended."),
     ("queued_seconds", "From its making to its first attempt."),
+    ("cost_dollars", "What the run's own hours cost, where prices are in US dollars."),
     ("gpus", "GPUs of the node behind the target; absent where there is none."),
 )
 
@@ -90,14 +91,26 @@ def run_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
             if outcome["met"] != "Unknown":
                 row = [*row_of(labels, outcome["stage"]), outcome["metric"], outcome["statistic"]]
                 met.add_metric(row, int(outcome["met"] == "True"))
-        for line in status.get("comparison") or []:
-            if (changed := line.get("changePerMille")) is not None:
-                name = ":".join(filter(None, (line["metric"], line.get("statistic"))))
-                own = [name, str(line["gate"]).lower(), line["outcome"]]
-                ratio.add_metric([*row_of(labels, line["stage"]), *own], 1 + changed / 1000)
-        for stage in status.get("summary") or []:
+        for own, value in _against_baseline(status):
+            ratio.add_metric([*row_of(labels, own[0]), *own[1:]], value)
+        for stage in _stages(status):
             stages.add(row_of(labels, stage["stage"]), stage)
     yield from (info, *flags.values(), *once.values(), met, ratio, *stages.all)
+
+
+def _against_baseline(status: dict[str, Any]) -> Iterator[tuple[list[str], float]]:
+    """(stage, metric, gate, outcome) and current / baseline."""
+    for line in status.get("comparison") or []:
+        if (changed := line.get("changePerMille")) is not None:
+            name = ":".join(filter(None, (line["metric"], line.get("statistic"))))
+            yield [line["stage"], name, str(line["gate"]).lower(), line["outcome"]], 1 + changed / 1000
+
+
+def _stages(status: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Without prices of another currency: the series are named after dollars."""
+    other = (status.get("cost") or {}).get("currency") != "USD"
+    for stage in status.get("summary") or []:
+        yield {key: value for key, value in stage.items() if not (other and key == COST)}
 
 
 def _once(cr: dict[str, Any], labels: dict[str, str]) -> Iterator[tuple[str, float]]:
@@ -108,6 +121,8 @@ def _once(cr: dict[str, Any], labels: dict[str, str]) -> Iterator[tuple[str, flo
         yield "completion_timestamp_seconds", _seconds(ended)
     if made and began:
         yield "queued_seconds", max(0.0, _seconds(began) - _seconds(made))
+    if (spent := status.get("cost") or {}).get("currency") == "USD":
+        yield "cost_dollars", spent["runMicros"] / 1e6
     if labels["gpu_count"].isdigit():
         yield "gpus", int(labels["gpu_count"])
 

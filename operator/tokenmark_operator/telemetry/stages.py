@@ -9,12 +9,14 @@ from prometheus_client.core import GaugeMetricFamily
 from .families import QUANTILES, gauge
 
 LATENCIES = {"ttft": "ttft", "ttftScheduled": "ttft_scheduled", "tpot": "tpot", "itl": "itl", "e2e": "e2e"}
+COST = "costMicrosPerMillionOutputTokens"
 # metric, what it is, field of the status, divisor, what its own label holds (or "")
 SINGLES: tuple[tuple[str, str, str, float, str], ...] = (
     ("output_tokens_per_second", "Output tokens in the steady window.", "outputTokensPerSecondMilli", 1e3, ""),
     ("requests_per_second", "Requests in the steady window.", "requestsPerSecondMilli", 1e3, ""),
     ("goodput_ratio", "Requests that met every objective / requests due.", "goodputPerMille", 1e3, ""),
     ("client_cores", "Processors that the client used.", "clientCoresMilli", 1e3, ""),
+    ("cost_dollars_per_million_output_tokens", "Price of an hour / output tokens of one hour.", COST, 1e6, ""),
     ("network_share_ratio", "Of the mean, what the network explains.", "networkTtftPerMille", 1e3, "metric=ttft"),
     ("network_share_ratio", "", "networkTpotPerMille", 1e3, "metric=tpot"),
     ("client_lag_seconds", "The client's own delay, tail: of reading, of sending.", "clientReadLagMicroseconds", 1e6, "kind=read"),
