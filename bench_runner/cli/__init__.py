@@ -19,7 +19,9 @@ import typer  # noqa: E402
 
 from tokenmark_schemas.errors import TokenmarkError  # noqa: E402
 
-VERBS = ("run", "compare", "cost", "sim", "calibrate", "translate", "results", "validate", "explain", "workloads")
+VERBS = (
+    "run", "runs", "compare", "baseline", "cost", "sim", "calibrate", "translate", "results", "validate", "explain", "workloads",
+)  # fmt: skip
 app = typer.Typer(
     name="tokenmark",
     help="Benchmark LLM serving, and know whether the number can be trusted.",

@@ -12,7 +12,7 @@ import typer
 from tokenmark_schemas.errors import InvalidInput
 
 REGRESSED, INCONCLUSIVE = 3, 6
-SOURCE = "A run's folder or result.json, s3://bucket/key (gs://, az://), or NAMESPACE/NAME of a run in the cluster. The first is the baseline."
+SOURCE = "A run's folder or result.json, s3://bucket/key (gs://, az://), NAMESPACE/NAME of a run in the cluster, or baseline:NAME. The first is the baseline."
 
 
 def compare(
@@ -32,6 +32,12 @@ def compare(
     out: Path | None = typer.Option(None, help="Write it there, and print the table."),
     everything: bool = typer.Option(False, "--all", help="Every percentile, not p50 and p99 alone."),
     force: bool = typer.Option(False, help="Compare what should not be compared; every line says so."),
+    baselines: str = typer.Option(
+        "baselines",
+        help="Where baseline:NAME is kept: a folder, a store, or namespace:NAME.",
+        envvar="TOKENMARK_BASELINES",
+        show_envvar=False,
+    ),
     store_endpoint: str | None = typer.Option(None, help="Address of a store that speaks S3."),
     store_region: str | None = typer.Option(None, help="Region of the store."),
 ) -> None:
@@ -52,7 +58,7 @@ def compare(
     if len(runs) < 2:
         raise InvalidInput("compare takes two runs or more: the baseline, then what is compared with it")
     rules = rules_of(gate, min_effect, stage, min_repetitions)
-    results = [find_result(source, store_endpoint, store_region) for source in runs]
+    results = [find_result(source, store_endpoint, store_region, baselines) for source in runs]
     found = []
     for source, result in zip(runs[1:], results[1:], strict=True):
         against = objections(results[0], result, rules.least_repetitions)

@@ -68,13 +68,29 @@ def push(
 
 
 @results.command()
-def record(source: str = typer.Argument(..., help=SOURCE)) -> None:
+def record(
+    source: str = typer.Argument(..., help=SOURCE),
+    into: Path | None = typer.Option(
+        None, help="Write it there as benchmarks/ns/PROVIDER/TIME.json, where scripts look for it."
+    ),
+) -> None:
     """Print a run as one flat JSON record (benchmark-output/v1)."""
     from ..formats.north_south import north_south
     from ..run.delivery import RunFiles
     from ..run.kept import read_kept
+    from ..storage.object_keys import record_key
 
     files = read_kept(source)
     if not isinstance(files, RunFiles):
         raise InvalidInput(f"{source} is a probe; its document is its record")
-    print(json.dumps(north_south(files.result, files.config).snake(), indent=2))
+    text = json.dumps(north_south(files.result, files.config).snake(), indent=2)
+    if into is None:
+        print(text)
+        return
+    path = into / record_key("ns", files.result.provenance.environment.get("provider"), files.result.run.started_at)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    except OSError as exc:
+        raise InvalidInput(f"--into {into}: {exc.strerror}") from exc
+    print(path)

@@ -1,34 +1,36 @@
 """A result by the name that a person gives it: a folder or file, a store's address, or `namespace/name` of a cluster's run.
-
-The cluster is asked through kubectl, with the rights of who asks: no client of ours, no credentials of ours.
+`baseline:NAME` is the newest promotion of that name.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tokenmark_schemas.documents import MAX_DOCUMENT_BYTES
-from tokenmark_schemas.errors import InvalidInput, RunFailed
+from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.result import RunResult
 from tokenmark_schemas.store import StoreSink
 
 from ..run.delivery import RunFiles
 from ..run.kept import read_kept
+from ..storage import cluster
+from ..storage.baselines import Baselines, Folder, Namespace, Store
 from ..storage.object_store import fetch
 from .stores import stores_of
 
 OBJECT = re.compile(r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)/([a-z0-9]([-a-z0-9.]*[a-z0-9])?)$")
-KUBECTL_S = 30
 
 
-def find_result(source: str, endpoint: str | None = None, region: str | None = None) -> RunResult:
+def find_result(
+    source: str, endpoint: str | None = None, region: str | None = None, baselines: str = "baselines"
+) -> RunResult:
     """Raises InvalidInput where there is none, RunFailed where the cluster or the store does not answer."""
+    if source.startswith("baseline:"):
+        return baselines_at(baselines, endpoint, region).newest(source.removeprefix("baseline:"))[1]
     if "://" in source:
         return _of_store(source, endpoint, region)
     if not Path(source).exists() and source != "-" and (named := OBJECT.match(source)):
@@ -55,30 +57,30 @@ def _of_store(source: str, endpoint: str | None, region: str | None) -> RunResul
 
 
 def _of_cluster(namespace: str, name: str) -> RunResult:
-    run = _kubectl(namespace, "benchmarkrun", name)
+    source = f"{namespace}/{name}"
+    try:
+        run = cluster.get(namespace, "benchmarkrun", name)
+    except InvalidInput as exc:
+        raise InvalidInput(f"{source} is no file or folder, and as a run of a cluster: {exc}") from None
+    if run is None:
+        raise InvalidInput(f"{source} is no file or folder, and no run of the cluster that kubectl speaks to")
     artifacts = (run.get("status") or {}).get("artifacts") or []
-    stored = next((a["ref"] for a in artifacts if a.get("kind") == "ConfigMap" and a.get("name") == "result"), None)
+    held = next((a["ref"] for a in artifacts if a.get("kind") == "ConfigMap" and a.get("name") == "result"), None)
+    stored = cluster.get(namespace, "configmap", held) if held else None
     if stored is None:
         raise InvalidInput(
-            f"{namespace}/{name} has no result in the cluster yet; see kubectl -n {namespace} describe benchmarkrun {name}"
+            f"{source} has no result in the cluster yet; see kubectl -n {namespace} describe benchmarkrun {name}"
         )
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "result.json"
-        kept.write_text(json.dumps(_kubectl(namespace, "configmap", stored)))
-        return _run(read_kept(str(kept)), f"{namespace}/{name}")
+        kept.write_text(json.dumps(stored))
+        return _run(read_kept(str(kept)), source)
 
 
-def _kubectl(namespace: str, kind: str, name: str) -> dict[str, Any]:
-    words = ["kubectl", "-n", namespace, "get", kind, name, "-o", "json"]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=KUBECTL_S, check=False)
-    except FileNotFoundError:
-        raise InvalidInput(
-            f"{namespace}/{name} is no file or folder, and as a run of a cluster it needs kubectl, which is not installed"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise RunFailed(f"kubectl did not answer within {KUBECTL_S} s; is the cluster reachable?") from None
-    if done.returncode:
-        raise InvalidInput(f"{namespace}/{name} is no file or folder, and kubectl says: {done.stderr.strip()[:300]}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+def baselines_at(where: str, endpoint: str | None = None, region: str | None = None) -> Baselines:
+    """A folder, a store's address, or namespace:NAME."""
+    if where.startswith("namespace:"):
+        return Namespace(where.removeprefix("namespace:"))
+    if "://" in where:
+        return Store(stores_of([where], endpoint, region)[0])
+    return Folder(Path(where))

@@ -91,6 +91,20 @@ def fetch(sink: StoreSink, key: str, most_bytes: int) -> bytes:
     raise InvalidInput(f"{bucket}/{prefix}/{key} is larger than {most_bytes // 2**20} MiB; that is no result of a run")
 
 
+def keys_under(sink: StoreSink) -> list[str]:
+    """Of every object below the sink's prefix, relative to it. Raises InvalidInput where the store does not answer or let us."""
+    given = _credentials(sink)
+    try:
+        import obstore
+
+        store, _, _ = _open(sink, given)
+        return [found["path"] for batch in obstore.list(store) for found in batch]
+    except InvalidInput:
+        raise
+    except Exception as exc:  # of many kinds, some of them Python's own
+        raise InvalidInput(f"{sink.uri}: {failure_of(exc, tuple(given.values())).message}") from exc
+
+
 async def _upload(
     sink: StoreSink, store: ObjectStore, bucket: str, prefix: str, pieces: Sequence[Piece], deadline: Deadline,
     secrets: Sequence[str],

@@ -230,15 +230,30 @@ class BaselineGate(Contract):
 
 
 class BaselineRef(Contract):
-    """An earlier run of the same work in the same namespace. Gates that are not named are the run's objectives."""
+    """An earlier run of the same work in the same namespace, or what was promoted last under a baseline's name there. Gates that
+    are not named are the run's objectives."""
 
-    name: ObjectName
+    model_config = ConfigDict(json_schema_extra=rules(exactly_one("name", "baseline")))
+    name: ObjectName | None = Field(default=None, description="A BenchmarkRun.")
+    baseline: Label | None = Field(
+        default=None, description="A baseline: tokenmark baseline set NAME RUN --in namespace:NS."
+    )
     gates: Annotated[list[BaselineGate], Field(max_length=16)] | None = None
     min_effect_per_mille: PerMille = Field(
         default=50,
         description="Changes below it do not matter; of the success rate it is 10 unless its gate says otherwise.",
     )
     on_regression: Literal["Report", "Fail"] = "Report"
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> BaselineRef:
+        if (self.name is None) == (self.baseline is None):
+            raise ValueError("set exactly one of name, baseline")
+        return self
+
+    @property
+    def called(self) -> str:
+        return self.name or f"baseline {self.baseline}"
 
 
 class ObjectRef(Contract):

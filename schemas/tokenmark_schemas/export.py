@@ -13,8 +13,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from .baseline import Promoted
 from .benchmarkrun import BenchmarkRun
 from .comparison import Comparison
+from .cost import CostFile
 from .crd import KINDS, crd
 from .netprobe import NetProbe
 from .north_south import BenchmarkOutput, RunMetadata
@@ -37,6 +39,8 @@ SCHEMAS: dict[str, tuple[type[BaseModel], bool]] = {
     "benchmark-output": (BenchmarkOutput, False),
     "run-metadata": (RunMetadata, False),
     "comparison-v1": (Comparison, False),
+    "cost-v1": (CostFile, True),
+    "baseline-v1": (Promoted, False),
     "store-receipts-v1": (Receipts, False),
 }
 

@@ -21,8 +21,12 @@ def test_a_slower_run_is_regressed_and_a_like_one_is_not(lab: Lab) -> None:
     plan = {"stages": ENOUGH, "repetitions": 3, "maxOutputTokens": 8}
     lab.apply(run_object("before", **plan))
     assert condition(lab.finished("before", timeout_s=120), "Succeeded")["status"] == "True", lab.explain()
+    promoted = tokenmark(
+        lab, "baseline", "set", "prod", f"{lab.namespace}/before", "--in", f"namespace:{lab.namespace}"
+    )
+    assert promoted.returncode == 0, promoted.stderr
     ref = {"name": "before", "gates": GATES, "onRegression": "Fail"}
-    lab.apply(run_object("alike", **plan, baselineRef=ref))
+    lab.apply(run_object("alike", **plan, baselineRef={"baseline": "prod", "gates": GATES, "onRegression": "Fail"}))
     lab.apply(
         run_object(
             "slower",
@@ -34,6 +38,7 @@ def test_a_slower_run_is_regressed_and_a_like_one_is_not(lab: Lab) -> None:
     alike, slower = (lab.finished(name, timeout_s=180) for name in ("alike", "slower"))
 
     assert condition(alike, "NotRegressed")["status"] == "True", lab.explain()
+    assert condition(alike, "NotRegressed")["message"].startswith("against baseline prod: ")
     assert condition(alike, "Succeeded")["status"] == "True", lab.explain()
     said = condition(slower, "NotRegressed")
     assert (said["status"], said["reason"]) == ("False", "Regressed"), lab.explain()

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ import trustme
 from bench_runner.storage.object_store import Piece, upload
 from tests.cluster import s3
 from tests.cluster.s3 import BUCKET, S3Server
+from tests.support.comparable import a_comparable, a_repetition
 from tests.support.throttle import throttled
 from tokenmark_schemas.store import StoreReceipt, StoreSink
 
@@ -262,3 +264,30 @@ def test_a_run_leaves_everything_and_a_later_push_repairs_what_failed(server: S3
         again.kill()
     assert pushed.returncode == 0, pushed.stderr
     assert len(list(lab.glob("runs/lap/unknown/*/local/lost-*/*"))) == 4
+
+
+def test_runs_and_baselines_are_read_from_a_store_by_their_address(server: S3Server, tmp_path: Path) -> None:
+    env = {**os.environ, "AWS_ACCESS_KEY_ID": s3.ACCESS, "AWS_SECRET_ACCESS_KEY": s3.SECRET, "COLUMNS": "100"}
+    where = ("--store-endpoint", server.endpoint, "--store-region", "us-east-1")
+
+    def tokenmark(*words: str) -> subprocess.CompletedProcess[str]:
+        words_ = [sys.executable, "-m", "bench_runner", *words, *where]
+        return subprocess.run(words_, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    rng = random.Random(1)
+    for name, factor in (("before", 1.0), ("after", 1.2)):
+        reps = [a_repetition(k, {"ttft": [factor * rng.uniform(0.02, 0.026) for _ in range(600)]}) for k in range(3)]
+        text = json.dumps(a_comparable(name, *reps).snake()).encode()
+        assert upload(a_sink(server.endpoint), [Piece("result", f"{name}/result.json", text)]).stored
+    base = f"s3://{BUCKET}/pre"
+    done = tokenmark("compare", f"{base}/before", f"{base}/after", "--gate", "ttft:p50")
+    assert (done.returncode, "REGRESSED" in done.stdout) == (3, True), done.stdout + done.stderr
+    assert tokenmark("baseline", "set", "prod", f"{base}/before", "--in", f"s3://{BUCKET}/baselines").returncode == 0
+    again = tokenmark(
+        "compare", "baseline:prod", f"{base}/after", "--gate", "ttft:p50", "--baselines", f"s3://{BUCKET}/baselines"
+    )
+    assert again.returncode == 3, again.stdout + again.stderr
+    assert "2 runs" in tokenmark("runs", "--in", base).stderr
+    gone = tokenmark("compare", f"{base}/nowhere", f"{base}/after")
+    assert gone.returncode == 2
+    assert "s3://" in gone.stderr

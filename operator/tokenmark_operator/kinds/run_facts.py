@@ -17,6 +17,7 @@ from tokenmark_schemas.workload import Workload
 from ..core.kube import CONFIG_MAPS, NODES, PODS, PROBES, RUNS, SERVICES, ApiError
 from ..observe.environment import node_facts, pod_facts
 from ..plan import names
+from ..results.baseline import newest_of, promoted_result
 from ..results.config_map import stored_result
 from ..results.probe_results import read_whole
 from ..shared.admission import group_of, holds_target, is_finished, is_settled, place_of
@@ -175,6 +176,8 @@ class _Reading:
         ref, namespace = run.spec.baseline_ref, run.metadata.namespace
         if ref is None:
             return None
+        if ref.name is None:
+            return await self._promoted(namespace, ref.called, f"baseline-{ref.baseline}")
         other = await self._s.kube.get(RUNS, namespace, ref.name)
         if other is None:
             return f"there is no BenchmarkRun {ref.name} in namespace {namespace}"
@@ -183,6 +186,14 @@ class _Reading:
         found = await self._s.kube.get(CONFIG_MAPS, namespace, held) if held else None
         result = stored_result(found, other["metadata"]["uid"]) if found else None
         return result[0] if result else f"BenchmarkRun {ref.name} has no result"
+
+    async def _promoted(self, namespace: str, called: str, pointer: str) -> RunResult | str:
+        listed = await self._s.kube.get(CONFIG_MAPS, namespace, pointer)
+        if listed is None:
+            return f"there is no {called} in namespace {namespace} (ConfigMap {pointer})"
+        held = newest_of(listed)
+        found = await self._s.kube.get(CONFIG_MAPS, namespace, held) if held else None
+        return (promoted_result(found) if found else None) or f"the newest promotion of {called} cannot be read"
 
     async def _behind(self, namespace: str, service: dict[str, Any]) -> tuple[frozenset[str], dict[str, str]]:
         """The nodes behind a Service, and facts of the first and of the pods: that is what is being measured."""

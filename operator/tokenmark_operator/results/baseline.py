@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from typing import Any
 
 from pydantic import ValidationError
 
 from tokenmark_decisions.comparability import objections
 from tokenmark_decisions.comparison import Gate, Rules, compare, gates_of
+from tokenmark_schemas.baseline import POINTER_KEY, RESULT_KEY, Pointer
 from tokenmark_schemas.benchmarkrun import BaselineRef, BenchmarkRun, ComparedLine
 from tokenmark_schemas.comparison import Comparison, ComparisonLine
 from tokenmark_schemas.result import RunResult
+
+from .config_map import MAX_RESULT_BYTES
 
 COMPARISON_KEY = "comparison.json"
 MOST_LINES = 256
@@ -28,10 +33,29 @@ def judged(run: BenchmarkRun, result: RunResult, baseline: RunResult | str | Non
     if ref is None:
         return None
     if not isinstance(baseline, RunResult):
-        return baseline or f"the result of {ref.name} was not read"
+        return baseline or f"the result of {ref.called} was not read"
     rules = _rules(ref, result)
     against = objections(baseline, result, rules.least_repetitions)
     return "; ".join(against) if against else compare(baseline, result, rules)
+
+
+def newest_of(pointer: dict[str, Any]) -> str | None:
+    """The ConfigMap of the last promotion."""
+    try:
+        listed = Pointer.model_validate_json((pointer.get("data") or {}).get(POINTER_KEY, ""), extra="ignore")
+    except ValidationError:
+        return None
+    return listed.promotions[-1].kept_as if listed.promotions else None
+
+
+def promoted_result(config_map: dict[str, Any]) -> RunResult | None:
+    """The result of a promotion; None where it is none."""
+    try:
+        payload = base64.b64decode((config_map.get("binaryData") or {}).get(RESULT_KEY, ""))
+        text = zlib.decompressobj(wbits=31).decompress(payload, MAX_RESULT_BYTES)
+        return RunResult.model_validate_json(text, extra="ignore")
+    except (ValueError, zlib.error, ValidationError):
+        return None
 
 
 def _rules(ref: BaselineRef, result: RunResult) -> Rules:
@@ -68,7 +92,7 @@ def written(found: Comparison | str | None) -> dict[str, str]:
 def condition(ref: BaselineRef, found: Comparison | str) -> tuple[str, str, str]:
     """(status, reason, message) of NotRegressed."""
     if isinstance(found, str):
-        return "Unknown", "NotComparable", f"not compared with {ref.name}: {found}"
+        return "Unknown", "NotComparable", f"not compared with {ref.called}: {found}"
     gates = [line for line in found.lines if line.gate]
     if not gates:
         return (
@@ -79,7 +103,7 @@ def condition(ref: BaselineRef, found: Comparison | str) -> tuple[str, str, str]
     status, reason = WORDS[found.result]
     wanted = {"regressed": "REGRESSED", "inconclusive": "INCONCLUSIVE"}.get(found.result)
     said = [_sentence(line) for line in gates if wanted is None or line.status == wanted]
-    return status, reason, f"against {ref.name}: {'; '.join(said)}"
+    return status, reason, f"against {ref.called}: {'; '.join(said)}"
 
 
 def _moved(found: Comparison) -> str:

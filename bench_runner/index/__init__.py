@@ -1,0 +1,1 @@
+"""The list of runs, wherever they lie. May import: config and everything below it."""
