@@ -20,7 +20,7 @@ import typer  # noqa: E402
 from tokenmark_schemas.errors import TokenmarkError  # noqa: E402
 
 VERBS = (
-    "run", "runs", "compare", "baseline", "cost", "sim", "calibrate", "translate", "results", "validate", "explain", "workloads",
+    "run", "runs", "compare", "baseline", "cost", "report", "sim", "calibrate", "translate", "results", "validate", "explain", "workloads",
 )  # fmt: skip
 app = typer.Typer(
     name="tokenmark",

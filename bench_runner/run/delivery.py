@@ -37,10 +37,19 @@ class RunFiles:
             found.append(Piece("record", key, _json(north_south(self.result, self.config))))
         if self.config is not None:
             found.append(Piece("config", f"{folder}/config.json", _json(self.config)))
+        if self.result.stages and not self.result.run.interrupted:  # who was told to end has no time for it
+            found.append(Piece("report", f"{folder}/report.html", self._report().encode()))
         for name, file, content in (("log", "runner.log", self.log), ("requests", "requests.jsonl.gz", self.requests)):
             if content is not None and (isinstance(content, bytes) or content.is_file()):
                 found.append(Piece(name, f"{folder}/{file}", content))
         return found
+
+    def _report(self) -> str:
+        """The page that `tokenmark report` writes of the run's folder."""
+        from ..reports.page.files import Run, report_files
+
+        log = self.requests if isinstance(self.requests, Path) and self.requests.is_file() else None
+        return report_files([Run(self.result.run.name, self.result, log)])["report.html"]
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,8 @@ async def _one_put(store: ObjectStore, piece: Piece) -> None:
         if piece.key.endswith(".gz")
         else "text/plain"
         if piece.key.endswith(".log")
+        else "text/html; charset=utf-8"
+        if piece.key.endswith(".html")
         else "application/json"
     )
     local = type(store).__name__ == "LocalStore"

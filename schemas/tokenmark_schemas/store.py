@@ -39,7 +39,7 @@ class StoreSink(Contract):
 class StoredObject(Contract):
     """One file in a store; `url` and `key` together say where."""
 
-    name: Literal["result", "config", "requests", "log", "record"]
+    name: Literal["result", "config", "requests", "log", "record", "report"]
     url: Text1024 = Field(description="The bucket: s3://bench.")
     key: Text1024
     size_bytes: Annotated[int, Field(ge=0)]

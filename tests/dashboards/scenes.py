@@ -48,7 +48,7 @@ def built() -> Path:
     packages, target = CACHE / f"scenes-packages-{lock}", CACHE / f"scenes-{digest.hexdigest()[:12]}"
     if (target / "dist" / "index.html").exists():
         return target / "dist"
-    _programs()
+    browser_programs()
     packages.mkdir(parents=True, exist_ok=True)
     if not (packages / ".complete").exists():
         note("fetching Grafana's front end, once (460 MB)")
@@ -67,7 +67,7 @@ def built() -> Path:
     return target / "dist"
 
 
-def _programs() -> None:
+def browser_programs() -> None:
     missing = [package for program, package in DEBIAN.items() if shutil.which(program) is None]
     if not missing:
         return
@@ -143,7 +143,7 @@ def gallery(prometheus: str) -> Iterator[Gallery]:
     from playwright.sync_api import sync_playwright
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Files, directory=str(built())))
-    _programs()
+    browser_programs()
     with server, in_thread(server), sync_playwright() as play:
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         try:

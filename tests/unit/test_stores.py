@@ -142,7 +142,7 @@ def test_a_run_brings_its_result_its_record_and_what_there_is(tmp_path: Path) ->
     (tmp_path / "runner.log").write_text("said\n")
     files = RunFiles(a_result(), None, tmp_path / "none.gz", tmp_path / "runner.log")
     (receipt,) = deliver(files, [StoreSink(name="f", uri=f"file://{tmp_path}/store")]).stores
-    assert [found.name for found in receipt.objects] == ["result", "record", "log"]
+    assert [found.name for found in receipt.objects] == ["result", "record", "report", "log"]
     record = json.loads(next(Path(tmp_path / "store" / "benchmarks" / "ns" / "unknown").iterdir()).read_text())
     assert (record["requests"], record["success"], record["errors"], record["total_tokens"]) == (200, 200, 0, 1000)
     assert (record["ttft_p50_ms"], record["latency_p50_ms"], record["tpot_p50_ms"]) == (99.999, 139.999, 10.0)
@@ -188,7 +188,7 @@ def test_what_was_kept_is_pushed_later(
     assert ended.value.code == 0
     assert "sha256" in capsys.readouterr().out
     names = {path.name for path in (tmp_path / "store").rglob("*") if path.is_file()}
-    wanted = set() if source == "probe" else {"result.json", "requests.jsonl.gz"}
+    wanted = set() if source == "probe" else {"result.json", "report.html", "requests.jsonl.gz"}
     assert wanted <= names
     assert len(names) == len(wanted) + 1 + (source == "log"), names
 

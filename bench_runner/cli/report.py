@@ -1,0 +1,40 @@
+"""`tokenmark report`: a run, or several side by side, as a page that can be sent to somebody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from tokenmark_schemas.errors import InvalidInput
+
+
+def report(
+    runs: list[str] = typer.Argument(
+        ...,
+        help="A run's folder or result.json, a store's address, NAMESPACE/NAME, or baseline:NAME; several stand side by side.",
+    ),
+    out: Path = typer.Option(Path("report"), help="Folder for report.html, report.md, summary.json, metrics.csv."),
+    baselines: str = typer.Option(
+        "baselines", help="Where baseline:NAME is kept.", envvar="TOKENMARK_BASELINES", show_envvar=False
+    ),
+    store_endpoint: str | None = typer.Option(None, help="Address of a store that speaks S3."),
+    store_region: str | None = typer.Option(None, help="Region of the store."),
+) -> None:
+    """Write one self-contained HTML page, and the same as Markdown, JSON and CSV."""
+    from ..config.sources import find_result
+    from ..reports.page.files import Run, report_files
+
+    found = []
+    for source in runs:
+        log = Path(source) / "requests.jsonl.gz"
+        found.append(
+            Run(source, find_result(source, store_endpoint, store_region, baselines), log if log.is_file() else None)
+        )
+    for name, text in report_files(found).items():
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / name).write_text(text, encoding="utf-8")
+        except OSError as exc:
+            raise InvalidInput(f"--out {out}: {exc.strerror}") from exc
+        print(out / name)

@@ -1,0 +1,162 @@
+"""A report's files: report.html, report.md, summary.json, metrics.csv; of several runs, side by side."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenmark_schemas.result import RunResult
+
+from .curves import curves_of
+from .figures import Cell, Figure, Reader, Section, Table
+from .html import page
+from .sections import sections_of
+
+WORST = ("invalid", "degraded", "valid")
+SIDE_BY_SIDE = (
+    ("TTFT p50", "metrics.ttft.p50", "seconds"), ("TTFT p99", "metrics.ttft.p99", "seconds"), ("TPOT p50", "metrics.tpot.p50", "seconds"),
+    ("E2E p50", "metrics.e2e.p50", "seconds"), ("Output tokens/s", "throughput.output_tokens_per_s", "rate"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """A result and, where it lies beside it, its request log."""
+
+    source: str
+    result: RunResult
+    log: Path | None = None
+
+
+def report_files(runs: Sequence[Run]) -> dict[str, str]:
+    """Text by file name."""
+    sections = sections_of(runs[0].result) if len(runs) == 1 else [*_side_by_side(runs), *_each(runs)]
+    title = runs[0].result.run.name if len(runs) == 1 else " · ".join(run.result.run.name for run in runs)
+    verdict = next(word for word in WORST if any(run.result.verdict.state == word for run in runs))
+    return {
+        "report.html": page(title, verdict, _subtitle(runs), sections, [_drawn(run) for run in runs]),
+        "report.md": markdown(title, verdict, _subtitle(runs), sections),
+        "summary.json": json.dumps([_summary(run) for run in runs] if len(runs) > 1 else _summary(runs[0]), indent=2)
+        + "\n",
+        "metrics.csv": metrics_csv(runs),
+    }
+
+
+def _subtitle(runs: Sequence[Run]) -> str:
+    first = runs[0].result
+    env = first.provenance.environment
+    place = (
+        [env.get("provider"), env.get("region"), env.get("node_instance_type")]
+        if len(runs) == 1
+        else [f"{len(runs)} runs"]
+    )
+    words = [
+        first.provenance.engine.name,
+        first.provenance.engine.reported_model,
+        first.provenance.workload.name,
+        *place,
+    ]
+    return " · ".join(word for word in words if word)
+
+
+def _drawn(run: Run) -> dict[str, Any]:
+    """What the page's charts need."""
+    stages = curves_of(run.result, run.log)
+    for found, stage in zip(stages, run.result.stages, strict=True):
+        ttft, tpot = stage.metrics["ttft"], stage.metrics["tpot"]
+        found["figures"] = {
+            "ttft_p50": ttft.p50,
+            "ttft_p99": ttft.p99,
+            "tpot_p50": tpot.p50,
+            "tokens": stage.throughput.output_tokens_per_s,
+        }
+    return {"name": run.result.run.name, "stages": stages}
+
+
+def _side_by_side(runs: Sequence[Run]) -> list[Section]:
+    """Rows are stages and metrics, columns runs."""
+    readers = [Reader(run.result.snake(), k) for k, run in enumerate(runs)]
+    places = [{stage.name: k for k, stage in enumerate(run.result.stages)} for run in runs]
+    names = list(dict.fromkeys(name for place in places for name in place))
+    rows: list[Sequence[Cell]] = [("", "Verdict", *(read("verdict.state") for read in readers))]
+    for name in names:
+        for title, path, kind in SIDE_BY_SIDE:
+            found = [
+                read(f"stages[{place[name]}].{path}", kind) if name in place else "–"
+                for read, place in zip(readers, places, strict=True)
+            ]
+            rows.append((name, title, *found))
+    works = {run.result.provenance.fingerprint for run in runs}
+    lines = (
+        []
+        if len(works) == 1
+        else ["These runs are not the same work: their fingerprints differ. tokenmark compare names the fields."]
+    )
+    heads = ("Stage", "Metric", *(run.result.run.name for run in runs))
+    return [
+        Section("side-by-side", "Side by side", lines, [Table(heads, rows)], charts=("load", "pareto", "percentiles"))
+    ]
+
+
+def _each(runs: Sequence[Run]) -> list[Section]:
+    found = []
+    for k, run in enumerate(runs):
+        for section in sections_of(run.result, k):
+            title = f"{run.result.run.name}: {section.title}"
+            found.append(Section(f"run{k}-{section.id}", title, section.lines, section.tables, (), section.code))
+    return found
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    """The result without what is long: repetitions, and the fields that the fingerprint is made of."""
+    document = run.result.snake()
+    for stage in document["stages"]:
+        stage.pop("repetitions", None)
+    document["provenance"].pop("fingerprint_fields", None)
+    return {"source": run.source, **document}
+
+
+def metrics_csv(runs: Sequence[Run]) -> str:
+    """A row a run, stage and metric; seconds and shares as they stand in the result."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("run", "stage", "metric", "unit", "count", "mean", "p50", "p90", "p95", "p99", "p999"))
+    for run in runs:
+        for stage in run.result.stages:
+            for name, stat in stage.metrics.items():
+                values = (getattr(stat, key) for key in ("mean", "p50", "p90", "p95", "p99", "p999"))
+                writer.writerow(
+                    (
+                        run.result.run.name,
+                        stage.name,
+                        name,
+                        stat.unit,
+                        stat.count,
+                        *("" if v is None else repr(v) for v in values),
+                    )
+                )
+    return text.getvalue()
+
+
+def markdown(title: str, verdict: str, subtitle: str, sections: Sequence[Section]) -> str:
+    out = [f"# {title}", "", f"**{verdict}** · {subtitle}", ""]
+    for section in sections:
+        out += [f"## {section.title}", ""]
+        out += [f"- {_plain(line)}" for line in section.lines]
+        out += [f"\n```sh\n{text}\n```" for text in section.code]
+        for table in section.tables:
+            out += ["", "| " + " | ".join(table.heads) + " |", "|" + "---|" * len(table.heads)]
+            out += ["| " + " | ".join(_plain(cell) for cell in row) + " |" for row in table.rows]
+            out += ["", table.caption] if table.caption else []
+        out.append("")
+    return "\n".join(out)
+
+
+def _plain(cell: Cell) -> str:
+    text = cell.text if isinstance(cell, Figure) else cell
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,305 @@
+"""A run's result -> the sections of its report, in the order that a person asks: may I trust it, how good is it, how far does it
+go, why (pure)."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tokenmark_schemas.result import RunResult, StageResult
+
+from ...analysis.search import knee
+from ..cost import price_line
+from .figures import Cell, Figure, Reader, Section, Table
+
+SHOWN = (("ttft", "TTFT"), ("tpot", "TPOT"), ("itl", "ITL"), ("e2e", "E2E"))
+QUANTILES = ("p50", "p90", "p95", "p99")
+
+
+def sections_of(result: RunResult, run: int = 0) -> list[Section]:
+    """Those that have something to say."""
+    read = Reader(result.snake(), run)
+    found = [
+        _verdict(result, read), _stages(result, read), _range(result, read), _percentiles(result, read), _objectives(result, read),
+        _cost(result, read), _errors(result, read), _client(result, read), _network(result, read), _engine(result, read),
+        _environment(result, read), _work(result, read),
+    ]  # fmt: skip
+    return [section for section in found if section is not None]
+
+
+def _verdict(result: RunResult, read: Reader) -> Section:
+    """The first screen: the word, why, how sure, what it costs."""
+    lines: list[Cell] = [reason.message for reason in result.verdict.reasons]
+    if not lines:
+        lines = ["the client's own error stayed within its limits"]
+    worst = max(range(len(result.stages)), key=lambda k: result.stages[k].client.read_lag.tail or 0, default=None)
+    rows: list[Sequence[Cell]] = [("Verdict", read("verdict.state"))]
+    if worst is not None:
+        rows.append(("Client's own delay in reading, tail", read(f"stages[{worst}].client.read_lag.tail", "seconds")))
+        rows.append(("Client's own delay in sending, tail", read(f"stages[{worst}].client.send_lag.tail", "seconds")))
+    rows.append(("Repetitions", read("run.repetitions", "count")))
+    met = sum(o.met == "true" for o in result.objectives)
+    if result.objectives:
+        rows.append(("Objectives met", f"{met} of {len(result.objectives)}"))
+    if result.cost is not None and (best := _cheapest(result)) is not None:
+        kind = "dollars" if result.cost.currency == "USD" else "money"
+        rows.append(
+            (
+                f"A million output tokens at {result.stages[best].name}",
+                read(f"cost.stages[{best}].per_million_output_tokens", kind),
+            )
+        )
+    rows += [("Began", read("run.started_at")), ("Ended", read("run.ended_at")), ("Purpose", read("run.purpose"))]
+    return Section("verdict", "Verdict", lines, [Table(("", ""), rows)])
+
+
+def _cheapest(result: RunResult) -> int | None:
+    assert result.cost is not None
+    priced = [
+        (stage.per_million_output_tokens, k)
+        for k, stage in enumerate(result.cost.stages)
+        if stage.per_million_output_tokens is not None
+    ]
+    return min(priced)[1] if priced else None
+
+
+def _stages(result: RunResult, read: Reader) -> Section:
+    heads = (
+        "Stage",
+        "Requests",
+        "Failed",
+        "TTFT p50",
+        "TTFT p99",
+        "TPOT p50",
+        "TPOT p99",
+        "E2E p50",
+        "Output tokens/s",
+        "Requests/s",
+        "Goodput",
+    )
+    rows: list[Sequence[Cell]] = [
+        (
+            read(f"stages[{k}].name"), read(f"stages[{k}].requests.succeeded", "count"), read(f"stages[{k}].requests.failed", "count"),
+            *(read(f"stages[{k}].metrics.{m}.{q}", "seconds") for m, q in (("ttft", "p50"), ("ttft", "p99"), ("tpot", "p50"), ("tpot", "p99"), ("e2e", "p50"))),
+            read(f"stages[{k}].throughput.output_tokens_per_s", "rate"), read(f"stages[{k}].throughput.requests_per_s", "rate"),
+            read(f"stages[{k}].goodput", "share"),
+        )
+        for k in range(len(result.stages))
+    ]  # fmt: skip
+    return Section(
+        "stages",
+        "Stages",
+        tables=[Table(heads, rows, "A dash: too few samples, or nothing to measure.")],
+        charts=("load", "pareto"),
+    )
+
+
+def _range(result: RunResult, read: Reader) -> Section | None:
+    """Where to run it: between what uses half of the best, and the highest load that keeps every objective."""
+    levels = sorted(
+        ((_load(stage), k) for k, stage in enumerate(result.stages) if _load(stage)), key=lambda pair: pair[0] or 0
+    )
+    if len(levels) < 2:
+        return None
+    unit = "streams" if result.stages[levels[0][1]].load.concurrency else "requests/s"
+    lines: list[Cell] = []
+    curve = [(load or 0.0, result.stages[k].throughput.output_tokens_per_s or 0.0) for load, k in levels]
+    found = knee(curve)
+    lines.append(
+        f"Throughput stops growing at about {found:g} {unit}."
+        if found is not None
+        else "The loads tried show no knee: throughput still grows, or there are too few of them (five)."
+    )
+    if result.objectives:
+        kept = [(load, k) for load, k in levels if _keeps(result, result.stages[k].name)]
+        if kept:
+            high, at = kept[-1]
+            best = result.stages[at].throughput.output_tokens_per_s or 0.0
+            low = next(
+                (load for load, k in kept if (result.stages[k].throughput.output_tokens_per_s or 0.0) >= best / 2), high
+            )
+            margin = _margin(result, result.stages[at].name)
+            lines.append(
+                f"Recommended range: {low:g} to {high:g} {unit}, within every objective"
+                + (
+                    f"; the tightest of them has {100 * margin:.0f} % to spare at {high:g}."
+                    if margin is not None
+                    else "."
+                )
+            )
+        else:
+            lines.append("No load that was tried keeps every objective.")
+    return Section("range", "Operating range", lines)
+
+
+def _load(stage: StageResult) -> float | None:
+    return float(stage.load.concurrency or stage.load.request_rate or 0) or None
+
+
+def _keeps(result: RunResult, stage: str) -> bool:
+    return all(o.met == "true" for o in result.objectives if o.stage == stage)
+
+
+def _margin(result: RunResult, stage: str) -> float | None:
+    """(limit - value) / limit of the tightest upper limit."""
+    found = [
+        1 - o.value / o.limit
+        for o in result.objectives
+        if o.stage == stage and o.value is not None and o.limit and o.unit in ("s", "ratio")
+    ]
+    return min(found) if found else None
+
+
+def _percentiles(result: RunResult, read: Reader) -> Section:
+    heads = ("Stage", "Metric", *QUANTILES, "Mean", "Spread p50", "Samples")
+    rows: list[Sequence[Cell]] = [
+        (
+            read(f"stages[{k}].name"), title, *(read(f"stages[{k}].metrics.{m}.{q}", "seconds") for q in QUANTILES),
+            read(f"stages[{k}].metrics.{m}.mean", "seconds"), read(f"stages[{k}].metrics.{m}.spread_p50", "share"),
+            read(f"stages[{k}].metrics.{m}.count", "count"),
+        )
+        for k, stage in enumerate(result.stages)
+        for m, title in SHOWN
+        if m in stage.metrics
+    ]  # fmt: skip
+    return Section(
+        "latency", "Latency", tables=[Table(heads, rows, "Spread: from the fastest repetition's median to the slowest one's, as a share.")],
+        charts=("percentiles", "histograms", "moments"),
+    )  # fmt: skip
+
+
+def _objectives(result: RunResult, read: Reader) -> Section | None:
+    if not result.objectives:
+        return None
+    kinds = {"s": "seconds", "ratio": "share"}
+    rows: list[Sequence[Cell]] = [
+        (
+            read(f"objectives[{k}].stage"), f"{o.metric} {o.statistic}", read(f"objectives[{k}].value", kinds.get(o.unit, "rate")),
+            read(f"objectives[{k}].limit", kinds.get(o.unit, "rate")), read(f"objectives[{k}].met"), read(f"objectives[{k}].reason"),
+        )
+        for k, o in enumerate(result.objectives)
+    ]  # fmt: skip
+    return Section(
+        "objectives", "Objectives", tables=[Table(("Stage", "Objective", "Value", "Limit", "Met", "Note"), rows)]
+    )
+
+
+def _cost(result: RunResult, read: Reader) -> Section | None:
+    cost = result.cost
+    if cost is None:
+        return None
+    kind = "dollars" if cost.currency == "USD" else "money"
+    names = (
+        ("per_million_output_tokens", "Output"), ("low", "from"), ("high", "to"), ("per_million_total_tokens", "All"),
+        ("per_million_good_output_tokens", "Output within objectives"), ("per_thousand_requests", "1,000 requests"),
+        ("egress_per_million_output_tokens", "Egress"),
+    )  # fmt: skip
+    rows: list[Sequence[Cell]] = [
+        (read(f"cost.stages[{k}].stage"), *(read(f"cost.stages[{k}].{name}", kind) for name, _ in names))
+        for k in range(len(cost.stages))
+    ]
+    heads = ("Stage", *(title for _, title in names))
+    caption = f"{cost.currency} per million tokens where nothing else is said; from and to are the 95 % interval of the output's."
+    return Section("cost", "Cost", [price_line(cost), *cost.notes], [Table(heads, rows, caption)])
+
+
+def _errors(result: RunResult, read: Reader) -> Section | None:
+    rows: list[Sequence[Cell]] = [
+        (read(f"stages[{k}].name"), kind, read(f"stages[{k}].requests.errors.{kind}", "count"))
+        for k, stage in enumerate(result.stages)
+        for kind in stage.requests.errors
+    ]
+    return Section("errors", "Errors", tables=[Table(("Stage", "Class", "Requests"), rows)]) if rows else None
+
+
+def _client(result: RunResult, read: Reader) -> Section:
+    names = (
+        ("read_lag.p50", "Read lag p50", "seconds"), ("read_lag.tail", "Read lag, tail", "seconds"), ("send_lag.tail", "Send lag, tail", "seconds"),
+        ("loop_lag_max_s", "Longest absence", "seconds"), ("coalesced.share", "Shared stamps", "share"), ("cores", "Cores", "rate"),
+        ("cpu_us_per_token", "CPU µs/token", "rate"), ("workers", "Workers", "count"), ("pods", "Pods", "count"),
+    )  # fmt: skip
+    rows: list[Sequence[Cell]] = [
+        (read(f"stages[{k}].name"), *(read(f"stages[{k}].client.{path}", kind) for path, _, kind in names))
+        for k in range(len(result.stages))
+    ]
+    return Section(
+        "client", "The instrument itself", tables=[Table(("Stage", *(title for _, title, _ in names)), rows)]
+    )
+
+
+def _network(result: RunResult, read: Reader) -> Section | None:
+    network = result.network
+    if network is None:
+        return None
+    if network.missing:
+        return Section("network", "Network", [network.missing])
+    rows: list[Sequence[Cell]] = [
+        (
+            read(f"network.shares[{k}].stage"), read(f"network.shares[{k}].metric"), read(f"network.shares[{k}].network_s", "seconds"),
+            read(f"network.shares[{k}].mean_s", "seconds"), read(f"network.shares[{k}].ratio", "share"),
+        )
+        for k in range(len(network.shares))
+    ]  # fmt: skip
+    return Section(
+        "network",
+        "Network",
+        [f"From {network.source_node or 'here'} to {network.target_node or 'the target'}, probe {network.probe}."],
+        [Table(("Stage", "Metric", "Network", "Mean", "Share"), rows)],
+    )
+
+
+def _engine(result: RunResult, read: Reader) -> Section | None:
+    rows: list[Sequence[Cell]] = [
+        (read(f"stages[{k}].name"), name, read(f"stages[{k}].server.{name}", "rate"))
+        for k, stage in enumerate(result.stages)
+        for name in stage.server or {}
+        if name.replace("_", "").isalnum() and name == name.lower()
+    ]
+    return (
+        Section("engine", "What the engine says of itself", tables=[Table(("Stage", "Figure", "Value"), rows)])
+        if rows
+        else None
+    )
+
+
+def _environment(result: RunResult, read: Reader) -> Section:
+    found: list[Sequence[Cell]] = [
+        (name, Figure(value)) for name, value in sorted(result.provenance.environment.items())
+    ]
+    known: list[Sequence[Cell]] = [
+        ("engine", read("provenance.engine.name")), ("engine version", read("provenance.engine.version")),
+        ("model reported", read("provenance.engine.reported_model")), ("vantage", read("provenance.vantage")),
+        ("stamps", read("provenance.stamps")), ("fingerprint", read("provenance.fingerprint")),
+    ]  # fmt: skip
+    missing = [f"Not known: {', '.join(result.provenance.unknown)}."] if result.provenance.unknown else []
+    return Section("environment", "Where it ran", missing, [Table(("Fact", "Value"), [*known, *found])])
+
+
+def _work(result: RunResult, read: Reader) -> Section:
+    rows: list[Sequence[Cell]] = [
+        (key, Figure(str(value))) for key, value in _flat(result.provenance.fingerprint_fields)
+    ]
+    return Section(
+        "work",
+        "What was run",
+        ["Equal where two runs compare; to run it again:"],
+        [Table(("Field", "Value"), rows)],
+        code=[command_of(result)],
+    )
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _flat(inner, f"{path}[{place}]")
+    elif value is not None:
+        yield path, value
+
+
+def command_of(result: RunResult) -> str:
+    """An exact rerun, by the configuration that lies beside the result."""
+    return shlex.join(["tokenmark", "run", "config.json", "--target", "URL", "--name", f"{result.run.name}-again"])
