@@ -18,6 +18,7 @@ from tokenmark_schemas.result import Repetition, RunResult, StageResult
 from .comparability import reasons_of
 from .compared import COMPARED, QUANTILES, Row, is_open_loop, needed_for, side_of
 from .further import further_requests, repetitions_needed
+from .repetitions import outlying
 from .two_level import Difference, Side, holm
 
 FALSE_ALARMS = 0.01
@@ -218,6 +219,22 @@ def _described(result: RunResult, source: str) -> ComparedRun:
     )  # fmt: skip
 
 
+def _apart(result: RunResult) -> list[str]:
+    """Repetitions that lie apart from the run's others. They stay in every figure: leaving one out is a decision, not arithmetic."""
+    found = []
+    for stage in result.stages:
+        for metric in ("ttft", "tpot"):
+            values = [rep.metrics[metric].p50 for rep in stage.repetitions if metric in rep.metrics]
+            known = [value for value in values if value is not None]
+            places = outlying(known) if len(known) == len(values) else []
+            found += [
+                f"repetition {stage.repetitions[place].index + 1} of {result.run.name} lies apart at {stage.name}: {metric} p50 "
+                f"{known[place] / sorted(known)[len(known) // 2] - 1:+.1%} of the median of all"
+                for place in places
+            ]
+    return found
+
+
 def _notes(baseline: RunResult, current: RunResult, rules: Rules, lines: Sequence[ComparisonLine]) -> list[str]:
     notes = [
         f"{result.run.name} is degraded: {reasons_of(result)}"
@@ -232,6 +249,7 @@ def _notes(baseline: RunResult, current: RunResult, rules: Rules, lines: Sequenc
         notes.append(
             "a server that is fast or slow for whole repetitions at a time moves like this by chance in 1 of 64 pairs of three"
         )
+    notes += [note for result in (baseline, current) for note in _apart(result)]
     for gate in rules.gates:
         if not any(line.gate and gate.metric == line.metric and gate.stage in (None, line.stage) for line in lines):
             notes.append(f"no line is held to the gate {gate.metric}: neither run has it")

@@ -45,3 +45,22 @@ def _rank(count: int) -> int | None:
             break
         rank = k
     return rank
+
+
+OUTLYING = 3.5
+ENOUGH_TO_JUDGE = 5
+LEAST_APART = 0.01  # of the median: repetitions that agree to a per cent have no outlier that anybody needs to know
+
+
+def outlying(values: Sequence[float]) -> list[int]:
+    """Places of values that lie apart from the others: modified z score 0.6745·|x − median| / MAD above 3.5 (Iglewicz and
+    Hoaglin, How to Detect and Handle Outliers, 1993), and a per cent of the median at least. None of fewer than five."""
+    if len(values) < ENOUGH_TO_JUDGE:
+        return []
+    middle = statistics.median(values)
+    spread = statistics.median(abs(value - middle) for value in values)
+    return [
+        place
+        for place, value in enumerate(values)
+        if 0.6745 * abs(value - middle) > OUTLYING * spread and abs(value - middle) > LEAST_APART * abs(middle)
+    ]

@@ -92,6 +92,12 @@ def test_one_slow_repetition_is_no_regression() -> None:
     assert line(found).status == "INCONCLUSIVE"
 
 
+def test_a_repetition_that_lies_apart_is_named_and_stays_in_the_figures() -> None:
+    found = compare(a_run("old", per_repetition=(1, 1, 1, 1, 1)), a_run("new", per_repetition=(1, 1, 1.3, 1, 1)))
+    assert any(note.startswith("repetition 3 of new lies apart at c1: ttft p50 +") for note in found.notes)
+    assert not any(" of old " in note for note in found.notes)
+
+
 def test_a_drift_through_both_runs_is_told_from_a_change() -> None:
     found = compare(
         a_run("old", per_repetition=(1, 1.03, 1.06)),
