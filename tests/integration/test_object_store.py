@@ -246,7 +246,7 @@ def test_a_run_leaves_everything_and_a_later_push_repairs_what_failed(server: S3
     assert healthy.returncode == 0, healthy.stderr
     lab = server.folder / BUCKET / "lab"
     stored = {path.name: path for path in lab.glob("runs/lap/unknown/*/local/healthy-*/*")}
-    assert sorted(stored) == ["config.json", "requests.jsonl.gz", "result.json", "runner.log"]
+    assert sorted(stored) == ["config.json", "report.html", "requests.jsonl.gz", "result.json", "runner.log"]
     for name in ("requests.jsonl.gz", "result.json"):
         assert stored[name].read_bytes() == (tmp_path / "out" / "healthy" / name).read_bytes()
     (record,) = lab.glob("benchmarks/ns/lap/*.json")
@@ -291,3 +291,34 @@ def test_runs_and_baselines_are_read_from_a_store_by_their_address(server: S3Ser
     gone = tokenmark("compare", f"{base}/nowhere", f"{base}/after")
     assert gone.returncode == 2
     assert "s3://" in gone.stderr
+
+
+def test_a_process_that_uploaded_ends_well_on_a_busy_machine(server: S3Server, tmp_path: Path) -> None:
+    """The library's threads must not abort an interpreter that ends: it did in 4 of 100."""
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "result.json").write_text(json.dumps(a_comparable("r", a_repetition(0, {"ttft": [0.1]})).snake()))
+    env = {**os.environ, "AWS_ACCESS_KEY_ID": s3.ACCESS, "AWS_SECRET_ACCESS_KEY": s3.SECRET}
+    words = [
+        "results",
+        "push",
+        str(tmp_path / "r"),
+        "--store",
+        f"s3://{BUCKET}/busy",
+        "--store-endpoint",
+        server.endpoint,
+        "--store-region",
+        "us-east-1",
+    ]
+    neighbours = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    try:
+        ended = [
+            subprocess.run(
+                [sys.executable, "-m", "bench_runner", *words], env=env, capture_output=True, check=False
+            ).returncode
+            for _ in range(25)
+        ]
+    finally:
+        for process in neighbours:
+            process.kill()
+            process.wait()
+    assert ended == [0] * 12
