@@ -31,7 +31,7 @@ def compare(
     output: Literal["table", "json", "markdown", "junit"] = typer.Option("table", "--format", help="What is printed."),
     out: Path | None = typer.Option(None, help="Write it there, and print the table."),
     everything: bool = typer.Option(False, "--all", help="Every percentile, not p50 and p99 alone."),
-    force: bool = typer.Option(False, help="Compare what should not be compared; every line says so."),
+    force: bool = typer.Option(False, "--force", help="Compare what should not be compared; every line says so."),
     baselines: str = typer.Option(
         "baselines",
         help="Where baseline:NAME is kept: a folder, a store, or namespace:NAME.",
@@ -41,7 +41,9 @@ def compare(
     store_endpoint: str | None = typer.Option(None, help="Address of a store that speaks S3."),
     store_region: str | None = typer.Option(None, help="Region of the store."),
 ) -> None:
-    """Compare runs of the same work with the first one: per metric the change, its 95 % interval, and a status.
+    """Compare runs with a baseline; gate on it.
+
+    Per metric the change, its 95 % interval, and a status. The first run is the baseline, of the same work as the others.
 
     Exit codes: 0 nothing named as a gate is worse, 2 they cannot be compared, 3 a gate regressed, 6 a gate is not known and
     --fail-on inconclusive was given.

@@ -21,7 +21,10 @@ def cost(
     store_endpoint: str | None = typer.Option(None, help="Address of a store that speaks S3."),
     store_region: str | None = typer.Option(None, help="Region of the store."),
 ) -> None:
-    """Print what a million tokens cost, per stage, with its interval; several runs are ranked, and a tie is called one."""
+    """Print what a million tokens cost.
+
+    Per stage, with its interval; several runs are ranked, and a tie is called one.
+    """
     from rich.console import Console
 
     from tokenmark_decisions.cost import cost_of

@@ -21,7 +21,10 @@ def report(
     store_endpoint: str | None = typer.Option(None, help="Address of a store that speaks S3."),
     store_region: str | None = typer.Option(None, help="Region of the store."),
 ) -> None:
-    """Write one self-contained HTML page, and the same as Markdown, JSON and CSV."""
+    """Write a run as a page to be sent around.
+
+    One self-contained HTML file, and the same as Markdown, JSON and CSV; several runs stand side by side.
+    """
     from ..config.sources import find_result
     from ..reports.page.files import Run, report_files
 

@@ -38,12 +38,17 @@ class Row:
 
 
 def _success(rep: Repetition) -> tuple[float, float] | None:
-    """Of the requests that ended; the error is that of a share with half a request more on either side (Jeffreys)."""
+    """Of the requests that ended; what they leave open is worked out over all repetitions, in `_of_shares`."""
     ended = rep.succeeded + rep.failed
-    if not ended:
-        return None
-    near = (rep.succeeded + 0.5) / (ended + 1)
-    return rep.succeeded / ended, math.sqrt(near * (1 - near) / ended)
+    return (rep.succeeded / ended, 0.0) if ended else None
+
+
+def _of_shares(values: Sequence[float], repetitions: Sequence[Repetition]) -> Side:
+    """The error of a repetition's share is that of the run's, with half a request more on either side (Jeffreys): of 300
+    requests without a failure it is not known that there never is one."""
+    succeeded, ended = sum(rep.succeeded for rep in repetitions), sum(rep.succeeded + rep.failed for rep in repetitions)
+    near = (succeeded + 0.5) / (ended + 1)
+    return Side(values, [math.sqrt(near * (1 - near) / (rep.succeeded + rep.failed)) for rep in repetitions])
 
 
 def _rate(name: str) -> Callable[[Repetition], tuple[float, float] | None]:
@@ -89,7 +94,7 @@ def side_of(row: Row, repetitions: Sequence[Repetition]) -> Side | str:
     if len(values) < len(found) or not values:
         return _missing(row, repetitions)
     if row.kind == "share":
-        return Side([value for value, _ in values], [error for _, error in values])
+        return _of_shares([value for value, _ in values], repetitions)
     if any(value <= 0 for value, _ in values):
         return "a repetition's value is nought, and no share can be taken of it"
     return Side([math.log(value) for value, _ in values], [error / value for value, error in values])

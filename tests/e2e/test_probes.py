@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import statistics
 import subprocess
@@ -255,7 +256,11 @@ def _living(lab: Lab) -> list[dict[str, Any]]:
     return [p for p in lab.items("pods", "tokenmark.dev/probe") if p["status"]["phase"] in ("Pending", "Running")]
 
 
-def test_fifty_probes_queue_and_all_finish(lab: Lab) -> None:
+# Seven seconds each, one after the other; fifty are a trial of their own: TOKENMARK_PROBES=50.
+MANY = int(os.environ.get("TOKENMARK_PROBES", "16"))
+
+
+def test_many_probes_queue_and_all_finish(lab: Lab) -> None:
     alone = {"placement": {"topology": "SameNode", "maxNodes": 1}}
     page = {
         "name": "dns",
@@ -263,7 +268,7 @@ def test_fifty_probes_queue_and_all_finish(lab: Lab) -> None:
         "target": {"names": ["kubernetes.default.svc.cluster.local."]},
         "rateHz": 200,
     }
-    lab.apply(*(a_probe(f"q{n}", {**page, **QUICK}, **alone) for n in range(50)))
+    lab.apply(*(a_probe(f"q{n}", {**page, **QUICK}, **alone) for n in range(MANY)))
 
     def done() -> list[str]:
         return [
@@ -274,9 +279,9 @@ def test_fifty_probes_queue_and_all_finish(lab: Lab) -> None:
 
     began = time.monotonic()
     most = 0
-    while len(done()) < 50:
+    while len(done()) < MANY:
         most = max(most, len(_living(lab)))
-        assert time.monotonic() - began < 900, lab.explain()
+        assert time.monotonic() - began < 20 * MANY, lab.explain()
         time.sleep(1)
     assert set(done()) == {"Completed"}
     assert most <= 3, "one measures while the one before winds down and another is being made"

@@ -123,6 +123,12 @@ def test_a_success_rate_is_compared_in_points() -> None:
     assert line(compare(a_run("old"), a_run("new", failed=1), Rules()), "success_rate", None).status == "OK"
 
 
+def test_hundreds_of_answers_without_a_failure_are_enough_for_a_point_and_dozens_are_not() -> None:
+    for sizes, status in ((150, "OK"), (30, "INCONCLUSIVE")):
+        found = line(compare(a_run("old", sizes=sizes), a_run("new", sizes=sizes), Rules()), "success_rate", None)
+        assert (found.change, found.status) == (0.0, status), sizes
+
+
 def test_more_tokens_a_second_are_better() -> None:
     found = line(compare(a_run("old", rate=100.0), a_run("new", rate=80.0), Rules()), "output_tokens_per_s", None)
     assert found.status == "REGRESSED"
