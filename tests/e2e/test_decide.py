@@ -9,6 +9,8 @@ import subprocess
 import sys
 from decimal import Decimal
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.support.lab import Lab, condition, run_object
 
 ENOUGH = [{"name": "c4", "concurrency": 4, "requestCount": 150}]
@@ -88,11 +90,8 @@ def test_three_providers_have_one_price_everywhere(lab: Lab) -> None:
         assert abs(Decimal(told["per_million_output_tokens"]) - wanted) <= Decimal("0.000001")
         micros = run["status"]["summary"][0]["costMicrosPerMillionOutputTokens"]
         assert micros == round(Decimal(told["per_million_output_tokens"]) * 10**6)
-        series = (
-            f'tokenmark_run_cost_dollars_per_million_output_tokens{{run="on-{name}",run_namespace="{lab.namespace}"'
-        )
-        shown = next(line for line in metrics(lab) if line.startswith(series))
-        assert float(shown.rsplit(" ", 1)[1]) == micros / 1e6
+        shown = lab.until("the price is on /metrics", lambda name=name: price_of(lab, f"on-{name}"), 30)
+        assert shown == micros / 1e6
     sources = [f"{lab.namespace}/on-{name}" for name in SPEEDS]
     spent = json.loads(tokenmark(lab, "cost", *sources, "--format", "json").stdout)
     assert [each["cost"]["stages"][0]["per_million_output_tokens"] for each in spent] == [
@@ -118,10 +117,15 @@ def test_a_place_without_a_price_is_refused_before_any_load(lab: Lab) -> None:
     assert lab.items("jobs") == []
 
 
-def metrics(lab: Lab) -> list[str]:
-    """The operator's page."""
+def price_of(lab: Lab, run: str) -> float | None:
+    """From the operator's page; None where it is not there yet: a status is seen through a watch."""
     path = "/api/v1/namespaces/tokenmark-system/services/tokenmark-operator:8080/proxy/metrics"
-    return lab.kubectl("get", "--raw", path).splitlines()
+    wanted = ("tokenmark_run_cost_dollars_per_million_output_tokens", run, lab.namespace)
+    for family in text_string_to_metric_families(lab.kubectl("get", "--raw", path)):
+        for sample in family.samples:
+            if (sample.name, sample.labels.get("run"), sample.labels.get("run_namespace")) == wanted:
+                return float(sample.value)
+    return None
 
 
 def tokenmark(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:

@@ -102,7 +102,7 @@ def certificate(lab: Lab, authority: trustme.CA) -> Iterator[None]:
     issued = authority.issue_cert("127.0.0.1", "tokenmark-operator.tokenmark-system.svc")
     chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
     text = {"tls.crt": chain, "tls.key": issued.private_key_pem.bytes(), "ca.crt": authority.cert_pem.bytes()}
-    lab.kubectl("apply", "-f", "-", stdin=json.dumps({
+    lab.kubectl("-n", "tokenmark-system", "apply", "-f", "-", stdin=json.dumps({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "operator-tls", "namespace": "tokenmark-system"},
         "stringData": {name: value.decode() for name, value in text.items()},
     }))  # fmt: skip
