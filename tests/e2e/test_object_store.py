@@ -76,7 +76,14 @@ def test_a_run_leaves_everything_in_the_store_and_a_receipt_in_its_status(store:
     run = store.finished("kept")
     assert condition(run, "ResultsStored")["status"] == "True", store.explain()
     stored = [artifact for artifact in run["status"]["artifacts"] if artifact["kind"] == "ObjectStore"]
-    assert sorted(a["name"] for a in stored) == ["s3-config", "s3-log", "s3-record", "s3-requests", "s3-result"]
+    assert sorted(a["name"] for a in stored) == [
+        "s3-config",
+        "s3-log",
+        "s3-record",
+        "s3-report",
+        "s3-requests",
+        "s3-result",
+    ]
     with bucket(store) as (there, _):
         for artifact in stored:
             content = bytes(obstore.get(there, artifact["key"]).bytes())
@@ -112,7 +119,7 @@ def test_a_store_that_forbids_costs_no_result_and_the_kept_log_is_pushed_later(s
         )
         assert done.returncode == 0, done.stderr
         names = {path.rsplit("/", 1)[1] for path in listed(there) or [] if path.startswith("later/runs/")}
-        assert names == {"config.json", "requests.jsonl.gz", "result.json", "runner.log"}
+        assert names == {"config.json", "report.html", "requests.jsonl.gz", "result.json", "runner.log"}
 
 
 def test_a_store_that_comes_back_during_the_upload_has_it_all(store: Lab) -> None:
