@@ -8,36 +8,38 @@ import os
 import subprocess
 import sys
 from decimal import Decimal
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.lab import Lab, condition, run_object
+from tests.support.lab import Lab, Object, condition, run_object
 
 ENOUGH = [{"name": "c4", "concurrency": 4, "requestCount": 150}]
-GATES = [{"metric": "ttft", "statistic": "p50"}, {"metric": "success_rate"}]
+GATES = [{"metric": "ttft", "statistic": "p50", "minEffectPerMille": 150}, {"metric": "success_rate"}]
+
+
+def decided(lab: Lab, name: str, **spec: Any) -> Object:
+    """The run once it is judged. A neighbour of the machine may disturb one until nobody can say: it gets further chances."""
+    for chance in range(3):
+        lab.apply(run_object(f"{name}{chance}", stages=ENOUGH, repetitions=3, maxOutputTokens=8, **spec))
+        run = lab.finished(f"{name}{chance}", timeout_s=180)
+        judged = condition(run, "NotRegressed" if "baselineRef" in spec else "Valid")
+        if judged["status"] != "Unknown" and condition(run, "Valid")["reason"] == "Valid":
+            return run
+    raise AssertionError(lab.explain())
 
 
 def test_a_slower_run_is_regressed_and_a_like_one_is_not(lab: Lab) -> None:
     lab.simulator("sim", "--ttft-ms", "20", "--itl-ms", "1")
-    lab.simulator("slow", "--ttft-ms", "26", "--itl-ms", "1")
-    plan = {"stages": ENOUGH, "repetitions": 3, "maxOutputTokens": 8}
-    lab.apply(run_object("before", **plan))
-    assert condition(lab.finished("before", timeout_s=120), "Succeeded")["status"] == "True", lab.explain()
+    lab.simulator("slow", "--ttft-ms", "28", "--itl-ms", "1")
+    before = decided(lab, "before")["metadata"]["name"]
     promoted = tokenmark(
-        lab, "baseline", "set", "prod", f"{lab.namespace}/before", "--in", f"namespace:{lab.namespace}"
+        lab, "baseline", "set", "prod", f"{lab.namespace}/{before}", "--in", f"namespace:{lab.namespace}"
     )
     assert promoted.returncode == 0, promoted.stderr
-    ref = {"name": "before", "gates": GATES, "onRegression": "Fail"}
-    lab.apply(run_object("alike", **plan, baselineRef={"baseline": "prod", "gates": GATES, "onRegression": "Fail"}))
-    lab.apply(
-        run_object(
-            "slower",
-            **plan,
-            baselineRef=ref,
-            target={"engine": "openai", "model": "sim", "serviceRef": {"name": "slow", "port": 8000}},
-        )
-    )
-    alike, slower = (lab.finished(name, timeout_s=180) for name in ("alike", "slower"))
+    alike = decided(lab, "alike", baselineRef={"baseline": "prod", "gates": GATES, "onRegression": "Fail"})
+    target = {"engine": "openai", "model": "sim", "serviceRef": {"name": "slow", "port": 8000}}
+    slower = decided(lab, "slower", target=target, baselineRef={"name": before, "gates": GATES, "onRegression": "Fail"})
 
     assert condition(alike, "NotRegressed")["status"] == "True", lab.explain()
     assert condition(alike, "NotRegressed")["message"].startswith("against baseline prod: ")
@@ -47,9 +49,9 @@ def test_a_slower_run_is_regressed_and_a_like_one_is_not(lab: Lab) -> None:
     assert "ttft p50 at c4 +" in said["message"]
     assert condition(slower, "Succeeded")["reason"] == "Regressed"
 
-    found = compared(lab, "before", "slower")
+    found = compared(lab, before, slower["metadata"]["name"])
     line = next(each for each in found["lines"] if (each["metric"], each["statistic"]) == ("ttft", "p50"))
-    kept = json.loads((lab.get("cm", "slower-result") or {})["data"]["comparison.json"])
+    kept = json.loads((lab.get("cm", f"{slower['metadata']['name']}-result") or {})["data"]["comparison.json"])
     assert (
         line["change"] == next(e for e in kept["lines"] if (e["metric"], e["statistic"]) == ("ttft", "p50"))["change"]
     )
@@ -57,7 +59,7 @@ def test_a_slower_run_is_regressed_and_a_like_one_is_not(lab: Lab) -> None:
         row for row in slower["status"]["comparison"] if (row["metric"], row.get("statistic")) == ("ttft", "p50")
     )
     assert row["changePerMille"] == round(1000 * line["change"])
-    assert 0.2 < line["change"] < 0.4
+    assert 0.25 < line["change"] < 0.5
 
 
 PRICES = {"aws": "4.10", "azure": "3.70", "gcp": "3.20"}
@@ -100,7 +102,7 @@ def test_three_providers_have_one_price_everywhere(lab: Lab) -> None:
     ranking = tokenmark(lab, "cost", *sources).stdout
     assert f"1. {lab.namespace}/on-aws" in ranking, ranking
     assert f"3. {lab.namespace}/on-gcp" in ranking, ranking
-    against = json.loads(tokenmark(lab, "compare", *sources[:2], "--format", "json").stdout)
+    against = json.loads(tokenmark(lab, "compare", *sources[:2], "--format", "json", "--force").stdout)
     line = next(e for e in against["lines"] if (e["metric"], e["statistic"]) == ("ttft", "p50"))
     values = [lab.result(f"on-{name}-result")["stages"][0] for name in ("aws", "azure")]
     for side, stage in zip(("baseline", "current"), values, strict=True):
