@@ -29,6 +29,7 @@ from ..load.resending import TELLS
 from ..samples.aggregate import Collected
 from ..samples.metrics import METRICS
 from ..samples.records import BOUNDED, CLUSTERED, Tokens
+from ..stats.clusters import Clusters
 from ..stats.summary import bounded, enough_for, highest_of, inclusive, percentile, standard_error, stat, with_intervals
 from .objectives import latency_limits
 from .throughput import steady_window, throughput_of
@@ -213,16 +214,20 @@ def _repetition(index: int, order: int, part: Collected, stage: Stage) -> Repeti
     throughput = throughput_of(stage, [part])
     metrics = {}
     for metric in METRICS:
-        ordered = part.latencies.values[metric.id].ordered()
-        clusters = part.latencies.clusters.get(metric.id)
-        shown: dict[str, float] = {}
-        for name, q in (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)):
-            if enough_for(len(ordered), q):
-                shown[name] = percentile(ordered, q)
-                if metric.id in compared.METRICS:
-                    shown[f"se_{name}"] = standard_error(ordered, q, clusters)
-        metrics[metric.id] = RepetitionMetric(count=len(ordered), **shown)
+        ordered, clusters = part.latencies.values[metric.id].ordered(), part.latencies.clusters.get(metric.id)
+        metrics[metric.id] = repetition_metric(ordered, clusters, errors=metric.id in compared.METRICS)
     return Repetition(
         index=index, order=order, succeeded=part.outcomes.succeeded, failed=part.outcomes.failed, metrics=metrics,
         output_tokens_per_s=throughput.output_tokens_per_s, requests_per_s=throughput.requests_per_s,
     )  # fmt: skip
+
+
+def repetition_metric(ordered: Sequence[float], clusters: Clusters | None = None, *, errors: bool) -> RepetitionMetric:
+    """Of one repetition's values in ascending order: the percentiles that enough lie above, with their errors where these are wanted."""
+    shown: dict[str, float] = {}
+    for name, q in compared.QUANTILES.items():
+        if enough_for(len(ordered), q):
+            shown[name] = percentile(ordered, q)
+            if errors:
+                shown[f"se_{name}"] = standard_error(ordered, q, clusters)
+    return RepetitionMetric(count=len(ordered), **shown)

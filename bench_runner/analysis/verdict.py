@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from tokenmark_decisions.distribution import needed_for
 from tokenmark_schemas.result import Reason, StageResult, Verdict
-
-from ..stats.summary import needed_for
 
 
 @dataclass(frozen=True)

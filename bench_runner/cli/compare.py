@@ -56,6 +56,7 @@ def compare(
     from ..config.gates import rules_of
     from ..config.sources import find_result
     from ..reports.comparison import junit, markdown, render
+    from ..storage.text_file import write_text
 
     if len(runs) < 2:
         raise InvalidInput("compare takes two runs or more: the baseline, then what is compared with it")
@@ -80,7 +81,7 @@ def compare(
         sys.stdout.write(text())
     else:
         if text is not None and out is not None:
-            _write(out, text())
+            write_text(out, text(), f"--out {out}")
         console = Console()
         for each in found:
             console.print(render(each, everything=everything), soft_wrap=False)
@@ -89,11 +90,3 @@ def compare(
         raise typer.Exit(REGRESSED)
     if "inconclusive" in outcomes and fail_on == "inconclusive":
         raise typer.Exit(INCONCLUSIVE)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    except OSError as exc:
-        raise InvalidInput(f"--out {path}: {exc.strerror}") from exc

@@ -42,19 +42,18 @@ def cost(
         if spent is None:
             raise InvalidInput(f"{source} was run without prices; give them, as --cost prices.yaml")
         found.append((source, result, spent))
-    order = ranked([(source, result, spent) for source, result, spent in found]) if len(found) > 1 else None
+    order = ranked(found) if len(found) > 1 else None
     if output == "json":
         documents = [{"source": source, "cost": spent.snake()} for source, _, spent in found]
         print(json.dumps(documents if len(found) > 1 else documents[0]["cost"], indent=2))
         return
     console = Console()
-    for source, result, spent in found:
+    for source, _, spent in found:
         console.print(f"\n[bold]{source}[/bold]  {price_line(spent)}", soft_wrap=True, highlight=False)
         console.print(f"per million tokens; this run: {spent.run_total} {spent.currency}", highlight=False)
         console.print(cost_table(spent))
         for line in (*further_lines(spent), *(f"· {note}" for note in spent.notes)):
             console.print(line, highlight=False, soft_wrap=True)
-        del result
     if order is not None:
         for line in ranking_lines(order):
             console.print(line, highlight=False)

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import typer
 
-from tokenmark_schemas.errors import InvalidInput
-
 
 def report(
     runs: list[str] = typer.Argument(
@@ -27,6 +25,7 @@ def report(
     """
     from ..config.sources import find_result
     from ..reports.page.files import Run, report_files
+    from ..storage.text_file import write_text
 
     found = []
     for source in runs:
@@ -35,9 +34,5 @@ def report(
             Run(source, find_result(source, store_endpoint, store_region, baselines), log if log.is_file() else None)
         )
     for name, text in report_files(found).items():
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            (out / name).write_text(text, encoding="utf-8")
-        except OSError as exc:
-            raise InvalidInput(f"--out {out}: {exc.strerror}") from exc
+        write_text(out / name, text, f"--out {out}")
         print(out / name)

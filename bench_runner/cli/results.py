@@ -79,6 +79,7 @@ def record(
     from ..run.delivery import RunFiles
     from ..run.kept import read_kept
     from ..storage.object_keys import record_key
+    from ..storage.text_file import write_text
 
     files = read_kept(source)
     if not isinstance(files, RunFiles):
@@ -88,9 +89,5 @@ def record(
         print(text)
         return
     path = into / record_key("ns", files.result.provenance.environment.get("provider"), files.result.run.started_at)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n")
-    except OSError as exc:
-        raise InvalidInput(f"--into {into}: {exc.strerror}") from exc
+    write_text(path, text + "\n", f"--into {into}")
     print(path)

@@ -65,15 +65,10 @@ def index(
     out: Path = typer.Option(Path(), help="Folder for dataset_index.md and dataset_index.csv."),
 ) -> None:
     """Write the list as dataset_index.md and dataset_index.csv."""
-    from tokenmark_schemas.errors import InvalidInput
-
     from ..index.documents import as_csv, markdown
+    from ..storage.text_file import write_text
 
     where, found = context.obj
     for name, text in (("dataset_index.md", markdown(found, where)), ("dataset_index.csv", as_csv(found))):
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            (out / name).write_text(text)
-        except OSError as exc:
-            raise InvalidInput(f"--out {out}: {exc.strerror}") from exc
+        write_text(out / name, text, f"--out {out}")
         print(out / name)

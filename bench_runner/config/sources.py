@@ -6,17 +6,14 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from tokenmark_schemas.documents import MAX_DOCUMENT_BYTES
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.result import RunResult
-from tokenmark_schemas.store import StoreSink
 
 from ..run.delivery import RunFiles
-from ..run.kept import read_kept
+from ..run.kept import of_document, of_packed, read_kept
 from ..storage import cluster
 from ..storage.baselines import Baselines, Folder, Namespace, Store
 from ..storage.object_store import fetch
@@ -46,14 +43,17 @@ def _run(found: object, source: str) -> RunResult:
 
 def _of_store(source: str, endpoint: str | None, region: str | None) -> RunResult:
     """The address of a result.json(.gz), or of the folder of one."""
-    name = source.rstrip("/").rsplit("/", 1)[-1]
-    wanted = [source] if name.endswith((".json", ".gz")) else [f"{source.rstrip('/')}/result.json"]
-    sinks: Sequence[StoreSink] = stores_of([wanted[0].rsplit("/", 1)[0]], endpoint, region)
-    content = fetch(sinks[0], wanted[0].rsplit("/", 1)[1], MAX_DOCUMENT_BYTES)
-    with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / wanted[0].rsplit("/", 1)[1]
-        kept.write_bytes(content)
-        return _run(read_kept(str(kept)), source)
+    address = source.rstrip("/")
+    if not address.endswith((".json", ".gz")):
+        address += "/result.json"
+    folder, name = address.rsplit("/", 1)
+    content = fetch(stores_of([folder], endpoint, region)[0], name, MAX_DOCUMENT_BYTES)
+    if name.endswith(".gz"):
+        return _run(of_packed(content, source), source)
+    try:
+        return _run(of_document(content.decode(), source), source)
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{source} cannot be read: it is not UTF-8 text") from None
 
 
 def _of_cluster(namespace: str, name: str) -> RunResult:
@@ -71,10 +71,7 @@ def _of_cluster(namespace: str, name: str) -> RunResult:
         raise InvalidInput(
             f"{source} has no result in the cluster yet; see kubectl -n {namespace} describe benchmarkrun {name}"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / "result.json"
-        kept.write_text(json.dumps(stored))
-        return _run(read_kept(str(kept)), source)
+    return _run(of_document(json.dumps(stored), source), source)
 
 
 def baselines_at(where: str, endpoint: str | None = None, region: str | None = None) -> Baselines:

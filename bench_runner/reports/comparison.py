@@ -20,13 +20,11 @@ RESULT = {
     "inconclusive": ("INCONCLUSIVE", "bold yellow"), "not_judged": ("NOT JUDGED", "bold"),
 }  # fmt: skip
 HEADS = ("Metric", "Baseline", "Current", "Delta", "Change", "95 % interval", "Status")
-BRIEF = (None, "p50", "p99")
 MARKER = "<!-- tokenmark compare {key} -->"
 
 
 def title_of(line: ComparisonLine) -> str:
-    row = BY_NAME[f"{line.metric}:{line.statistic}" if line.statistic else line.metric]
-    return row.title
+    return BY_NAME[line.name].title
 
 
 def value_of(line: ComparisonLine, value: float | None, *, signed: bool = False) -> str:
@@ -68,12 +66,8 @@ def plan_of(line: ComparisonLine) -> str:
 
 
 def shown(lines: Sequence[ComparisonLine], *, everything: bool) -> list[ComparisonLine]:
-    """Gates, what moved, and of the rest p50 and p99: a table that fits a screen."""
-    return [
-        line
-        for line in lines
-        if everything or line.gate or line.status in ("REGRESSED", "IMPROVED") or line.statistic in BRIEF
-    ]
+    """All, or what fits a screen."""
+    return [line for line in lines if everything or line.matters]
 
 
 def verdict_of(found: Comparison) -> str:

@@ -41,8 +41,7 @@ def cost_lines(cost: RunCost | None) -> Iterator[Text]:
     """Under a run's table: the cheapest stage, what it is made of, what to know of it."""
     if cost is None:
         return
-    known = [stage for stage in cost.stages if stage.per_million_output_tokens is not None]
-    best = min(known, key=lambda stage: stage.per_million_output_tokens or 0, default=None)
+    best = cost.cheapest
     said = (
         f"{_with_interval(best, cost.currency)} a million output tokens at {best.stage}"
         if best

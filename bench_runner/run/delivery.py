@@ -46,10 +46,10 @@ class RunFiles:
 
     def _report(self) -> str:
         """The page that `tokenmark report` writes of the run's folder."""
-        from ..reports.page.files import Run, report_files
+        from ..reports.page.files import Run, report_page
 
         log = self.requests if isinstance(self.requests, Path) and self.requests.is_file() else None
-        return report_files([Run(self.result.run.name, self.result, log)])["report.html"]
+        return report_page([Run(self.result.run.name, self.result, log)])
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ def read_kept(source: str) -> RunFiles | ProbeFiles:
     if source != "-" and Path(source).is_dir():
         return _folder(Path(source))
     if source.endswith(".gz"):
-        return _files(_parsed(_unpacked(_bytes(Path(source)), source), source), None)
+        return of_packed(_bytes(Path(source)), source)
     text = _stdin() if source == "-" else read_text(source)
     named = "stdin" if source == "-" else source
     if PREFIX in text:
         return _log(text.splitlines(), named)
-    return _document(text, named)
+    return of_document(text, named)
 
 
 def _stdin() -> str:
@@ -81,7 +81,12 @@ def _log(lines: Iterable[str], source: str) -> RunFiles:
     return RunFiles(result, said, reader.blocks.get("requests"), log)
 
 
-def _document(text: str, source: str) -> RunFiles | ProbeFiles:
+def of_packed(payload: bytes, source: str) -> RunFiles | ProbeFiles:
+    """A result as gzip. Raises InvalidInput where it is none."""
+    return _files(_parsed(_unpacked(payload, source), source), None)
+
+
+def of_document(text: str, source: str) -> RunFiles | ProbeFiles:
     """A ConfigMap as kubectl prints it, or the JSON of a result itself."""
     value = load_documents(text, source)[0][0]
     if isinstance(value, dict) and value.get("kind") == "ConfigMap":

@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tokenmark_decisions.distribution import Distribution
+from tokenmark_decisions.distribution import SAMPLES_ABOVE, Distribution
 from tokenmark_schemas.result import Stat
 
 from .bootstrap import bootstrap
 from .clusters import Clusters
 
-SAMPLES_ABOVE = 5
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 
 
@@ -41,11 +40,6 @@ def highest_of(count: int) -> float:
 def enough_for(count: int, q: float) -> bool:
     """True when at least 5 of `count` samples lie above the quantile."""
     return round(count * (1 - q), 9) >= SAMPLES_ABOVE
-
-
-def needed_for(q: float) -> int:
-    """Samples a quantile needs."""
-    return math.ceil(round(SAMPLES_ABOVE / (1 - q), 6))
 
 
 def standard_error(ordered: Sequence[float], q: float, clusters: Clusters | None = None) -> float:

@@ -22,6 +22,7 @@ from tokenmark_schemas.store import StoreSink
 from . import cluster
 from .object_keys import compact
 from .object_store import Piece, fetch, keys_under, upload
+from .text_file import write_text
 
 MOST_BYTES = 64 * 2**20
 LABELS = {"app.kubernetes.io/managed-by": "tokenmark", "tokenmark.dev/role": "baseline"}
@@ -41,9 +42,10 @@ class Baselines(ABC):
     def result(self, promotion: Promotion) -> RunResult: ...
 
     def newest(self, name: str) -> tuple[Promotion, RunResult]:
-        found = [each for each in self.promotions() if each.name == name]
+        every = self.promotions()
+        found = [each for each in every if each.name == name]
         if not found:
-            known = ", ".join(sorted({each.name for each in self.promotions()})) or "none"
+            known = ", ".join(sorted({each.name for each in every})) or "none"
             raise InvalidInput(f"there is no baseline {name} in {self}; there is: {known}")
         return found[-1], self.result(found[-1])
 
@@ -58,11 +60,7 @@ class Folder(Baselines):
     def put(self, promotion: Promotion, result: RunResult) -> Promotion:
         path = self._folder / promotion.name / f"{compact(promotion.promoted_at)}.json"
         kept = promotion.model_copy(update={"kept_as": str(path)})
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(Promoted(promotion=kept, result=result).model_dump_json(indent=1) + "\n")
-        except OSError as exc:
-            raise InvalidInput(f"{path}: {exc.strerror}") from exc
+        write_text(path, Promoted(promotion=kept, result=result).model_dump_json(indent=1) + "\n", str(path))
         return kept
 
     def promotions(self) -> list[Promotion]:

@@ -87,10 +87,14 @@ def certificate(folder: str) -> ssl.SSLContext:
     """TLS by `tls.crt` and `tls.key` of a mounted Secret. Raises InvalidInput where they are not there or not a pair."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(Path(folder) / "tls.crt", Path(folder) / "tls.key")
+        _load(context, folder)
     except OSError as exc:  # ssl.SSLError is one
         raise InvalidInput(f"metrics.tlsSecret: {folder} holds no tls.crt with its tls.key: {exc}") from exc
     return context
+
+
+def _load(context: ssl.SSLContext, folder: str) -> None:
+    context.load_cert_chain(Path(folder) / "tls.crt", Path(folder) / "tls.key")
 
 
 async def renewed_for_ever(context: ssl.SSLContext, folder: str, period_s: float = 300) -> None:
@@ -98,6 +102,6 @@ async def renewed_for_ever(context: ssl.SSLContext, folder: str, period_s: float
     while True:
         await asyncio.sleep(period_s)
         try:
-            context.load_cert_chain(Path(folder) / "tls.crt", Path(folder) / "tls.key")
+            _load(context, folder)
         except OSError as exc:  # half renewed: the old pair stands
             log.warning("the certificate in %s was not read again: %s", folder, exc)

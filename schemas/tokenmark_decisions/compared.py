@@ -9,9 +9,9 @@ from typing import Literal
 
 from tokenmark_schemas.result import Repetition, StageResult
 
+from .distribution import needed_for
 from .two_level import Side
 
-SAMPLES_ABOVE = 5  # as for every percentile
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
@@ -103,14 +103,9 @@ def side_of(row: Row, repetitions: Sequence[Repetition]) -> Side | str:
 def _missing(row: Row, repetitions: Sequence[Repetition]) -> str:
     counts = [rep.metrics[row.metric].count for rep in repetitions if row.metric in rep.metrics]
     if row.statistic in QUANTILES and counts and max(counts):
-        needed = needed_for(row.statistic)
+        needed = needed_for(QUANTILES[row.statistic])
         return f"{row.statistic} needs {needed} values in each repetition; one has {min(counts)}"
     return "not every repetition has it"
-
-
-def needed_for(statistic: str) -> int:
-    """Values that a repetition needs for a percentile."""
-    return math.ceil(round(SAMPLES_ABOVE / (1 - QUANTILES[statistic]), 6))
 
 
 def is_open_loop(stage: StageResult) -> bool:

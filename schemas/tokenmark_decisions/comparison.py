@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 from tokenmark_schemas.comparison import ComparedRun, Comparison, ComparisonLine
 from tokenmark_schemas.result import Repetition, RunResult, StageResult
 
 from .comparability import reasons_of
-from .compared import COMPARED, QUANTILES, Row, is_open_loop, needed_for, side_of
+from .compared import COMPARED, QUANTILES, Row, is_open_loop, side_of
+from .distribution import needed_for
 from .further import further_requests, repetitions_needed
 from .repetitions import outlying
 from .two_level import Difference, Side, holm
@@ -89,7 +91,7 @@ class _Judged:
     def change(self, difference: float) -> float:
         return math.expm1(difference) if self.row.kind == "ratio" else difference
 
-    @property
+    @cached_property
     def chance(self) -> tuple[float, float]:
         """(that it is not worse, that it is not better)."""
         below = self.difference.below(0.0)
@@ -117,7 +119,7 @@ def compare(
     for gates in (True, False):
         lines += _together([line for line in judged if line.gate is gates])
     order = {(new.name, row.name): (k, n) for k, (_, new) in enumerate(pairs) for n, row in enumerate(COMPARED)}
-    lines.sort(key=lambda line: order[line.stage, f"{line.metric}:{line.statistic}" if line.statistic else line.metric])
+    lines.sort(key=lambda line: order[line.stage, line.name])
     return Comparison(
         baseline=_described(baseline, sources[0]), current=_described(current, sources[1]), result=_result(lines),
         false_alarm_limit=FALSE_ALARMS, notes=_notes(baseline, current, rules, lines), lines=lines,
@@ -183,7 +185,7 @@ def _unknown(
     counts = [rep.metrics[row.metric].count for found in pair for rep in found.repetitions if row.metric in rep.metrics]
     factor = None
     if row.statistic in QUANTILES and counts and min(counts):
-        factor = max(1.0, math.ceil(10 * needed_for(row.statistic) / min(counts)) / 10)
+        factor = max(1.0, math.ceil(10 * needed_for(QUANTILES[row.statistic]) / min(counts)) / 10)
     return ComparisonLine(
         stage=stage, metric=row.metric, statistic=row.statistic, unit=row.unit, better=row.better, baseline=pooled[0],
         current=pooled[1], minimum_effect=effect, gate=gate, status="INCONCLUSIVE", reason=why, requests_factor=factor,

@@ -16,7 +16,13 @@ from itertools import accumulate
 from typing import Any
 
 EXACT = 131_072
+SAMPLES_ABOVE = 5  # a percentile with fewer is withheld
 _DROPPED_BITS = 13  # of a float's 23: a bucket is 1/1024 of its value wide
+
+
+def needed_for(q: float) -> int:
+    """Samples a quantile needs."""
+    return math.ceil(round(SAMPLES_ABOVE / (1 - q), 6))
 
 
 def _buckets(values: Iterable[float]) -> list[int]:

@@ -43,10 +43,10 @@ def ranked(runs: Sequence[tuple[str, RunResult, RunCost]]) -> list[Place]:
 
 
 def _cheapest(result: RunResult, cost: RunCost) -> tuple[StageResult, Decimal] | None:
-    by_name = {stage.name: stage for stage in result.stages}
-    priced = [(by_name[each.stage], each.per_million_output_tokens) for each in cost.stages]
-    known = [(stage, price) for stage, price in priced if price is not None]
-    return min(known, key=lambda pair: pair[1], default=None)
+    best = cost.cheapest
+    if best is None or best.per_million_output_tokens is None:
+        return None
+    return next(stage for stage in result.stages if stage.name == best.stage), best.per_million_output_tokens
 
 
 def _known_apart(

@@ -54,6 +54,16 @@ class ComparisonLine(Contract):
     repetitions_needed: int | None = None
     requests_factor: float | None = None
 
+    @property
+    def name(self) -> str:
+        """As gates are named: `ttft:p99`, `success_rate`."""
+        return f"{self.metric}:{self.statistic}" if self.statistic else self.metric
+
+    @property
+    def matters(self) -> bool:
+        """A gate, what moved, or of the rest p50 and p99: what a table and a status that stay short hold."""
+        return self.gate or self.status in ("REGRESSED", "IMPROVED") or self.statistic in (None, "p50", "p99")
+
 
 class Comparison(Contract):
     """`result` is of the gates alone: `not_judged` where none is named. `reservations` hold why the two should not have

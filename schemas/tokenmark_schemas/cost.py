@@ -154,3 +154,10 @@ class RunCost(Contract):
     day: DayCost | None = None
     break_even: BreakEven | None = None
     notes: list[Text1024] = []
+
+    @property
+    def cheapest(self) -> StageCost | None:
+        """The stage whose output tokens cost least; None where none has a price."""
+        known = [(stage.per_million_output_tokens, k) for k, stage in enumerate(self.stages)]
+        priced = [(price, k) for price, k in known if price is not None]
+        return self.stages[min(priced)[1]] if priced else None

@@ -5,26 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from bench_runner.stats.summary import enough_for, percentile, standard_error
+from bench_runner.analysis.stage_result import repetition_metric
 from tests.support.results import a_result, a_stage
-from tokenmark_schemas.result import Repetition, RepetitionMetric, RunResult, StageResult
-
-QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99))
-
-
-def a_metric(values: Sequence[float]) -> RepetitionMetric:
-    ordered, found = sorted(values), {}
-    for name, q in QUANTILES:
-        if enough_for(len(ordered), q):
-            found |= {name: percentile(ordered, q), f"se_{name}": standard_error(ordered, q)}
-    return RepetitionMetric(count=len(ordered), **found)
+from tokenmark_schemas.result import Repetition, RunResult, StageResult
 
 
 def a_repetition(index: int, values: Mapping[str, Sequence[float]], failed: int = 0, rate: float = 100.0) -> Repetition:
     count = len(next(iter(values.values())))
     return Repetition(
         index=index, order=index, output_tokens_per_s=rate * 10, requests_per_s=rate, succeeded=count, failed=failed,
-        metrics={name: a_metric(found) for name, found in values.items()},
+        metrics={name: repetition_metric(sorted(found), errors=True) for name, found in values.items()},
     )  # fmt: skip
 
 

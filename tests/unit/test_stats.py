@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from bench_runner.stats.bootstrap import bootstrap, quantile_of
 from bench_runner.stats.clusters import KEPT, Clusters
-from bench_runner.stats.summary import QUANTILES, enough_for, needed_for, percentile, stat, with_intervals
-from tokenmark_decisions.distribution import EXACT, Distribution
+from bench_runner.stats.summary import QUANTILES, enough_for, percentile, stat, with_intervals
+from tokenmark_decisions.distribution import EXACT, Distribution, needed_for
 
 
 def test_interpolates_between_closest_ranks() -> None:

@@ -35,16 +35,35 @@ class Run:
 
 def report_files(runs: Sequence[Run]) -> dict[str, str]:
     """Text by file name."""
-    sections = sections_of(runs[0].result) if len(runs) == 1 else [*_side_by_side(runs), *_each(runs)]
-    title = runs[0].result.run.name if len(runs) == 1 else " · ".join(run.result.run.name for run in runs)
-    verdict = next(word for word in WORST if any(run.result.verdict.state == word for run in runs))
+    sections = _sections(runs)
     return {
-        "report.html": page(title, verdict, _subtitle(runs), sections, [_drawn(run) for run in runs]),
-        "report.md": markdown(title, verdict, _subtitle(runs), sections),
+        "report.html": _page(runs, sections),
+        "report.md": markdown(_title(runs), _worst(runs), _subtitle(runs), sections),
         "summary.json": json.dumps([_summary(run) for run in runs] if len(runs) > 1 else _summary(runs[0]), indent=2)
         + "\n",
         "metrics.csv": metrics_csv(runs),
     }
+
+
+def report_page(runs: Sequence[Run]) -> str:
+    """The page alone."""
+    return _page(runs, _sections(runs))
+
+
+def _page(runs: Sequence[Run], sections: Sequence[Section]) -> str:
+    return page(_title(runs), _worst(runs), _subtitle(runs), sections, [_drawn(run) for run in runs])
+
+
+def _sections(runs: Sequence[Run]) -> list[Section]:
+    return sections_of(runs[0].result) if len(runs) == 1 else [*_side_by_side(runs), *_each(runs)]
+
+
+def _title(runs: Sequence[Run]) -> str:
+    return " · ".join(run.result.run.name for run in runs)
+
+
+def _worst(runs: Sequence[Run]) -> str:
+    return next(word for word in WORST if any(run.result.verdict.state == word for run in runs))
 
 
 def _subtitle(runs: Sequence[Run]) -> str:

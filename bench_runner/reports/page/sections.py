@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tokenmark_schemas.result import RunResult, StageResult
+from tokenmark_schemas.result import RunResult
 
 from ...analysis.search import knee
 from ..cost import price_line
+from .curves import load_of
 from .figures import Cell, Figure, Reader, Section, Table
 
 SHOWN = (("ttft", "TTFT"), ("tpot", "TPOT"), ("itl", "ITL"), ("e2e", "E2E"))
@@ -42,26 +43,12 @@ def _verdict(result: RunResult, read: Reader) -> Section:
     met = sum(o.met == "true" for o in result.objectives)
     if result.objectives:
         rows.append(("Objectives met", f"{met} of {len(result.objectives)}"))
-    if result.cost is not None and (best := _cheapest(result)) is not None:
-        kind = "dollars" if result.cost.currency == "USD" else "money"
-        rows.append(
-            (
-                f"A million output tokens at {result.stages[best].name}",
-                read(f"cost.stages[{best}].per_million_output_tokens", kind),
-            )
-        )
+    if result.cost is not None and (best := result.cost.cheapest) is not None:
+        kind, at = "dollars" if result.cost.currency == "USD" else "money", result.cost.stages.index(best)
+        price = read(f"cost.stages[{at}].per_million_output_tokens", kind)
+        rows.append((f"A million output tokens at {best.stage}", price))
     rows += [("Began", read("run.started_at")), ("Ended", read("run.ended_at")), ("Purpose", read("run.purpose"))]
     return Section("verdict", "Verdict", lines, [Table(("", ""), rows)])
-
-
-def _cheapest(result: RunResult) -> int | None:
-    assert result.cost is not None
-    priced = [
-        (stage.per_million_output_tokens, k)
-        for k, stage in enumerate(result.cost.stages)
-        if stage.per_million_output_tokens is not None
-    ]
-    return min(priced)[1] if priced else None
 
 
 def _stages(result: RunResult, read: Reader) -> Section:
@@ -98,7 +85,7 @@ def _stages(result: RunResult, read: Reader) -> Section:
 def _range(result: RunResult, read: Reader) -> Section | None:
     """Where to run it: between what uses half of the best, and the highest load that keeps every objective."""
     levels = sorted(
-        ((_load(stage), k) for k, stage in enumerate(result.stages) if _load(stage)), key=lambda pair: pair[0] or 0
+        ((load_of(stage), k) for k, stage in enumerate(result.stages) if load_of(stage)), key=lambda pair: pair[0] or 0
     )
     if len(levels) < 2:
         return None
@@ -131,10 +118,6 @@ def _range(result: RunResult, read: Reader) -> Section | None:
         else:
             lines.append("No load that was tried keeps every objective.")
     return Section("range", "Operating range", lines)
-
-
-def _load(stage: StageResult) -> float | None:
-    return float(stage.load.concurrency or stage.load.request_rate or 0) or None
 
 
 def _keeps(result: RunResult, stage: str) -> bool:

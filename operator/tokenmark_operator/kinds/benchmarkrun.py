@@ -189,13 +189,8 @@ class _Life(NetworkStep):
             return
         self.status.pop("queue", None)
         number = len(self.attempts) + 1 if not self.attempts else self.attempts[-1].number + 1
-        try:
-            config = self._config(run, workload, number)
-        except ValueError as exc:
-            self.refuse("InvalidSpec", str(exc))
-            return
-        except InvalidInput as exc:
-            self.refuse("NoPrices", str(exc))
+        config = self._config(run, workload, number)
+        if config is None:
             return
         self.attempts.append(
             Attempt(
@@ -221,12 +216,19 @@ class _Life(NetworkStep):
     def _planned_attempt(self, run: BenchmarkRun, config: RunConfig) -> list[dict[str, Any]]:
         return plan_attempt(run, config, self.facts.settings, group_of(self.facts.cr), self.source_node(run))
 
-    def _config(self, run: BenchmarkRun, workload: Workload | WorkloadSpec, attempt: int) -> RunConfig:
-        return plan_config(
-            run, attempt, self.facts.settings, workload=workload if isinstance(workload, Workload) else None,
-            dataset=self.facts.dataset, detected=self._environment(run), network=self.network(run),
-            prices=self.facts.prices if isinstance(self.facts.prices, CostFile) else None,
-        )  # fmt: skip
+    def _config(self, run: BenchmarkRun, workload: Workload | WorkloadSpec, attempt: int) -> RunConfig | None:
+        """What the runner is told; None when the run was refused."""
+        try:
+            return plan_config(
+                run, attempt, self.facts.settings, workload=workload if isinstance(workload, Workload) else None,
+                dataset=self.facts.dataset, detected=self._environment(run), network=self.network(run),
+                prices=self.facts.prices if isinstance(self.facts.prices, CostFile) else None,
+            )  # fmt: skip
+        except ValueError as exc:
+            self.refuse("InvalidSpec", str(exc))
+        except InvalidInput as exc:
+            self.refuse("NoPrices", str(exc))
+        return None
 
     def _environment(self, run: BenchmarkRun) -> dict[str, str]:
         """Installation's defaults, then what the nodes tell, then what the user says."""
@@ -304,13 +306,8 @@ class _Life(NetworkStep):
         """Recorded and never made: an earlier life was cut off in between, or its Job could not be made."""
         if self.too_late(current, "its Job could not be made"):
             return
-        try:
-            config = self._config(run, workload, current.number)
-        except ValueError as exc:
-            self.refuse("InvalidSpec", str(exc))
-            return
-        except InvalidInput as exc:
-            self.refuse("NoPrices", str(exc))
+        config = self._config(run, workload, current.number)
+        if config is None:
             return
         self.decision.create += self._planned_attempt(run, config)
         self.wait(WAIT_S)

@@ -185,10 +185,8 @@ def _conclude(step: RunStep, run: BenchmarkRun, current: Attempt, result: RunRes
     step.replace(current, state=state, reason=reason, message=None, ended_at=step.now())
     if why:
         step.finish(succeeded=False, reason=reason, message=f"{why[1]}; what was measured before is kept")
-    elif baseline.fails(run.spec.baseline_ref, against := baseline.kept(step.facts.stored)):
-        assert run.spec.baseline_ref is not None
-        assert against is not None
-        step.finish(succeeded=False, reason="Regressed", message=baseline.condition(run.spec.baseline_ref, against)[2])
+    elif said := baseline.failure(run.spec.baseline_ref, baseline.kept(step.facts.stored)):
+        step.finish(succeeded=False, reason="Regressed", message=said)
     elif fails_objectives(result):
         step.finish(succeeded=False, reason="ObjectiveViolated", message=objectives_condition(result)[2])
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import zlib
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,11 +14,10 @@ from tokenmark_schemas.benchmarkrun import BaselineRef, BenchmarkRun, ComparedLi
 from tokenmark_schemas.comparison import Comparison, ComparisonLine
 from tokenmark_schemas.result import RunResult
 
-from .config_map import MAX_RESULT_BYTES
+from .config_map import unpacked
 
 COMPARISON_KEY = "comparison.json"
 MOST_LINES = 256
-BRIEF = (None, "p50", "p99")
 WORDS = {
     "passed": ("True", "NotRegressed"),
     "regressed": ("False", "Regressed"),
@@ -52,10 +50,9 @@ def promoted_result(config_map: dict[str, Any]) -> RunResult | None:
     """The result of a promotion; None where it is none."""
     try:
         payload = base64.b64decode((config_map.get("binaryData") or {}).get(RESULT_KEY, ""))
-        text = zlib.decompressobj(wbits=31).decompress(payload, MAX_RESULT_BYTES)
-        return RunResult.model_validate_json(text, extra="ignore")
-    except (ValueError, zlib.error, ValidationError):
+    except ValueError:
         return None
+    return unpacked(payload)
 
 
 def _rules(ref: BaselineRef, result: RunResult) -> Rules:
@@ -124,9 +121,7 @@ def lines(found: Comparison | str) -> list[ComparedLine]:
     """For the status, thousandths and no floats."""
     if isinstance(found, str):
         return []
-    picked = [
-        line for line in found.lines if line.gate or line.status in ("REGRESSED", "IMPROVED") or line.statistic in BRIEF
-    ]
+    picked = [line for line in found.lines if line.matters]
     return [
         ComparedLine(
             stage=line.stage, metric=line.metric, statistic=line.statistic, gate=line.gate, outcome=line.status,
@@ -140,10 +135,11 @@ def _mille(share: float | None) -> int | None:
     return None if share is None else round(1000 * share)
 
 
-def fails(ref: BaselineRef | None, found: Comparison | str | None) -> bool:
+def failure(ref: BaselineRef | None, found: Comparison | str | None) -> str | None:
+    """Why the run fails by it, where it was asked to."""
+    regressed = isinstance(found, Comparison) and found.result == "regressed"
     return (
-        ref is not None
-        and ref.on_regression == "Fail"
-        and isinstance(found, Comparison)
-        and found.result == "regressed"
+        condition(ref, found)[2]
+        if ref is not None and ref.on_regression == "Fail" and found is not None and regressed
+        else None
     )

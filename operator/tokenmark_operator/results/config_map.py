@@ -34,15 +34,20 @@ CONFIG_MAP_BYTES = 1_000_000
 MAX_RESULT_BYTES = 64 * 2**20
 
 
-def read_result(payload: bytes, uid: str) -> RunResult | None:
-    """gzip JSON -> result of that very run; None when it is not. A newer runner's further members are passed over: after a
-    rollback its results are still results, and what is stored is its bytes."""
+def unpacked(payload: bytes) -> RunResult | None:
+    """gzip JSON -> result; None where it is none. A newer runner's further members are passed over: after a rollback its
+    results are still results, and what is stored is its bytes."""
     try:
         text = zlib.decompressobj(wbits=31).decompress(payload, MAX_RESULT_BYTES)
-        result = RunResult.model_validate_json(text, extra="ignore")
+        return RunResult.model_validate_json(text, extra="ignore")
     except (zlib.error, ValidationError):
         return None
-    return result if result.run.uid == uid else None
+
+
+def read_result(payload: bytes, uid: str) -> RunResult | None:
+    """The result of that very run; None when it is not."""
+    result = unpacked(payload)
+    return result if result is not None and result.run.uid == uid else None
 
 
 def best_block(blocks: dict[str, bytes], uid: str) -> tuple[RunResult, bytes] | None:

@@ -110,7 +110,7 @@ def _stages(status: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Without prices of another currency: the series are named after dollars."""
     other = (status.get("cost") or {}).get("currency") != "USD"
     for stage in status.get("summary") or []:
-        yield {key: value for key, value in stage.items() if not (other and key == COST)}
+        yield {key: value for key, value in stage.items() if key != COST} if other and COST in stage else stage
 
 
 def _once(cr: dict[str, Any], labels: dict[str, str]) -> Iterator[tuple[str, float]]:
