@@ -16,6 +16,7 @@ from tokenmark_schemas.workload import Workload
 
 from ..core.kube import CONFIG_MAPS, NODES, PODS, PROBES, RUNS, SERVICES, ApiError
 from ..observe.environment import node_facts, pod_facts
+from ..observe.times import parse_time
 from ..plan import names
 from ..results.baseline import newest_of, promoted_result
 from ..results.config_map import stored_result
@@ -57,7 +58,9 @@ class _Reading:
                 known["baseline"] = await self._baseline(run)
             if not self._is_under_way(cr):
                 known["workload"], known["dataset"] = await self._workload(run)
-                known["prices"] = await self._prices(run)
+                known["prices"] = await self._prices(
+                    run, parse_time(meta.get("creationTimestamp")) or datetime.now(UTC)
+                )
                 if not run.spec.suspend:
                     known.update(await self._admission(cr, run))
         return RunFacts(cr=cr, now=datetime.now(UTC), settings=self._s.settings, **known)
@@ -79,10 +82,11 @@ class _Reading:
             return f"data set: ConfigMap {ref.name} with key {ref.key} does not exist in {run.metadata.namespace}", None
         return workload, content
 
-    async def _prices(self, run: BenchmarkRun) -> CostFile | str | None:
+    async def _prices(self, run: BenchmarkRun, made: datetime) -> CostFile | str | None:
+        """An inline price is of the day that the run was made: a life that is cut off makes the same configuration again."""
         ref = run.spec.cost.config_map if run.spec.cost else None
         if ref is None:
-            return inline_prices(run.spec, datetime.now(UTC).date())
+            return inline_prices(run.spec, made.date())
         where = f"ConfigMap {ref.name}, key {ref.key}"
         text = await self._config_map_key(run.metadata.namespace, ref.name, ref.key)
         if text is None:
