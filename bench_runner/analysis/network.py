@@ -22,7 +22,7 @@ from tokenmark_schemas.network import (
     RunNetwork,
     WayTimes,
 )
-from tokenmark_schemas.result import StageResult
+from tokenmark_schemas.result import MeasuredStage
 
 NS = 1e9
 BOUNDS = ("mean_ns", "low_ns", "high_ns")
@@ -31,7 +31,7 @@ TIMER_S = 0.006  # how late such a timer is in the mean: the kernel keeps them i
 FULL = 0.5  # of a way's throughput, from which on waiting for each other matters
 
 
-def network_facts(network: RunNetwork | None, stages: list[StageResult], node: str | None) -> Network | None:
+def network_facts(network: RunNetwork | None, stages: list[MeasuredStage], node: str | None) -> Network | None:
     """What the result says of the network; `node` is where the load came from, None outside a cluster."""
     if network is None:
         return None
@@ -102,13 +102,13 @@ def _seconds(times: PathTimes | None) -> WayTimes | None:
 # --- shares -----------------------------------------------------------------------------------------------------------
 
 
-def _shares(way: NetworkPath, stage: StageResult) -> Iterator[NetworkShare]:
+def _shares(way: NetworkPath, stage: MeasuredStage) -> Iterator[NetworkShare]:
     for metric, share in (("ttft", _ttft), ("tpot", _tpot)):
         if stage.metrics[metric].mean:
             yield share(way, stage)
 
 
-def _ttft(way: NetworkPath, stage: StageResult) -> NetworkShare:
+def _ttft(way: NetworkPath, stage: MeasuredStage) -> NetworkShare:
     terms = [term for term in _ttft_terms(way, stage) if term.high_s > 0]
     mean = stage.metrics["ttft"].mean or 0.0
     value = sum(term.value_s for term in terms)
@@ -124,7 +124,7 @@ def _ttft(way: NetworkPath, stage: StageResult) -> NetworkShare:
     return _told(stage, "ttft", terms, note)
 
 
-def _ttft_terms(way: NetworkPath, stage: StageResult) -> Iterator[NetworkTerm]:
+def _ttft_terms(way: NetworkPath, stage: MeasuredStage) -> Iterator[NetworkTerm]:
     trip = way.rtt or way.connect
     assert trip is not None
     what = "round trip" if way.rtt else "handshake with whoever ends the connections"
@@ -140,7 +140,7 @@ def _ttft_terms(way: NetworkPath, stage: StageResult) -> Iterator[NetworkTerm]:
     yield from _losses(trip, stage)
 
 
-def _upload(way: NetworkPath, trip: PathTimes, stage: StageResult) -> Iterator[NetworkTerm]:
+def _upload(way: NetworkPath, trip: PathTimes, stage: MeasuredStage) -> Iterator[NetworkTerm]:
     """Getting the request there: as measured with messages of several sizes, else as its bytes and the throughput have it."""
     size = _request_bytes(stage)
     if size is None:
@@ -184,7 +184,7 @@ def _between(points: list[tuple[int, int]], size: float) -> float:
     return max(0.0, y0 + (y1 - y0) * (size - x0) / (x1 - x0))
 
 
-def _losses(trip: PathTimes, stage: StageResult) -> Iterator[NetworkTerm]:
+def _losses(trip: PathTimes, stage: MeasuredStage) -> Iterator[NetworkTerm]:
     """Requests that were lost waited for the kernel's timeout, and the run's own connections know how long. First tokens are
     lost as often, and the token behind them tells: they wait for that one and a round trip."""
     traffic, count = stage.traffic, stage.requests.succeeded
@@ -199,12 +199,12 @@ def _losses(trip: PathTimes, stage: StageResult) -> Iterator[NetworkTerm]:
     )  # fmt: skip
 
 
-def _answer_stall_s(timeout_s: float, trip: PathTimes, stage: StageResult) -> float:
+def _answer_stall_s(timeout_s: float, trip: PathTimes, stage: MeasuredStage) -> float:
     behind = stage.metrics["tpot"].mean
     return timeout_s if behind is None else min(timeout_s, behind + trip.mean_ns / NS)
 
 
-def _tpot(way: NetworkPath, stage: StageResult) -> NetworkShare:
+def _tpot(way: NetworkPath, stage: MeasuredStage) -> NetworkShare:
     """What delays the first and the last token alike cancels out; what is left is how much one may be delayed more than the
     other, and a line that is full of tokens."""
     trip, count = way.rtt or way.connect, stage.requests.succeeded
@@ -223,7 +223,7 @@ def _tpot(way: NetworkPath, stage: StageResult) -> NetworkShare:
     return _told(stage, "tpot", [term, *_token_losses(trip, stage, gaps)], "")
 
 
-def _token_losses(trip: PathTimes, stage: StageResult, gaps: float) -> Iterator[NetworkTerm]:
+def _token_losses(trip: PathTimes, stage: MeasuredStage, gaps: float) -> Iterator[NetworkTerm]:
     traffic, count = stage.traffic, stage.requests.succeeded
     if traffic is None or not traffic.stalled or not traffic.stalled_s:
         return
@@ -234,7 +234,7 @@ def _token_losses(trip: PathTimes, stage: StageResult, gaps: float) -> Iterator[
     )
 
 
-def _fullness(way: NetworkPath, stage: StageResult) -> tuple[float, float]:
+def _fullness(way: NetworkPath, stage: MeasuredStage) -> tuple[float, float]:
     """Which share of the way's throughput the stage used: requests, answers."""
     traffic, seconds = stage.traffic, stage.window.duration_s
     if traffic is None or not seconds:
@@ -245,12 +245,12 @@ def _fullness(way: NetworkPath, stage: StageResult) -> tuple[float, float]:
     return up, down
 
 
-def _request_bytes(stage: StageResult) -> float | None:
+def _request_bytes(stage: MeasuredStage) -> float | None:
     traffic, count = stage.traffic, stage.requests.succeeded
     return traffic.sent_bytes / count if traffic is not None and count and traffic.sent_bytes else None
 
 
-def _told(stage: StageResult, metric: str, terms: list[NetworkTerm], note: str) -> NetworkShare:
+def _told(stage: MeasuredStage, metric: str, terms: list[NetworkTerm], note: str) -> NetworkShare:
     mean = stage.metrics[metric].mean or 0.0
     value, low, high = (sum(getattr(term, name) for term in terms) for name in ("value_s", "low_s", "high_s"))
     return NetworkShare(
@@ -259,7 +259,7 @@ def _told(stage: StageResult, metric: str, terms: list[NetworkTerm], note: str) 
     )  # fmt: skip
 
 
-def _untold(stage: StageResult, metric: str, why: str, terms: list[NetworkTerm]) -> NetworkShare:
+def _untold(stage: MeasuredStage, metric: str, why: str, terms: list[NetworkTerm]) -> NetworkShare:
     return NetworkShare(
         stage=stage.name, metric=metric, mean_s=stage.metrics[metric].mean or 0.0, network_s=None, low_s=None, high_s=None,
         ratio=None, terms=terms, note=why,

@@ -59,7 +59,7 @@ def latency_limits(objectives: Sequence[Objective]) -> list[tuple[str, float]]:
     return [(o.metric, o.max_seconds) for o in objectives if o.max_seconds is not None]
 
 
-def objective_results(stages: list[StageResult], objectives: Sequence[Objective]) -> list[ObjectiveResult]:
+def objective_results(stages: Sequence[StageResult], objectives: Sequence[Objective]) -> list[ObjectiveResult]:
     """Every objective on every stage. A withheld percentile makes it unknown, with the reason."""
     return [_held_to(stage, objective) for stage in stages for objective in objectives]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
-from tokenmark_schemas.result import SearchResult, SearchStep, StageResult
+from tokenmark_schemas.result import MeasuredStage, SearchResult, SearchStep
 from tokenmark_schemas.workload import Stage
 
 CLOSE = Fraction(1, 20)
@@ -123,7 +123,7 @@ def stage_at(find: Find, template: Stage, level: int) -> Stage:
     return Stage(name=stage_name(find, level), **load, **template.model_dump(include=kept, exclude_none=True))
 
 
-def outcome_of(search: Search, stages: Sequence[StageResult], unjudged: str = "") -> SearchResult:
+def outcome_of(search: Search, stages: Sequence[MeasuredStage], unjudged: str = "") -> SearchResult:
     """What was found so far, with the interval that the answer lies in; `unjudged` says why it could not go on."""
     scale = 1 if search.find == "MaxConcurrency" else RATE_STEPS
     names = {level: stage_name(search.find, level) for level, _ in search.steps}
@@ -145,7 +145,7 @@ def outcome_of(search: Search, stages: Sequence[StageResult], unjudged: str = ""
     )
 
 
-def judged_stages(stages: list[StageResult], found: SearchResult | None) -> list[StageResult]:
+def judged_stages(stages: list[MeasuredStage], found: SearchResult | None) -> list[MeasuredStage]:
     """The stages whose objectives count: all of a plan; of a search the answer, or the lowest level where none passed."""
     if found is None or not found.steps:
         return stages

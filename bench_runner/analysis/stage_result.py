@@ -11,16 +11,16 @@ from tokenmark_schemas.result import (
     Client,
     Coalesced,
     Lag,
+    MeasuredStage,
+    MeasuredTokens,
+    MeasuredWindow,
     Repetition,
     RepetitionMetric,
     Requests,
     StageResources,
-    StageResult,
     Stat,
-    TokenCounts,
     Traffic,
     TurnResult,
-    Window,
 )
 from tokenmark_schemas.workload import Stage
 
@@ -56,7 +56,7 @@ def stage_result(
     server: dict[str, float] | None = None,
     server_dropped: str | None = None,
     resources: StageResources | None = None,
-) -> StageResult:
+) -> MeasuredStage:
     """One stage over all its repetitions: samples pooled, each repetition's figures beside them.
 
     Without a seed there are no intervals: they are for the result that stays.
@@ -64,7 +64,7 @@ def stage_result(
     pooled = Collected.pooled(parts)
     done, tokens = pooled.outcomes, pooled.tokens
     throughput = throughput_of(stage, parts)
-    return StageResult(
+    return MeasuredStage(
         name=stage.name,
         load=stage,
         window=_window(parts, stage),
@@ -72,7 +72,7 @@ def stage_result(
             due=done.due, sent=done.sent, succeeded=done.succeeded, failed=done.failed,
             cancelled=done.cancelled, errors=dict(done.errors), unstreamed=done.unstreamed, failing_most=done.failing_most,
         ),
-        tokens=TokenCounts(
+        tokens=MeasuredTokens(
             prompt=tokens.prompt,
             output=tokens.output,
             max_output=max_output,
@@ -147,12 +147,12 @@ def _whole(part: Collected) -> float:
     return sum(max(0, end.stop_ns - end.start_ns) for end in part.windows) / NS
 
 
-def _window(parts: list[Collected], stage: Stage) -> Window:
+def _window(parts: list[Collected], stage: Stage) -> MeasuredWindow:
     steady = [steady_window(part, stage) for part in parts]
     known = [(b - a) / NS for a, b in filter(None, steady)]
     first = parts[0].windows[0].start_ns if parts and parts[0].windows else 0
     drain = max((max(0, p.last_end_ns - p.windows[-1].stop_ns) for p in parts if p.windows), default=0)
-    return Window(
+    return MeasuredWindow(
         started_at=iso_at(first),
         duration_s=sum(_whole(part) for part in parts),
         steady_s=sum(known) if known else None,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tokenmark_decisions.distribution import needed_for
-from tokenmark_schemas.result import Reason, StageResult, Verdict
+from tokenmark_schemas.result import MeasuredStage, Reason, Verdict
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Rule:
     degraded: float
     invalid: float | None
     remedy: str
-    value: Callable[[StageResult], float | None]
+    value: Callable[[MeasuredStage], float | None]
 
     def state_of(self, value: float | None) -> tuple[str, float]:
         """`valid`, `degraded` or `invalid`, and the limit that made it so."""
@@ -35,12 +35,12 @@ class Rule:
         return "degraded", self.degraded
 
 
-def _share_of_time(stage: StageResult, seconds: float | None) -> float | None:
+def _share_of_time(stage: MeasuredStage, seconds: float | None) -> float | None:
     """Of a stage too short to tell, the share of one second."""
     return None if seconds is None else seconds / max(1.0, stage.window.duration_s + stage.window.drain_s)
 
 
-def _cached_share(stage: StageResult) -> float | None:
+def _cached_share(stage: MeasuredStage) -> float | None:
     """As the answers tell it, else as the engine's own counters do."""
     if stage.tokens.cached is not None and stage.tokens.prompt:
         return stage.tokens.cached / stage.tokens.prompt
@@ -49,14 +49,14 @@ def _cached_share(stage: StageResult) -> float | None:
     return hits / queries if queries and hits is not None else server.get("prefix_cache_hit_ratio")
 
 
-def _floor_share(stage: StageResult) -> float | None:
+def _floor_share(stage: MeasuredStage) -> float | None:
     """Half a millisecond matters when answers take five."""
     floor, ttft = stage.client.calibration, stage.metrics["ttft"]
     base = ttft.p50 if ttft.p50 is not None else ttft.mean
     return floor["ttft_error_p99_s"] / base if floor and base else None
 
 
-def _blur(stage: StageResult) -> float | None:
+def _blur(stage: MeasuredStage) -> float | None:
     """How far the bounds of TTFT lie apart, as a share of it; less than a millisecond is no blur. What a server sends at
     once shares stamps too and loses nothing by it: only how late the reader may have been makes bounds lie apart."""
     ttft = stage.metrics["ttft"]
@@ -68,7 +68,7 @@ def _blur(stage: StageResult) -> float | None:
     return max(found, default=None)
 
 
-def _lateness(stage: StageResult) -> float | None:
+def _lateness(stage: MeasuredStage) -> float | None:
     """Of requests; less than 2 % of the median TTFT is none."""
     late, ttft = stage.client.send_lag.tail, stage.metrics["ttft"].p50
     return None if late is None or late < LEAST_LATE * (ttft or 0.0) else late
@@ -156,7 +156,7 @@ ORDER = {"valid": 0, "degraded": 1, "invalid": 2}
 
 
 def judge(
-    stages: Sequence[StageResult], *, warmup_requests: int, attempt: int, interrupted: bool, stamps: str,
+    stages: Sequence[MeasuredStage], *, warmup_requests: int, attempt: int, interrupted: bool, stamps: str,
     shares_prefix: bool = False, unsteady: float | None = None,
 ) -> Verdict:  # fmt: skip
     """All rules over all stages -> verdict with reasons, worst first. A prefix shared on purpose is meant to be cached;
@@ -169,7 +169,7 @@ def judge(
     return Verdict(state=state, reasons=[reason for _, reason in found])
 
 
-def _stage_reasons(stage: StageResult) -> Iterator[tuple[str, Reason]]:
+def _stage_reasons(stage: MeasuredStage) -> Iterator[tuple[str, Reason]]:
     for rule in RULES:
         value = rule.value(stage)
         state, limit = rule.state_of(value)
@@ -186,7 +186,7 @@ def _stage_reasons(stage: StageResult) -> Iterator[tuple[str, Reason]]:
     yield from _sample_reasons(stage)
 
 
-def _sample_reasons(stage: StageResult) -> Iterator[tuple[str, Reason]]:
+def _sample_reasons(stage: MeasuredStage) -> Iterator[tuple[str, Reason]]:
     count, needed = stage.requests.succeeded, needed_for(0.95)
     if count == 0:
         yield "invalid", Reason(code="no_samples", stage=stage.name, value=0, limit=1,

@@ -21,8 +21,9 @@ import typer  # noqa: E402
 from tokenmark_schemas.errors import TokenmarkError  # noqa: E402
 
 VERBS = (
-    "run", "runs", "compare", "baseline", "cost", "report", "sim", "calibrate", "translate", "results", "validate", "explain", "workloads",
+    "run", "runs", "compare", "baseline", "cost", "rate", "report", "export", "import", "sim", "calibrate", "translate", "results", "validate", "explain", "workloads",
 )  # fmt: skip
+KEYWORDS = {"import": "import_"}  # no module of Python is named so
 app = typer.Typer(
     name="tokenmark",
     help="Benchmark LLM serving, and know whether the number can be trusted.",
@@ -37,7 +38,8 @@ def _load_verbs(words: list[str]) -> None:
     """Only the module of the verb that is asked for: a run must not wait for what the others import."""
     asked = next((word for word in words if not word.startswith("-")), None)
     for verb in [asked] if asked in VERBS else VERBS:
-        found = getattr(importlib.import_module(f"{__name__}.{verb}"), verb)
+        module = KEYWORDS.get(verb, verb)
+        found = getattr(importlib.import_module(f"{__name__}.{module}"), module)
         if isinstance(found, typer.Typer):
             app.add_typer(found, name=verb)
         else:

@@ -50,7 +50,8 @@ def cost(
     console = Console()
     for source, _, spent in found:
         console.print(f"\n[bold]{source}[/bold]  {price_line(spent)}", soft_wrap=True, highlight=False)
-        console.print(f"per million tokens; this run: {spent.run_total} {spent.currency}", highlight=False)
+        total = "not known" if spent.run_total is None else f"{spent.run_total} {spent.currency}"
+        console.print(f"per million tokens; this run: {total}", highlight=False)
         console.print(cost_table(spent))
         for line in (*further_lines(spent), *(f"· {note}" for note in spent.notes)):
             console.print(line, highlight=False, soft_wrap=True)

@@ -13,6 +13,7 @@ def report(
         help="A run's folder or result.json, a store's address, NAMESPACE/NAME, or baseline:NAME; several stand side by side.",
     ),
     out: Path = typer.Option(Path("report"), help="Folder for report.html, report.md, summary.json, metrics.csv."),
+    plots: bool = typer.Option(False, "--plots", help="Also draw plots/*.png and *.svg; needs tokenmark[plots]."),
     baselines: str = typer.Option(
         "baselines", help="Where baseline:NAME is kept.", envvar="TOKENMARK_BASELINES", show_envvar=False
     ),
@@ -25,7 +26,7 @@ def report(
     """
     from ..config.sources import find_result
     from ..reports.page.files import Run, report_files
-    from ..storage.text_file import write_text
+    from ..storage.text_file import write_bytes, write_text
 
     found = []
     for source in runs:
@@ -36,3 +37,9 @@ def report(
     for name, text in report_files(found).items():
         write_text(out / name, text, f"--out {out}")
         print(out / name)
+    if plots:
+        from ..reports.plots import plot_files
+
+        for name, picture in plot_files(found).items():
+            write_bytes(out / "plots" / name, picture, f"--out {out}")
+            print(out / "plots" / name)

@@ -42,7 +42,7 @@ def list_(
 
     at = since_of(since, datetime.now(UTC)) if since else None
     found = rows(where, Wanted(engine, at, campaign, provider, status), store_endpoint, store_region)
-    context.obj = (where, found)
+    context.obj = (where, found, (store_endpoint, store_region))
     if context.invoked_subcommand is not None:
         return
     if output == "json":
@@ -68,7 +68,35 @@ def index(
     from ..index.documents import as_csv, markdown
     from ..storage.text_file import write_text
 
-    where, found = context.obj
+    where, found, _ = context.obj
     for name, text in (("dataset_index.md", markdown(found, where)), ("dataset_index.csv", as_csv(found))):
         write_text(out / name, text, f"--out {out}")
         print(out / name)
+
+
+@runs.command()
+def trend(
+    context: typer.Context,
+    metric: str = typer.Option("ttft:p50", help="METRIC:STATISTIC such as tpot:p99, or output_tokens_per_s."),
+    min_effect: float = typer.Option(5.0, min=0.1, max=100, help="Smallest change that is named, in per cent."),
+    output: Literal["table", "json"] = typer.Option("table", "--format", help="What is printed."),
+) -> None:
+    """Say where a number moved over time: a series for every provider, workload, model and stage of the same fingerprint.
+
+    A change is named where the runs before it and after it differ by --min-effect at least and chance does so much in one
+    series of a hundred at most; it takes two runs on either side.
+    """
+    from ..config.sources import find_result
+    from ..index.trend import series_of
+    from ..reports.trend import trend_lines
+
+    _, found, store = context.obj
+    held = ((row.id, find_result(row.id, *store)) for row in found if row.verdict not in ("invalid", "unknown"))
+    series = series_of(held, metric, min_effect / 100)
+    if output == "json":
+        import json
+
+        print(json.dumps([asdict(each) for each in series], indent=2))
+        return
+    for line in trend_lines(series, metric):
+        print(line)

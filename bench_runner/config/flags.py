@@ -37,6 +37,7 @@ class Flags:
     )
     max_output_tokens: int | None = flag("The most tokens an answer may have; the workload's if unsaid.", min=1)
     repetitions: int | None = flag("How often the whole plan is run; 1 with flags alone, 3 with a manifest.", min=1)
+    rerun_outliers: bool | None = flag("Measure a repetition that lies apart from the others once more.")
     workers: int | None = flag("Load processes.", min=1)
     detail: str | None = flag("summary, requests or chunks; requests if unsaid.")
     seed: int | None = flag("Seed of everything random.", min=0)

@@ -61,7 +61,7 @@ def override(spec: dict[str, Any], flags: Flags) -> None:
     if flags.timeout is not None:
         target["firstTokenTimeoutSeconds"] = min(flags.timeout, target.get("firstTokenTimeoutSeconds", 120))
     for key, value in (
-        ("repetitions", flags.repetitions), ("seed", flags.seed), ("maxOutputTokens", flags.max_output_tokens),
+        ("repetitions", flags.repetitions), ("rerunOutliers", flags.rerun_outliers or None), ("seed", flags.seed), ("maxOutputTokens", flags.max_output_tokens),
     ):  # fmt: skip
         if value is not None:
             spec[key] = value

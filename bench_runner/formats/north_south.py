@@ -15,6 +15,9 @@ def north_south(result: RunResult, config: RunConfig | None = None) -> Benchmark
 
     Raises InvalidInput for a result without any stage: there is nothing to record.
     """
+    warmup = result.phases.warmup
+    if result.imported is not None or warmup is None:
+        raise InvalidInput(f"run {result.run.name} was imported; the record is of runs that this tool measured")
     if not result.stages:
         raise InvalidInput(f"run {result.run.name} measured no stage; there is nothing to record")
     stages = [_stage(stage) for stage in result.stages]
@@ -23,7 +26,7 @@ def north_south(result: RunResult, config: RunConfig | None = None) -> Benchmark
         run=result.run.name,
         verdict=result.verdict.state,
         stages=stages,
-        phases=PhaseRecords(warmup=_phase(result.phases.warmup), measured=_phase(result.phases.measured)),
+        phases=PhaseRecords(warmup=_phase(warmup), measured=_phase(result.phases.measured)),
         workload_manifest_hash=result.provenance.workload.hash,
         netprobe_reference=result.network.probe if result.network else None,
         run_metadata=_metadata(result, config),

@@ -6,6 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tokenmark_decisions.repetitions import said
 from tokenmark_schemas.result import RunResult, StageResult, Stat
 
 from .cost import cost_lines
@@ -14,7 +15,8 @@ from .units import rate, seconds
 
 MOST_TURNS = 12
 SHOWN = (("ttft", "TTFT"), ("tpot", "TPOT"), ("e2e", "E2E"))
-MARK = {"valid": ("valid", "bold green"), "degraded": ("degraded", "bold yellow"), "invalid": ("INVALID", "bold red")}
+MARK = {"valid": ("valid", "bold green"), "degraded": ("degraded", "bold yellow"), "invalid": ("INVALID", "bold red"),
+        "unknown": ("unknown", "bold yellow")}  # fmt: skip
 
 
 def render(result: RunResult) -> RenderableType:
@@ -97,10 +99,13 @@ def _verdict(result: RunResult) -> Text:
     text = Text.assemble("verdict   ", (word, style))
     withheld = any(stage.metrics[m].withheld[:-1] for stage in result.stages for m, _ in SHOWN)
     if result.stages:
-        client = max(result.stages, key=lambda s: s.client.read_lag.tail or 0).client
-        text.append(f"  (client error: read lag {seconds(client.read_lag.tail)}, {result.provenance.stamps} stamps)")
+        lags = [stage.client.read_lag.tail or 0 for stage in result.stages if stage.client is not None]
+        if lags:
+            text.append(f"  (client error: read lag {seconds(max(lags))}, {result.provenance.stamps} stamps)")
     for reason in result.verdict.reasons:
         text.append(f"\n  · {reason.message}")
+    for rerun in result.run.reruns:
+        text.append(f"\n  · {said(rerun)}")
     for stage in result.stages:
         for kind, count in stage.requests.errors.items():
             text.append(f"\n  · stage {stage.name}: {count} × {kind}")

@@ -32,7 +32,7 @@ class RunFiles:
         facts = facts_of(self.result, self.config)
         folder = folder_of(sink.key_template, facts)
         found = [Piece("result", f"{folder}/result.json", _json(self.result))]
-        if self.result.stages:
+        if self.result.stages and self.result.imported is None:
             key = record_key("ns", self.result.provenance.environment.get("provider"), self.result.run.started_at)
             found.append(Piece("record", key, _json(north_south(self.result, self.config))))
         if self.config is not None:

@@ -11,11 +11,19 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from tokenmark_schemas.errors import RunFailed
-from tokenmark_schemas.result import EngineFacts, Phases, RunFacts, RunResult, StageResources, StageResult, Verdict
+from tokenmark_schemas.result import (
+    EngineFacts,
+    MeasuredStage,
+    Phases,
+    Rerun,
+    RunFacts,
+    RunResult,
+    StageResources,
+    Verdict,
+)
 from tokenmark_schemas.result import Phase as PhaseFacts
 from tokenmark_schemas.run import RunConfig
 from tokenmark_schemas.stopping import Search as SearchSpec
@@ -33,12 +41,13 @@ from ..instrument.progress import Observer, Progress
 from ..instrument.stop import Stop
 from ..load.clock import NS, iso_at, iso_now
 from ..samples.aggregate import Collected
-from ..target.gauges import Gauges, Reading, pooled
+from ..target.gauges import Reading, pooled
 from ..target.gpu import EVERY_S, gpus_of, use_of
 from ..target.http_get import Pages
 from ..target.identity import identity_of
-from ..target.server_metrics import STATES_EVERY_S, Growth, ServerMetrics, facts_over, growth
+from ..target.server_metrics import STATES_EVERY_S, ServerMetrics, facts_over, growth
 from ..workload.prompts import salt_of
+from .level import Level, Take, rerun
 from .provenance import provenance
 from .watch import Lookout
 from .way import measured_way
@@ -51,19 +60,6 @@ class Bench(Protocol):
 
     def measure(self, order: PhaseOrder, overseer: Overseer | None = None, peers: Peers | None = None) -> Collected: ...
     def floor(self, streams: int) -> dict[str, float] | None: ...
-
-
-@dataclass
-class Level:
-    """One stage and what was measured of it, a part a repetition."""
-
-    stage: Stage
-    parts: list[Collected] = field(default_factory=list)
-    orders: list[int] = field(default_factory=list)
-    growths: list[Growth] = field(default_factory=list)  # of the engine's counters
-    states: list[Gauges] = field(default_factory=list)  # of the engine, while the load ran
-    gpus: list[Gauges] = field(default_factory=list)
-    floor: dict[str, float] | None = None
 
 
 class Runner:
@@ -80,6 +76,7 @@ class Runner:
         self.warmup = Collected()
         self.levels = {stage.name: Level(stage) for stage in config.stages} if config.search is None else {}
         self.order = 0
+        self.reruns: list[Rerun] = []
         self.search: Search | None = None
         self.unjudged = ""  # why a search could not go on
         self.pages = Pages(config.target, instrument.token)
@@ -120,6 +117,16 @@ class Runner:
                 if self._must_stop():
                     return
                 self._measure(self.levels[stage.name], repetition)
+        if self.config.rerun_outliers:
+            for level in self.levels.values():
+                self.reruns += rerun(level, self._stage_result, self._once_more)
+
+    def _once_more(self, level: Level) -> bool:
+        """Its number, as its order, is above those of the plan's repetitions."""
+        if self._must_stop():
+            return False
+        self._measure(level, self.order)
+        return not self.stop.asked
 
     def _precise(self) -> bool:
         rule = self.config.stop_rules.when_precise
@@ -144,7 +151,7 @@ class Runner:
                 self.unjudged = f"stage {stage.name} cannot be judged: {unknown}; make stages longer"
                 return
 
-    def _level_met(self, stage: StageResult, verdict: Verdict, *, saturated: bool) -> tuple[bool, str | None]:
+    def _level_met(self, stage: MeasuredStage, verdict: Verdict, *, saturated: bool) -> tuple[bool, str | None]:
         """Whether a level of a search may count as met, and what keeps it from being judged. One that was ended as
         saturated, that lost requests, or that the instrument does not stand behind is none that met anything."""
         lost = stage.requests.failed + stage.requests.cancelled
@@ -156,7 +163,9 @@ class Runner:
         unknown = next((outcome.reason for outcome in outcomes if outcome.met == "unknown"), None)
         return unknown is None, unknown
 
-    def _verdict(self, stages: Sequence[StageResult], *, interrupted: bool = False, stamps: str = "kernel") -> Verdict:
+    def _verdict(
+        self, stages: Sequence[MeasuredStage], *, interrupted: bool = False, stamps: str = "kernel"
+    ) -> Verdict:
         config, synthetic = self.config, self.config.workload.dataset.synthetic
         first = next((part for level in self.levels.values() for part in level.parts), None)
         return judge(
@@ -214,18 +223,18 @@ class Runner:
             (message for part in self._parts() for message in part.outcomes.messages.values()), "nothing came back"
         )
 
-    def _stage_result(self, level: Level, seed: int | None = None) -> StageResult:
+    def _stage_result(self, level: Level, seed: int | None = None) -> MeasuredStage:
         config = self.config
         return stage_result(
             level.stage, level.parts, max_output=config.workload.max_output_tokens, objectives=config.objectives,
-            order=level.orders, seed=seed, calibration=level.floor,
-            server=facts_over(level.growths, level.states),
-            server_dropped=next((part.dropped for part in level.growths if part.dropped), None),
+            order=[take.order for take in level.takes], seed=seed, calibration=level.floor,
+            server=facts_over([take.growth for take in level.takes], [take.states for take in level.takes]),
+            server_dropped=next((take.growth.dropped for take in level.takes if take.growth.dropped), None),
             resources=self._resources(level),
         )  # fmt: skip
 
     def _resources(self, level: Level) -> StageResources | None:
-        gpu = use_of(pooled(level.gpus), self.gpus.source) if self.gpus else None
+        gpu = use_of(pooled([take.gpus for take in level.takes]), self.gpus.source) if self.gpus else None
         return StageResources(gpu=gpu) if gpu else None
 
     def result(self, *, partial: bool = False) -> RunResult:
@@ -246,6 +255,7 @@ class Runner:
                 ended_at=iso_now(),
                 purpose=config.purpose,
                 interrupted=interrupted,
+                reruns=self.reruns,
             ),
             verdict=self._verdict(judged, interrupted=interrupted, stamps=stamps),
             phases=Phases(warmup=_phase_facts([self.warmup]), measured=_phase_facts(self._parts())),
@@ -289,11 +299,9 @@ class Runner:
         states = Reading(self.server.states, STATES_EVERY_S)
         gpus = Reading(self.gpus.read if self.gpus else dict, EVERY_S)
         overseer = Lookout(watch, [states, gpus])
-        level.parts.append(self.bench.measure(self._order_of(stage, stage.name, repetition), overseer))
-        level.growths.append(growth(self.config.target.engine, before, self.server.counters()))
-        level.states.append(states.gauges)
-        level.gpus.append(gpus.gauges)
-        level.orders.append(self.order)
+        part = self.bench.measure(self._order_of(stage, stage.name, repetition), overseer)
+        grown = growth(self.config.target.engine, before, self.server.counters())
+        level.takes.append(Take(part, self.order, grown, states.gauges, gpus.gauges))
         self.order += 1
         self._cool_down()
 
@@ -315,7 +323,7 @@ class Runner:
             time.sleep(0.1)
 
 
-def _client_limits(stage: StageResult, verdict: Verdict) -> bool:
+def _client_limits(stage: MeasuredStage, verdict: Verdict) -> bool:
     """Whether it is this client, not the target, that a level is too much for."""
     return bool(stage.requests.errors.get("client")) or any(r.code in CLIENT_RULES for r in verdict.reasons)
 

@@ -73,7 +73,7 @@ class Chat:
         return Ask(
             model=str(body["model"]),
             prompt_tokens=self.prompt_tokens(body),
-            max_tokens=int(body.get("max_tokens", 16)),
+            max_tokens=int(body.get("max_completion_tokens") or body.get("max_tokens") or 16),
             streaming=bool(body.get("stream")),
             usage=bool(options.get("include_usage")),
             usage_each=bool(options.get("continuous_usage_stats")),

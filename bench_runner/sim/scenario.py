@@ -45,6 +45,9 @@ class Scenario(BaseModel):
     error_status: Annotated[int, Field(ge=400, le=599)] = 500
     error_burst_every_s: Annotated[float, Field(ge=0)] = 0.0  # no bursts if 0
     error_burst_s: Annotated[float, Field(ge=0)] = 1.0
+    slow_after_s: Annotated[float, Field(ge=0)] = 0.0  # from its start, once
+    slow_s: Annotated[float, Field(ge=0)] = 0.0  # no slow spell if 0
+    slow_factor: Annotated[float, Field(gt=0)] = 2.0
     retry_after_s: Annotated[int, Field(ge=0)] | None = None
     abort_share: Share = 0.0
     garbage_share: Share = 0.0
@@ -56,6 +59,11 @@ class Scenario(BaseModel):
     def bursting(self, elapsed_s: float) -> bool:
         """Whether a burst of errors is on, that long after the start."""
         return self.error_burst_every_s > 0 and elapsed_s % self.error_burst_every_s < self.error_burst_s
+
+    def pace(self, elapsed_s: float) -> float:
+        """How many times as long an answer takes, that long after the start."""
+        slow = self.slow_after_s <= elapsed_s < self.slow_after_s + self.slow_s
+        return self.slow_factor if slow else 1.0
 
 
 def read_scenario(path: Path) -> dict[str, object]:
@@ -90,19 +98,19 @@ class Script:
 
 
 def script(scenario: Scenario, seq: int, max_tokens: int, elapsed_s: float = 0.0) -> Script:
-    """The seq-th request's answer; the same for the same seed, but for bursts, which go by the clock."""
+    """The seq-th request's answer; the same for the same seed, but for bursts and slow spells, which go by the clock."""
     rng = random.Random(scenario.seed * 1_000_003 + seq)
     tokens = max(1, min(max_tokens, scenario.tokens))
     if rng.random() < scenario.error_share or scenario.bursting(elapsed_s):
         return Script(scenario.error_status, 0, [])
     chunks = -(-tokens // scenario.chunk_tokens)
-    stalled = rng.random() < scenario.stall_share
+    stalled, pace = rng.random() < scenario.stall_share, scenario.pace(elapsed_s)
     offsets, at = [], (scenario.ttft_ms + rng.uniform(0, scenario.ttft_jitter_ms)) * NS_PER_MS
     for k in range(chunks):
         if stalled and k == scenario.stall_at:
             at += scenario.stall_ms * NS_PER_MS
         jitter = rng.uniform(0, scenario.jitter_ms) * NS_PER_MS if scenario.jitter_ms else 0.0
-        offsets.append(int(at + jitter))
+        offsets.append(int((at + jitter) * pace))
         at += scenario.itl_ms * scenario.chunk_tokens * NS_PER_MS
     abort = rng.randrange(1, chunks + 1) if rng.random() < scenario.abort_share else None
     garbage = rng.randrange(chunks) if rng.random() < scenario.garbage_share else None

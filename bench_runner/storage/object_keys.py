@@ -18,7 +18,7 @@ def facts_of(result: RunResult, config: RunConfig | None) -> dict[str, str]:
     found = {
         "provider": place.get("provider"), "region": place.get("region"), "cluster": place.get("cluster_label"),
         "namespace": run.namespace, "run": run.name, "uid": run.uid[:8], "attempt": str(run.attempt),
-        "date": run.started_at[:10], "time": compact(run.started_at), "model": model,
+        "date": (run.started_at or "")[:10], "time": compact(run.started_at or ""), "model": model,
         "engine": result.provenance.engine.name, "workload": result.provenance.workload.name,
     }  # fmt: skip
     return {name: _part(value or UNKNOWN) for name, value in found.items()}
@@ -29,9 +29,9 @@ def folder_of(template: str, facts: Mapping[str, str]) -> str:
     return template.format_map(facts).strip("/")
 
 
-def record_key(direction: str, provider: str | None, at: str) -> str:
+def record_key(direction: str, provider: str | None, at: str | None) -> str:
     """`benchmarks/ns/<provider>/<time>.json`: `ns` is a client and its target, `ew` two nodes of a cluster."""
-    return f"benchmarks/{direction}/{_part(provider or UNKNOWN)}/{compact(at)}.json"
+    return f"benchmarks/{direction}/{_part(provider or UNKNOWN)}/{compact(at or UNKNOWN)}.json"
 
 
 def compact(at: str) -> str:

@@ -6,15 +6,19 @@ whole line. A full disk stops the writing, is reported, and never stops the run.
 from __future__ import annotations
 
 import gzip
+import io
 import time
 import zlib
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
-from ..samples.sample import Sample
+from tokenmark_schemas.errors import InvalidInput
+
+from ..samples.sample import Failure, Sample
 
 
 def request_row(sample: Sample, *, chunks: bool) -> dict[str, Any]:
@@ -43,6 +47,21 @@ def request_row(sample: Sample, *, chunks: bool) -> dict[str, Any]:
         **({"conversation": sample.conversation, "turn": sample.turn} if sample.turn is not None else {}),
         "error": {"class": sample.failure.kind, "message": sample.failure.message} if sample.failure else None,
     }
+
+
+def sample_of(row: Mapping[str, Any]) -> Sample:
+    """What a line of the log still holds of its request: of the stamps between the first and the last only what detail
+    `Chunks` kept. Raises KeyError or TypeError where it is no such line."""
+    error = row["error"]
+    return Sample(
+        id=row["id"], stage=row["stage"], repetition=row["repetition"], seq=row["seq"], due_ns=row["due_ns"],
+        ready_ns=row["taken_ns"], sent_ns=row["sent_ns"], first_byte_ns=row["first_byte_ns"],
+        content_ns=array("q", row["content_ns"]), end_ns=row["end_ns"], output_limit=row["max_output_tokens"],
+        output_tokens=row["output_tokens"], prompt_tokens=row["prompt_tokens"], token_source=row["token_source"],
+        status=row["status"], failure=Failure(error["class"], error["message"]) if error else None,
+        connect_ns=row["connect_ns"], stalled_ns=row.get("stalled_ns", 0),
+        conversation=row.get("conversation"), turn=row.get("turn"),
+    )  # fmt: skip
 
 
 FLUSH_S = 5.0
@@ -117,8 +136,12 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
     Raises OSError where it cannot be read, ValueError where it is no request log.
     """
+    yield from _rows(path.open("rb"))
+
+
+def _rows(file: BinaryIO) -> Iterator[dict[str, Any]]:
     rest = b""
-    for piece in _unpacked(path):
+    for piece in _unpacked(file):
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
             row = msgspec.json.decode(line)
@@ -127,9 +150,19 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _unpacked(path: Path) -> Iterator[bytes]:
+def read_log(log: bytes | Path, source: str) -> Iterator[dict[str, Any]]:
+    """The same of a log in memory too. Raises InvalidInput where there is none."""
+    try:
+        yield from _rows(io.BytesIO(log) if isinstance(log, bytes) else log.open("rb"))
+    except FileNotFoundError:
+        raise InvalidInput(f"{source} holds no requests.jsonl.gz; was it run with --detail summary?") from None
+    except (OSError, ValueError) as exc:
+        raise InvalidInput(f"the request log of {source} cannot be read: {exc}") from exc
+
+
+def _unpacked(file: BinaryIO) -> Iterator[bytes]:
     """What can be unpacked, member after member."""
-    with path.open("rb") as file:
+    with file:
         unpacker, fresh = zlib.decompressobj(wbits=31), True
         while piece := file.read(PIECE_BYTES):
             while piece:

@@ -15,6 +15,10 @@ def objections(baseline: RunResult, current: RunResult, least_repetitions: int) 
     found = []
     for role, result in (("baseline", baseline), ("current", current)):
         name = f"{result.run.name} ({role})"
+        if result.imported is not None:
+            found.append(
+                f"{name} was measured by {result.imported.tool}: its verdict is unknown, for its own error was not measured"
+            )
         if result.verdict.state == "invalid":
             found.append(f"{name} is invalid: {reasons_of(result)}; its own result says more")
         if result.run.interrupted:

@@ -109,4 +109,4 @@ def _missing(row: Row, repetitions: Sequence[Repetition]) -> str:
 
 
 def is_open_loop(stage: StageResult) -> bool:
-    return stage.load.concurrency is None
+    return stage.load is not None and stage.load.concurrency is None

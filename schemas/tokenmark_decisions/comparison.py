@@ -20,7 +20,7 @@ from .comparability import reasons_of
 from .compared import COMPARED, QUANTILES, Row, is_open_loop, side_of
 from .distribution import needed_for
 from .further import further_requests, repetitions_needed
-from .repetitions import outlying
+from .repetitions import apart, said
 from .two_level import Difference, Side, holm
 
 FALSE_ALARMS = 0.01
@@ -135,6 +135,8 @@ def _together(judged: Sequence[_Judged]) -> list[ComparisonLine]:
 
 def _line(judged: _Judged, p_worse: float, p_better: float) -> ComparisonLine:
     row, found = judged.row, judged.difference
+    if not found.freedom:
+        return _of_one(judged)
     low, high = (judged.change(end) for end in found.interval())
     most_worse = high if judged.sign > 0 else -low
     status, reason = "INCONCLUSIVE", None
@@ -163,6 +165,18 @@ def _line(judged: _Judged, p_worse: float, p_better: float) -> ComparisonLine:
         status=status, reason=reason,
         repetitions_needed=repetitions_needed(*plan) if undecided else None,
         requests_factor=further_requests(*plan) if undecided else None,
+    )  # fmt: skip
+
+
+def _of_one(judged: _Judged) -> ComparisonLine:
+    """One repetition a side: the change is known, and nothing of how much repetitions differ by themselves."""
+    row, found = judged.row, judged.difference
+    values = [math.exp(side.mean) if row.kind == "ratio" else side.mean for side in (found.baseline, found.current)]
+    return ComparisonLine(
+        stage=judged.stage, metric=row.metric, statistic=row.statistic, unit=row.unit, better=row.better,
+        baseline=values[0], current=values[1], delta=values[1] - values[0], change=judged.change(found.estimate),
+        minimum_effect=judged.effect, gate=judged.gate, status="INCONCLUSIVE", repetitions_needed=LEAST_REPETITIONS,
+        reason="one repetition a side says nothing of how far repetitions lie apart by themselves",
     )  # fmt: skip
 
 
@@ -222,19 +236,15 @@ def _described(result: RunResult, source: str) -> ComparedRun:
 
 
 def _apart(result: RunResult) -> list[str]:
-    """Repetitions that lie apart from the run's others. They stay in every figure: leaving one out is a decision, not arithmetic."""
-    found = []
-    for stage in result.stages:
-        for metric in ("ttft", "tpot"):
-            values = [rep.metrics[metric].p50 for rep in stage.repetitions if metric in rep.metrics]
-            known = [value for value in values if value is not None]
-            places = outlying(known) if len(known) == len(values) else []
-            found += [
-                f"repetition {stage.repetitions[place].index + 1} of {result.run.name} lies apart at {stage.name}: {metric} p50 "
-                f"{known[place] / sorted(known)[len(known) // 2] - 1:+.1%} of the median of all"
-                for place in places
-            ]
-    return found
+    """Repetitions that lie apart from the run's others. They stay in every figure: leaving one out is a decision, not
+    arithmetic. And those that were measured again, for their first values are in none."""
+    found = [
+        f"repetition {stage.repetitions[each.place].index + 1} of {result.run.name} lies apart at {stage.name}: {each.metric} "
+        f"p50 {each.value / each.median - 1:+.1%} of the median of all"
+        for stage in result.stages
+        for each in apart(stage)
+    ]
+    return found + [f"in {result.run.name}, {said(rerun)}" for rerun in result.run.reruns]
 
 
 def _notes(baseline: RunResult, current: RunResult, rules: Rules, lines: Sequence[ComparisonLine]) -> list[str]:

@@ -26,7 +26,7 @@ def cost_of(result: RunResult, file: CostFile) -> RunCost:
     stages = [_stage(stage, price, file) for stage in result.stages]
     best = _capacity(result.stages)
     return RunCost(
-        currency=file.currency, price=price, run_total=_money(price.per_hour * _hours(result)), stages=stages,
+        currency=file.currency, price=price, run_total=_run_total(price, result), stages=stages,
         day=_day(best, price, file.load_curve) if best and file.load_curve else None,
         break_even=_break_even(best, price, file) if best and file.api else None, notes=_notes(result, price, file),
     )  # fmt: skip
@@ -188,16 +188,20 @@ def _notes(result: RunResult, price: PaidPrice, file: CostFile) -> list[str]:
         found.append(f"the price is an example and nobody's offer: {price.source}")
     if file.api and file.api.example:
         found.append(f"the price of {file.api.name} is an example")
+    if result.imported is not None:
+        found.append(f"{result.imported.tool} measured it: its own error is not known, and so not that of this")
     if result.verdict.state == "invalid":
         found.append("the run's verdict is invalid: its throughput is not to be trusted, and so this is not")
     return found
 
 
-def _hours(result: RunResult) -> Decimal:
+def _run_total(price: PaidPrice, result: RunResult) -> Decimal | None:
+    if result.run.started_at is None or result.run.ended_at is None:
+        return None
     began, ended = (
         datetime.fromisoformat(at.replace("Z", "+00:00")) for at in (result.run.started_at, result.run.ended_at)
     )
-    return Decimal(str((ended - began).total_seconds())) / HOUR
+    return _money(price.per_hour * Decimal(str((ended - began).total_seconds())) / HOUR)
 
 
 def _decimal(value: float | None) -> Decimal | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import comb
+
+from tokenmark_schemas.result import Rerun, StageResult
 
 ENOUGH = 6  # (1/2)^5 of six values lie on one side of the median: the fewest whose extremes cover it with 95 %
 CONFIDENCE = 0.95
@@ -64,3 +66,32 @@ def outlying(values: Sequence[float]) -> list[int]:
         for place, value in enumerate(values)
         if 0.6745 * abs(value - middle) > OUTLYING * spread and abs(value - middle) > LEAST_APART * abs(middle)
     ]
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A repetition, by its place from 0, whose median lies apart from the others'."""
+
+    place: int
+    metric: str
+    value: float
+    median: float
+
+
+def apart(stage: StageResult) -> Iterator[Apart]:
+    """By TTFT and TPOT; a stage of which a repetition lacks a value has none that lies apart."""
+    for metric in ("ttft", "tpot"):
+        values = [rep.metrics[metric].p50 for rep in stage.repetitions if metric in rep.metrics]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            middle = statistics.median(known) if known else 0.0
+            yield from (Apart(place, metric, known[place], middle) for place in outlying(known))
+
+
+def said(rerun: Rerun) -> str:
+    """In words, values in milliseconds."""
+    again = f"; {1000 * rerun.again:.4g} ms then" if rerun.again is not None else ""
+    return (
+        f"repetition {rerun.repetition} at {rerun.stage} lay apart and was measured again: {rerun.metric} "
+        f"{1000 * rerun.value:.4g} ms where the median was {1000 * rerun.median:.4g} ms{again}"
+    )

@@ -289,7 +289,7 @@ class Cost(Contract):
 
 _RUN_IMMUTABLE = (
     ("target", True), ("workloadRef", False), ("workload", False), ("maxOutputTokens", False), ("warmup", False),
-    ("retrieval", False), ("repetitions", True), ("cooldownSeconds", True), ("stopRules", True), ("calibration", True),
+    ("retrieval", False), ("repetitions", True), ("rerunOutliers", True), ("cooldownSeconds", True), ("stopRules", True), ("calibration", True),
     ("seed", True), ("baselineRef", False),
     ("netProbeRef", False), ("network", False), ("cost", False), ("search", False), ("purpose", False), ("environment", True),
     ("execution", True), ("exclusivity", True), ("results", True),
@@ -304,6 +304,10 @@ class BenchmarkRunSpec(Contract):
             cel(
                 "!has(self.search) || has(self.objectives)", "search needs objectives: they say what a level must meet"
             ),
+            cel(
+                "!self.rerunOutliers || (self.repetitions >= 5 && !has(self.search))",
+                "rerunOutliers needs five repetitions or more, and no search: of fewer none can be said to lie apart",
+            ),
             *[immutable(name, always=always) for name, always in _RUN_IMMUTABLE],
             immutable("stages", key="name"),
             immutable("objectives", key="metric"),
@@ -317,6 +321,10 @@ class BenchmarkRunSpec(Contract):
     retrieval: Retrieval | None = None
     stages: Stages | None = Field(default=None, description="Default: the workload's.")
     repetitions: Annotated[int, Field(ge=1, le=50)] = 3
+    rerun_outliers: bool = Field(
+        default=False,
+        description="Measure a repetition that lies apart from the others once more, in its place; the result names it.",
+    )
     cooldown_seconds: Annotated[int, Field(ge=0, le=3600)] = 0
     stop_rules: StopRules = StopRules()
     calibration: Literal["Auto", "Always", "Never"] = Field(
@@ -353,6 +361,10 @@ class BenchmarkRunSpec(Contract):
             raise ValueError("set netProbeRef or network, not both")
         if self.search is not None and not self.objectives:
             raise ValueError("search needs objectives: they say what a level must meet")
+        if self.rerun_outliers and (self.repetitions < 5 or self.search is not None):
+            raise ValueError(
+                "rerunOutliers needs five repetitions or more, and no search: of fewer none can be said to lie apart"
+            )
         check_stage_names(self.stages or [])
         keys = [(o.metric, o.statistic) for o in self.objectives or []]
         if len(set(keys)) != len(keys):

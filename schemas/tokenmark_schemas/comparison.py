@@ -19,7 +19,7 @@ class ComparedRun(Contract):
     name: str
     namespace: str
     source: str = Field(description="Where it was read from, as it was named.")
-    started_at: str
+    started_at: str | None
     provider: str | None
     verdict: str
     repetitions: int

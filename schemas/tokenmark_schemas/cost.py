@@ -149,7 +149,9 @@ class RunCost(Contract):
 
     currency: str
     price: PaidPrice
-    run_total: Decimal = Field(description="The hours of the run itself, from its begin to its end.")
+    run_total: Decimal | None = Field(
+        description="The hours of the run itself, from its begin to its end; null where these are not known."
+    )
     stages: list[StageCost]
     day: DayCost | None = None
     break_even: BreakEven | None = None

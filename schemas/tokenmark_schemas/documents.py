@@ -23,6 +23,7 @@ from .workload import Workload
 
 if TYPE_CHECKING:
     from .cost import CostFile
+    from .ratings import RatingFile
 
 MAX_DOCUMENT_BYTES = 64 * 2**20
 MAX_DEPTH = 64
@@ -34,6 +35,7 @@ KINDS = {"BenchmarkRun": "benchmarkrun.BenchmarkRun", "NetProbe": "netprobe.NetP
 VERSIONS = {
     "workload/v1": "workload.Workload",
     "cost/v1": "cost.CostFile",
+    "ratings/v1": "ratings.RatingFile",
     "run-config/v1": "run.RunConfig",
     "run-result/v1": "result.RunResult",
     "netprobe-result/v1": "netprobe.NetProbeResult",
@@ -165,6 +167,17 @@ def parse_costs(text: str, source: str) -> CostFile:
     if not isinstance(found, CostFile):
         raise InvalidInput(f"{source} is a {type(found).__name__}; prices are a file with schemaVersion cost/v1")
     return found
+
+
+def read_ratings(path: Path | None) -> RatingFile:
+    """Limits of a person's own, or those that ship. Raises InvalidInput where it is another document."""
+    from .ratings import RatingFile
+
+    path = path or next(found for folder in _workload_folders() if (found := folder / "ratings" / "v1.yaml").is_file())
+    model = read_models(path)[0]
+    if not isinstance(model, RatingFile):
+        raise InvalidInput(f"{path} is no file of ratings; it needs schemaVersion: ratings/v1")
+    return model
 
 
 def read_models(path: str | os.PathLike[str]) -> list[BaseModel]:

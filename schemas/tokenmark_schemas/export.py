@@ -21,6 +21,7 @@ from .crd import KINDS, crd
 from .netprobe import NetProbe
 from .north_south import BenchmarkOutput, RunMetadata
 from .probe_result import EastWest, NetProbeResult, ProbeConfig
+from .ratings import RatingFile
 from .result import RunResult, TerminationSummary
 from .run import RunConfig
 from .store import Receipts
@@ -40,6 +41,7 @@ SCHEMAS: dict[str, tuple[type[BaseModel], bool]] = {
     "run-metadata": (RunMetadata, False),
     "comparison-v1": (Comparison, False),
     "cost-v1": (CostFile, True),
+    "ratings-v1": (RatingFile, True),
     "baseline-v1": (Promoted, False),
     "store-receipts-v1": (Receipts, False),
 }

@@ -46,16 +46,30 @@ class Stat(Contract):
     infinite: list[str] = []
 
 
+class Rerun(Contract):
+    """A repetition that lay apart and was measured again: its own value, the median of all with it, and the new value."""
+
+    stage: str
+    repetition: int
+    metric: str
+    value: float
+    median: float
+    again: float | None
+
+
 class RunFacts(Contract):
+    """Null times are an imported run's whose tool does not tell them."""
+
     name: str
     namespace: str
     uid: str
     attempt: int
     repetitions: int
-    started_at: str
-    ended_at: str
+    started_at: str | None
+    ended_at: str | None
     purpose: str | None = None
     interrupted: bool = False
+    reruns: list[Rerun] = Field(default=[], description="Repetitions that were measured again in their place.")
 
 
 class Reason(Contract):
@@ -69,29 +83,31 @@ class Reason(Contract):
 
 
 class Verdict(Contract):
-    state: Literal["valid", "degraded", "invalid"]
+    """`unknown`: another tool measured it, and its own error was not."""
+
+    state: Literal["valid", "degraded", "invalid", "unknown"]
     reasons: list[Reason] = []
 
 
 class Phase(Contract):
     requests: int
     failed: int
-    duration_s: float
+    duration_s: float | None
     errors: dict[str, int] = {}
 
 
 class Phases(Contract):
-    warmup: Phase
+    warmup: Phase | None
     measured: Phase
 
 
 class Window(Contract):
-    """Seconds: from the first request due to the last one due, the part of it in steady state, and the drain after."""
+    """What is null was not told by the tool that measured. Seconds: from the first request due to the last one due, the part of it in steady state, and the drain after."""
 
-    started_at: str
-    duration_s: float
+    started_at: str | None
+    duration_s: float | None
     steady_s: float | None
-    drain_s: float
+    drain_s: float | None
     ended_early: str | None = Field(default=None, description="The stop rule that ended it, in words.")
 
 
@@ -108,11 +124,11 @@ class Requests(Contract):
 
 class TokenCounts(Contract):
     prompt: int | None
-    output: int
-    max_output: int
+    output: int | None
+    max_output: int | None
     asked: int = Field(default=0, description="The most tokens that the requests allowed, together.")
     output_source: Literal["usage", "tokenizer", "chunks", "mixed"] | None
-    mismatches: int
+    mismatches: int | None
     cached: int | None = Field(default=None, description="Prompt tokens that the engine took from its prefix cache.")
     reasoning: int = Field(default=0, description="Output tokens that the engine counts as reasoning.")
 
@@ -126,8 +142,8 @@ class StageThroughput(Contract):
     good_output_tokens_per_s: float | None = Field(
         default=None, description="Of requests that met every objective; null where there are none."
     )
-    requests_per_s_whole: float
-    output_tokens_per_s_whole: float
+    requests_per_s_whole: float | None
+    output_tokens_per_s_whole: float | None
 
 
 class Lag(Contract):
@@ -248,8 +264,10 @@ class Traffic(Contract):
 
 
 class StageResult(Contract):
+    """One load level. `load` and `client` are null where another tool measured and does not tell them."""
+
     name: str
-    load: Stage
+    load: Stage | None
     window: Window
     requests: Requests
     tokens: TokenCounts
@@ -259,13 +277,34 @@ class StageResult(Contract):
     throughput: StageThroughput
     traffic: Traffic | None = None
     goodput: float | None = Field(default=None, description="Requests that met every objective / requests due.")
-    client: Client
+    client: Client | None
     server: dict[str, float] | None = Field(
         default=None, description="The engine's own: counters as growth, the rest as mean and `*_peak` while load ran."
     )
     server_dropped: str | None = Field(default=None, description="Why the engine's counters are left out.")
     repetitions: list[Repetition] = []
     turns: list[TurnResult] | None = None
+
+
+class MeasuredWindow(Window):
+    started_at: str
+    duration_s: float
+    drain_s: float
+
+
+class MeasuredTokens(TokenCounts):
+    output: int
+    max_output: int
+    mismatches: int
+
+
+class MeasuredStage(StageResult):
+    """A stage that this tool measured: what an imported one may lack is there."""
+
+    load: Stage
+    window: MeasuredWindow
+    tokens: MeasuredTokens
+    client: Client
 
 
 class ObjectiveResult(Contract):
@@ -306,8 +345,8 @@ class ToolFacts(Contract):
     name: str
     version: str
     image_digest: str | None = None
-    python: str
-    kernel: str
+    python: str | None
+    kernel: str | None
 
 
 class EngineFacts(Contract):
@@ -325,24 +364,35 @@ class EngineFacts(Contract):
 class WorkloadFacts(Contract):
     name: str
     version: int | None = None
-    hash: str
+    hash: str | None
 
 
 class Provenance(Contract):
-    vantage: Literal["in_cluster", "north_south", "local"]
+    vantage: Literal["in_cluster", "north_south", "local"] | None
     tool: ToolFacts
     engine: EngineFacts
     environment: dict[str, str]
     unknown: list[str] = Field(default=[], description="What could not be found of the environment and of the engine.")
     workload: WorkloadFacts
-    spec_hash: str
+    spec_hash: str | None
     fingerprint: str
     fingerprint_fields: dict[str, Any] = Field(
         default={}, description="What it is made of: equal where two results compare."
     )
-    seed: int
+    seed: int | None
     images: dict[str, str] = {}
-    stamps: Literal["kernel", "user"]
+    stamps: Literal["kernel", "user"] | None
+
+
+class Imported(Contract):
+    """Whose measurement this is. `definitions` says, by metric, what its words are here, where they are not the same;
+    `refused` what it prints that has no meaning here."""
+
+    tool: str
+    version: str | None = None
+    files: dict[str, str] = Field(description="sha256 by file name.")
+    definitions: dict[str, str] = {}
+    refused: dict[str, str] = {}
 
 
 class RunResult(Contract):
@@ -356,6 +406,7 @@ class RunResult(Contract):
     cost: RunCost | None = None
     network: Network | None = None
     baseline: dict[str, Any] | None = None
+    imported: Imported | None = Field(default=None, description="Of a run that another tool measured.")
     provenance: Provenance
 
 

@@ -82,6 +82,7 @@ class RunConfig(Contract):
     stages: Annotated[list[Stage], Field(min_length=1)]
     warmup: Warmup = Warmup()
     repetitions: int = 1
+    rerun_outliers: bool = False
     stop_rules: StopRules = StopRules()
     search: Search | None = None
     calibrate: bool = False
@@ -186,7 +187,7 @@ def resolve(
     target = spec.target
     in_cluster = extra.get("vantage", "local") != "local"
     deadline_s = spec.execution.active_deadline_seconds or plan_seconds(
-        stages[:1] if spec.search else stages, warmup, spec.search.max_steps if spec.search else spec.repetitions,
+        stages[:1] if spec.search else stages, warmup, spec.search.max_steps if spec.search else spec.repetitions + spec.rerun_outliers,
         spec.cooldown_seconds, target.request_timeout_seconds, _think_s(base),
     ) + (GATHER_S if in_cluster and spec.execution.workers > 1 else 0)  # fmt: skip
     return RunConfig(
@@ -212,6 +213,7 @@ def resolve(
         stages=stages,
         warmup=warmup,
         repetitions=spec.repetitions,
+        rerun_outliers=spec.rerun_outliers,
         cooldown_seconds=spec.cooldown_seconds,
         stop_rules=spec.stop_rules,
         search=spec.search,

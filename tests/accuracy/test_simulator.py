@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 
 from bench_runner.engines import ENGINES
 from tests.accuracy.test_truth import CLI, rows, run, simulator
+from tests.support.serving import simulated
+from tokenmark_schemas.result import RunResult
 
 ROUTES = [(engine, route.path) for engine, routes in ENGINES.items() for route in routes]
 SHORT = ("--concurrency", "4", "--requests", "24", "--max-output-tokens", "12", "--warmup-requests", "0")
@@ -170,3 +173,23 @@ def test_a_level_without_enough_answers_is_not_guessed_at(tmp_path: Path) -> Non
     assert len(result["stages"]) == 1
     assert result["search"]["answer"] is None
     assert "only 20 samples" in result["search"]["message"]
+
+
+def test_a_repetition_in_a_slow_spell_is_measured_again_and_said(tmp_path: Path) -> None:
+    """Eight repetitions of a second; for one and a half the simulator is three times as slow."""
+    (tmp_path / "s.yaml").write_text("ttft_ms: 20\nitl_ms: 2\nslow_after_s: 4\nslow_s: 1.5\nslow_factor: 3\n")
+    with simulated("--scenario", str(tmp_path / "s.yaml")) as url:
+        words = ["run", "--target", url, "--model", "sim", "--concurrency", "4", "--duration", "1", "--repetitions", "8",
+                 "--warmup-requests", "0", "--max-output-tokens", "8", "--rerun-outliers", "--name", "t", "--out", str(tmp_path)]  # fmt: skip
+        done = subprocess.run([sys.executable, "-m", "bench_runner", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = RunResult.model_validate_json((tmp_path / "t" / "result.json").read_text())
+    assert result.run.reruns, "no repetition fell into the slow spell"
+    worst = max(result.run.reruns, key=lambda each: each.value / each.median)
+    assert worst.value > 1.5 * worst.median
+    assert worst.again is not None
+    assert worst.again < 1.2 * worst.median
+    stage = result.stages[0]
+    assert len(stage.repetitions) == 8
+    assert stage.repetitions[worst.repetition - 1].order >= 8
+    assert "lay apart and was measured again" in done.stdout

@@ -1,4 +1,4 @@
-"""`python -m tests.gate [--pairs N] [--money N] [--real N] [--write]`: how often gate and prices are right, into their docs with --write."""
+"""`python -m tests.gate [--pairs N] [--money N] [--series N] [--real N] [--write]`: how often gate and prices are right, into their docs with --write."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from . import money
 from .peers import BOOTSTRAP, bootstrap_alarms
 from .real import real_pairs
 from .replay import HABITS, a_pair, recorded
+from .series import series_table
 
 DOCS = Path(__file__).parents[2] / "docs"
 GATE, COST = DOCS / "gate.md", DOCS / "cost-model.md"
@@ -102,6 +103,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=100, help="of each habit and distribution")
     parser.add_argument("--money", type=int, default=2000, help="replays of prices, of each spread")
+    parser.add_argument("--series", type=int, default=400, help="series of runs, of each length and shift")
     parser.add_argument("--real", type=int, default=0, help="pairs of real runs against the simulator, of each kind")
     parser.add_argument("--write", action="store_true", help="into docs/gate.md and docs/cost-model.md")
     said = parser.parse_args()
@@ -109,6 +111,8 @@ def main() -> int:
         if said.pairs:
             put("alarms", list(alarm_table(pool, said.pairs)), write=said.write)
             put("shifts", list(shift_table(pool, said.pairs)), write=said.write)
+    if said.series:
+        put("series", list(series_table(said.series)), write=said.write)
     if said.money:
         put("money", list(money.replayed(said.money)), write=said.write, page=COST)
     if said.real:

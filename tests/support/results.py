@@ -12,50 +12,44 @@ from bench_runner.samples.aggregate import Collected
 from tests.support.builders import MS, a_sample
 from tokenmark_schemas.result import (
     EngineFacts,
+    MeasuredStage,
     Phase,
     Phases,
     Provenance,
     RunFacts,
     RunResult,
-    StageResult,
     ToolFacts,
     WorkloadFacts,
 )
 from tokenmark_schemas.workload import Stage
 
 
-def a_stage(samples: int = 200, **changes: object) -> StageResult:
-    """One repetition of `samples` equal answers, one after the other."""
+def a_part(samples: int, first_ns: int = 100 * MS - 1000, **changes: object) -> Collected:
+    """One repetition of `samples` equal answers, one after the other; `first_ns` from the send to the first token."""
     part = Collected()
     for i in range(samples):
-        at = i * 150 * MS
+        at = i * (first_ns + 1000 + 50 * MS)
+        first = at + 1000 + first_ns
         part.add(
             a_sample(
-                seq=i,
-                due_ns=at,
-                sent_ns=at + 1000,
-                first_byte_ns=at + 99 * MS,
-                end_ns=at + 150 * MS,
-                content_ns=array("q", [at + 100 * MS + k * 10 * MS for k in range(5)]),
-                read_lags_s=[30e-6] * 6,
-                reads=6,
+                seq=i, due_ns=at, sent_ns=at + 1000, first_byte_ns=first - MS, end_ns=first + 50 * MS,
+                content_ns=array("q", [first + k * 10 * MS for k in range(5)]), read_lags_s=[30e-6] * 6, reads=6,
                 **changes,
             )
-        )
-    stop = samples * 150 * MS
-    part.windows.append(
-        End(
-            0,
-            stop,
-            stop,
-            Tick(stop, 0, samples, samples, cpu_ns=stop // 10, loop_lag_max_ns=100_000, kernel_stamps=samples * 6),
-        )
-    )
+        )  # fmt: skip
+    stop = samples * (first_ns + 1000 + 50 * MS)
+    tick = Tick(stop, 0, samples, samples, cpu_ns=stop // 10, loop_lag_max_ns=100_000, kernel_stamps=samples * 6)
+    part.windows.append(End(0, stop, stop, tick))
+    return part
+
+
+def a_stage(samples: int = 200, **changes: object) -> MeasuredStage:
+    """One repetition of such answers."""
     stage = Stage(name="c1", concurrency=1, request_count=samples)
-    return stage_result(stage, [part], max_output=5, objectives=[], order=[0])
+    return stage_result(stage, [a_part(samples, **changes)], max_output=5, objectives=[], order=[0])
 
 
-def a_result(uid: str = "uid-demo", stages: list[StageResult] | None = None) -> RunResult:
+def a_result(uid: str = "uid-demo", stages: list[MeasuredStage] | None = None) -> RunResult:
     stages = stages if stages is not None else [a_stage()]
     return RunResult(
         run=RunFacts(

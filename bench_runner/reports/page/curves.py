@@ -31,6 +31,8 @@ def curves_of(result: RunResult, log: Path | None) -> list[dict[str, Any]]:
 
 def load_of(stage: StageResult) -> float | None:
     """Streams of a closed loop, requests per second of an open one."""
+    if stage.load is None:
+        return None
     return float(stage.load.concurrency or stage.load.request_rate or 0) or None
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +10,13 @@ from typing import Any
 
 from tokenmark_schemas.result import RunResult
 
+from ...formats.tables import metrics_csv
 from .curves import curves_of
 from .figures import Cell, Figure, Reader, Section, Table
 from .html import page
 from .sections import sections_of
 
-WORST = ("invalid", "degraded", "valid")
+WORST = ("invalid", "unknown", "degraded", "valid")
 SIDE_BY_SIDE = (
     ("TTFT p50", "metrics.ttft.p50", "seconds"), ("TTFT p99", "metrics.ttft.p99", "seconds"), ("TPOT p50", "metrics.tpot.p50", "seconds"),
     ("E2E p50", "metrics.e2e.p50", "seconds"), ("Output tokens/s", "throughput.output_tokens_per_s", "rate"),
@@ -41,7 +40,7 @@ def report_files(runs: Sequence[Run]) -> dict[str, str]:
         "report.md": markdown(_title(runs), _worst(runs), _subtitle(runs), sections),
         "summary.json": json.dumps([_summary(run) for run in runs] if len(runs) > 1 else _summary(runs[0]), indent=2)
         + "\n",
-        "metrics.csv": metrics_csv(runs),
+        "metrics.csv": metrics_csv([run.result for run in runs]),
     }
 
 
@@ -138,28 +137,6 @@ def _summary(run: Run) -> dict[str, Any]:
         stage.pop("repetitions", None)
     document["provenance"].pop("fingerprint_fields", None)
     return {"source": run.source, **document}
-
-
-def metrics_csv(runs: Sequence[Run]) -> str:
-    """A row a run, stage and metric; seconds and shares as they stand in the result."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("run", "stage", "metric", "unit", "count", "mean", "p50", "p90", "p95", "p99", "p999"))
-    for run in runs:
-        for stage in run.result.stages:
-            for name, stat in stage.metrics.items():
-                values = (getattr(stat, key) for key in ("mean", "p50", "p90", "p95", "p99", "p999"))
-                writer.writerow(
-                    (
-                        run.result.run.name,
-                        stage.name,
-                        name,
-                        stat.unit,
-                        stat.count,
-                        *("" if v is None else repr(v) for v in values),
-                    )
-                )
-    return text.getvalue()
 
 
 def markdown(title: str, verdict: str, subtitle: str, sections: Sequence[Section]) -> str:

@@ -7,12 +7,15 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tokenmark_decisions.rating import rate, use_of
+from tokenmark_decisions.repetitions import said
+from tokenmark_schemas.documents import read_ratings
 from tokenmark_schemas.result import RunResult
 
-from ...analysis.search import knee
 from ..cost import price_line
-from .curves import load_of
+from ..rating import shown, title
 from .figures import Cell, Figure, Reader, Section, Table
+from .operating import operating_range
 
 SHOWN = (("ttft", "TTFT"), ("tpot", "TPOT"), ("itl", "ITL"), ("e2e", "E2E"))
 QUANTILES = ("p50", "p90", "p95", "p99")
@@ -22,9 +25,9 @@ def sections_of(result: RunResult, run: int = 0) -> list[Section]:
     """Those that have something to say."""
     read = Reader(result.snake(), run)
     found = [
-        _verdict(result, read), _stages(result, read), _range(result, read), _percentiles(result, read), _objectives(result, read),
-        _cost(result, read), _errors(result, read), _client(result, read), _network(result, read), _engine(result, read),
-        _environment(result, read), _work(result, read),
+        _verdict(result, read), _imported(result), _stages(result, read), operating_range(result), _percentiles(result, read),
+        _objectives(result, read), _ratings(result, read), _cost(result, read), _errors(result, read), _client(result, read),
+        _network(result, read), _engine(result, read), _environment(result, read), _work(result, read),
     ]  # fmt: skip
     return [section for section in found if section is not None]
 
@@ -34,12 +37,14 @@ def _verdict(result: RunResult, read: Reader) -> Section:
     lines: list[Cell] = [reason.message for reason in result.verdict.reasons]
     if not lines:
         lines = ["the client's own error stayed within its limits"]
-    worst = max(range(len(result.stages)), key=lambda k: result.stages[k].client.read_lag.tail or 0, default=None)
+    lags = {k: stage.client.read_lag.tail or 0 for k, stage in enumerate(result.stages) if stage.client is not None}
+    worst = max(lags, key=lambda k: lags[k], default=None)
     rows: list[Sequence[Cell]] = [("Verdict", read("verdict.state"))]
     if worst is not None:
         rows.append(("Client's own delay in reading, tail", read(f"stages[{worst}].client.read_lag.tail", "seconds")))
         rows.append(("Client's own delay in sending, tail", read(f"stages[{worst}].client.send_lag.tail", "seconds")))
     rows.append(("Repetitions", read("run.repetitions", "count")))
+    lines += [said(rerun) for rerun in result.run.reruns]
     met = sum(o.met == "true" for o in result.objectives)
     if result.objectives:
         rows.append(("Objectives met", f"{met} of {len(result.objectives)}"))
@@ -82,58 +87,6 @@ def _stages(result: RunResult, read: Reader) -> Section:
     )
 
 
-def _range(result: RunResult, read: Reader) -> Section | None:
-    """Where to run it: between what uses half of the best, and the highest load that keeps every objective."""
-    levels = sorted(
-        ((load_of(stage), k) for k, stage in enumerate(result.stages) if load_of(stage)), key=lambda pair: pair[0] or 0
-    )
-    if len(levels) < 2:
-        return None
-    unit = "streams" if result.stages[levels[0][1]].load.concurrency else "requests/s"
-    lines: list[Cell] = []
-    curve = [(load or 0.0, result.stages[k].throughput.output_tokens_per_s or 0.0) for load, k in levels]
-    found = knee(curve)
-    lines.append(
-        f"Throughput stops growing at about {found:g} {unit}."
-        if found is not None
-        else "The loads tried show no knee: throughput still grows, or there are too few of them (five)."
-    )
-    if result.objectives:
-        kept = [(load, k) for load, k in levels if _keeps(result, result.stages[k].name)]
-        if kept:
-            high, at = kept[-1]
-            best = result.stages[at].throughput.output_tokens_per_s or 0.0
-            low = next(
-                (load for load, k in kept if (result.stages[k].throughput.output_tokens_per_s or 0.0) >= best / 2), high
-            )
-            margin = _margin(result, result.stages[at].name)
-            lines.append(
-                f"Recommended range: {low:g} to {high:g} {unit}, within every objective"
-                + (
-                    f"; the tightest of them has {100 * margin:.0f} % to spare at {high:g}."
-                    if margin is not None
-                    else "."
-                )
-            )
-        else:
-            lines.append("No load that was tried keeps every objective.")
-    return Section("range", "Operating range", lines)
-
-
-def _keeps(result: RunResult, stage: str) -> bool:
-    return all(o.met == "true" for o in result.objectives if o.stage == stage)
-
-
-def _margin(result: RunResult, stage: str) -> float | None:
-    """(limit - value) / limit of the tightest upper limit."""
-    found = [
-        1 - o.value / o.limit
-        for o in result.objectives
-        if o.stage == stage and o.value is not None and o.limit and o.unit in ("s", "ratio")
-    ]
-    return min(found) if found else None
-
-
 def _percentiles(result: RunResult, read: Reader) -> Section:
     heads = ("Stage", "Metric", *QUANTILES, "Mean", "Spread p50", "Samples")
     rows: list[Sequence[Cell]] = [
@@ -168,6 +121,37 @@ def _objectives(result: RunResult, read: Reader) -> Section | None:
     )
 
 
+def _ratings(result: RunResult, read: Reader) -> Section | None:
+    """Of a workload that is of a known use; `tokenmark rate --use` says the others."""
+    file = read_ratings(None)
+    use = use_of(file, result.provenance.workload.name)
+    if use is None:
+        return None
+    rated = rate(result, use, file.version)
+    places = {stage.name: k for k, stage in enumerate(result.stages)}
+    rows: list[Sequence[Cell]] = [
+        (
+            line.stage, title(line),
+            read(f"stages[{places[line.stage]}].metrics.{line.metric}.{line.statistic}", "seconds") if line.statistic else shown(line),
+            line.word or "–", line.says,
+        )
+        for line in rated.lines
+    ]  # fmt: skip
+    lines = [f"As {use.name}: {use.about} Apart from the verdict; limits of ratings/v1, version {file.version}."]
+    return Section("ratings", "Ratings", lines, [Table(("Stage", "Number", "Value", "Rating", "What it means"), rows)])
+
+
+def _imported(result: RunResult) -> Section | None:
+    """What another tool's words are here."""
+    found = result.imported
+    if found is None:
+        return None
+    rows: list[Sequence[Cell]] = [(metric, meaning) for metric, meaning in found.definitions.items()]
+    rows += [(f"{word} (not taken over)", why) for word, why in found.refused.items()]
+    from_whom = f"Measured by {found.tool} {found.version or ''}".rstrip() + f", read from {', '.join(found.files)}."
+    return Section("imported", "Where the numbers are from", [from_whom], [Table(("Number", "What it is"), rows)])
+
+
 def _cost(result: RunResult, read: Reader) -> Section | None:
     cost = result.cost
     if cost is None:
@@ -196,7 +180,9 @@ def _errors(result: RunResult, read: Reader) -> Section | None:
     return Section("errors", "Errors", tables=[Table(("Stage", "Class", "Requests"), rows)]) if rows else None
 
 
-def _client(result: RunResult, read: Reader) -> Section:
+def _client(result: RunResult, read: Reader) -> Section | None:
+    if result.imported is not None:
+        return None
     names = (
         ("read_lag.p50", "Read lag p50", "seconds"), ("read_lag.tail", "Read lag, tail", "seconds"), ("send_lag.tail", "Send lag, tail", "seconds"),
         ("loop_lag_max_s", "Longest absence", "seconds"), ("coalesced.share", "Shared stamps", "share"), ("cores", "Cores", "rate"),
@@ -263,13 +249,11 @@ def _work(result: RunResult, read: Reader) -> Section:
     rows: list[Sequence[Cell]] = [
         (key, Figure(str(value))) for key, value in _flat(result.provenance.fingerprint_fields)
     ]
-    return Section(
-        "work",
-        "What was run",
-        ["Equal where two runs compare; to run it again:"],
-        [Table(("Field", "Value"), rows)],
-        code=[command_of(result)],
-    )
+    table = Table(("Field", "Value"), rows)
+    if result.imported is not None:
+        return Section("work", "What was run", ["Equal where two runs compare."], [table])
+    lines = ["Equal where two runs compare; to run it again:"]
+    return Section("work", "What was run", lines, [table], code=[command_of(result)])
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

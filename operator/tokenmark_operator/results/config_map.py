@@ -106,9 +106,9 @@ def _stage(stage: StageResult, shares: Sequence[NetworkShare], per_million_micro
         output_tokens_per_second_milli=milli(stage.throughput.output_tokens_per_s),
         requests_per_second_milli=milli(stage.throughput.requests_per_s),
         goodput_per_mille=milli(stage.goodput),
-        client_read_lag_microseconds=whole_micro(stage.client.read_lag.tail),
-        client_send_lag_microseconds=whole_micro(stage.client.send_lag.tail),
-        client_cores_milli=milli(stage.client.cores),
+        client_read_lag_microseconds=whole_micro(stage.client.read_lag.tail) if stage.client else None,
+        client_send_lag_microseconds=whole_micro(stage.client.send_lag.tail) if stage.client else None,
+        client_cores_milli=milli(stage.client.cores) if stage.client else None,
         cost_micros_per_million_output_tokens=per_million_micros,
         **{f"network_{share.metric}_per_mille": milli(share.ratio) for share in shares if share.stage == stage.name},
     )
