@@ -176,6 +176,19 @@ def _rates(board: Board) -> None:
         8,
         7,
     )
+    step = f'max by (stage, step) (tokenmark_run_step_seconds{{{RUN}, quantile="0.5"}})'
+    board.add(
+        bars(
+            "Steps before the first token",
+            step,
+            "s",
+            "Median of each step that a RAG service tells; other is what of TTFT none of them explains.",
+            "no pipeline: engine rag has steps",
+            "{{stage}} {{step}}",
+        ),
+        24,
+        6,
+    )
 
 
 def _live(board: Board) -> None:

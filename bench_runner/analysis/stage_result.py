@@ -42,6 +42,7 @@ INCLUSIVE = (
     "e2e",
     "e2e_scheduled",
 )  # what a request without an answer failed to have
+OTHER = "other"  # the step that no step is: the way there, queues, what the service does not tell
 
 
 def stage_result(
@@ -90,6 +91,8 @@ def stage_result(
         server=server,
         server_dropped=server_dropped,
         resources=resources,
+        steps=_steps(pooled),
+        retrieved=stat(pooled.steps.retrieved, "passages") if pooled.steps.retrieved.count else None,
         turns=_turns(pooled),
         repetitions=[_repetition(i, order[i], part, stage) for i, part in enumerate(parts)],
     )  # fmt: skip
@@ -119,6 +122,13 @@ def _metrics(pooled: Collected, parts: list[Collected], seed: int | None) -> dic
 def _with_intervals(name: str, found: Stat, pooled: Collected, parts: list[Collected], seed: int) -> Stat:
     clusters = [pooled.latencies.clusters[name]] if name in CLUSTERED else []
     return with_intervals(found, [part.latencies.values[name] for part in parts], seed, *clusters)
+
+
+def _steps(pooled: Collected) -> dict[str, Stat] | None:
+    told = {name: stat(seconds, "s") for name, seconds in pooled.steps.seconds.items()}
+    if told and pooled.steps.unexplained:
+        told[OTHER] = stat(pooled.steps.gap_s, "s")
+    return told or None
 
 
 def _turns(pooled: Collected) -> list[TurnResult] | None:

@@ -36,6 +36,8 @@ class Answer:
     reasoning_tokens: int | None = None
     model: str | None = None
     timings: dict[str, Any] | None = None
+    steps: dict[str, float] | None = None  # seconds, of what came before the first token
+    retrieved: int | None = None  # passages that the answer was made from
     error: str | None = None
     finished: bool = False
 
@@ -83,6 +85,7 @@ class Dialect:
     read: Callable[[list[Any]], Answer]
     text: Callable[[list[Any]], str]  # the visible text of the events
     whole_path: str | None = None  # where answers that are not streamed come from, if elsewhere
+    tells_steps: bool = False  # steps may stand in the header Server-Timing too
 
     def path_for(self, streaming: bool) -> str:
         return self.path if streaming or self.whole_path is None else self.whole_path

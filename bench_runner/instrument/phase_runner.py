@@ -91,7 +91,7 @@ class Instrument:
     def __init__(self, config: RunConfig, observer: Observer, stop: Stop, must_stop: Callable[[], bool]) -> None:
         self.config, self.observer, self.stop, self.must_stop = config, observer, stop, must_stop
         self.destination = route_to(config.target, lambda: stop.asked)
-        self.dialect, base = dialect_of(config.target.engine, self.destination.path)
+        self.dialect, base = dialect_of(config.target.engine, self.destination.path, config.target.retrieval)
         self.token = bearer_token(config)
         self._secrets = [self.token, (self.destination.proxy_authorization or "").removeprefix("Basic ")]
         self.factory = RequestFactory(

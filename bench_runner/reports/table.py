@@ -54,6 +54,8 @@ def _table(result: RunResult) -> Table:
                 str(stage.requests.succeeded) if first else "",
                 _errors(stage) if first else "",
             )
+        for name, stat in (stage.steps or {}).items():
+            table.add_row("", f"· {name}", *_quantiles(stat), "", "", "")
         for turn in (stage.turns or [])[:MOST_TURNS]:
             table.add_row(f"  turn {turn.turn}", "TTFT", *_quantiles(turn.ttft), "", str(turn.count), "")
     return table

@@ -23,7 +23,14 @@ EXPECTED = (
 def provenance(config: RunConfig, *, engine: EngineFacts, stamps: str, gpus: Gpus | None) -> Provenance:
     """RunConfig + what the engine and the GPUs said -> provenance."""
     said = config.environment.model_dump(exclude_none=True, exclude={"labels"})
-    environment = {**_machine(), **_named(gpus), **config.detected, **said, **(config.environment.labels or {})}
+    environment = {
+        **_machine(),
+        **_named(gpus),
+        **_asked(config),
+        **config.detected,
+        **said,
+        **(config.environment.labels or {}),
+    }
     return Provenance(
         vantage=config.vantage,
         tool=ToolFacts(
@@ -44,6 +51,14 @@ def provenance(config: RunConfig, *, engine: EngineFacts, stamps: str, gpus: Gpu
         images=config.images,
         stamps=stamps,
     )
+
+
+def _asked(config: RunConfig) -> dict[str, str]:
+    """Of a RAG service: how many passages, of which collection."""
+    asked = config.target.retrieval
+    if asked is None:
+        return {}
+    return {"k": str(asked.k)} | ({"docset": asked.docset} if asked.docset else {})
 
 
 def _named(gpus: Gpus | None) -> dict[str, str]:

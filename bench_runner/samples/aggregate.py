@@ -7,12 +7,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tokenmark_decisions.distribution import Distribution
+
+from ..engines.rag import MOST_STEPS
 from ..load.clock import NS
 from ..load.frames import End
 from .metrics import METRICS
-from .records import CLUSTERED, Flow, Latencies, Outcomes, Reads, Recent, Tokens, Traffic, Turn
+from .records import CLUSTERED, Flow, Latencies, Outcomes, Reads, Recent, Steps, Tokens, Traffic, Turn
 from .sample import Sample
 
+EXPLAINED = 0.01  # of TTFT: what the steps may leave open
 MOST_TURNS = 64  # later ones are counted as the last of these
 ROUNDS = 8  # of a closed loop, whose first tokens are kept
 
@@ -28,6 +32,7 @@ class Collected:
     reads: Reads = field(default_factory=Reads)
     traffic: Traffic = field(default_factory=Traffic)
     latencies: Latencies = field(default_factory=Latencies)
+    steps: Steps = field(default_factory=Steps)
     turns: dict[int, Turn] = field(default_factory=dict)
     flow: Flow = field(default_factory=Flow)
     recent: Recent = field(default_factory=Recent)
@@ -101,6 +106,8 @@ class Collected:
             outcomes.good_tokens += sample.output_tokens or 0
         self._bounds(sample, firsts)
         self._count_tokens(sample)
+        if sample.steps_s:
+            self._steps(sample, sample.steps_s, firsts.get("ttft"))
         if sample.turn is not None:
             self._turn(sample, sample.turn, firsts)
         self.flow.begun.append(sample.due_ns)
@@ -120,6 +127,18 @@ class Collected:
             if name in values:
                 self.latencies.lowest[name].extend((max(0.0, values[name] - early),))
                 self.latencies.highest[name].extend((values[name] + late,))
+
+    def _steps(self, sample: Sample, told: dict[str, float], ttft: float | None) -> None:
+        known = self.steps.seconds
+        for name, seconds in told.items():
+            if name in known or len(known) < MOST_STEPS:
+                known.setdefault(name, Distribution()).extend((seconds,))
+        if ttft is not None:
+            gap = ttft - sum(told.values())
+            self.steps.gap_s.extend((gap,))
+            self.steps.unexplained += abs(gap) > EXPLAINED * ttft
+        if sample.retrieved is not None:
+            self.steps.retrieved.extend((float(sample.retrieved),))
 
     def _turn(self, sample: Sample, number: int, values: dict[str, float]) -> None:
         turn = self.turns.setdefault(min(number, MOST_TURNS - 1), Turn())
@@ -163,6 +182,7 @@ class Collected:
         self.tokens.merge(part.tokens)
         self.reads.merge(part.reads)
         self.traffic.merge(part.traffic)
+        self.steps.merge(part.steps)
         self.latencies.merge(part.latencies)
         for number, turn in part.turns.items():
             self.turns.setdefault(number, Turn()).merge(turn)

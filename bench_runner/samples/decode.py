@@ -7,14 +7,16 @@ kept, because it is the instrument's uncertainty about it.
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections import Counter
 
 import msgspec
 
 from ..engines.base import VISIBLE, Answer, Dialect, ProtocolError, error_text
+from ..engines.rag import sane
 from ..load.frames import READ_BYTES, Exchange
-from ..load.framing import Body
+from ..load.framing import Body, parse_head
 from .events import Events, Refused, events_of, shown
 from .sample import Failure, Sample
 
@@ -45,6 +47,8 @@ TRANSPORT_FAILURES = {
 }
 
 MOST_TOKENS = 2_000_000  # of one answer, where usage tells the tokens of each chunk: more is no answer
+_METRIC = re.compile(r'([A-Za-z][A-Za-z0-9_-]{0,62})((?:\s*;\s*[a-z]+\s*=\s*(?:"[^"]*"|[^",;]*))*)')
+_DURATION = re.compile(r";\s*dur\s*=\s*(\d{1,9}(?:\.\d{1,9})?)\s*(?:;|$)")
 TAIL_BYTES = 16  # of a read: enough to see what stands behind its last event
 
 
@@ -91,6 +95,8 @@ def _read(sample: Sample, exchange: Exchange, dialect: Dialect, stream: bool) ->
         return
     sample.status, sample.unstreamed = 200, stream and events.whole
     _fill(sample, dialect.read(events.decoded), events, exchange)
+    if dialect.tells_steps and sample.steps_s is None:
+        sample.steps_s = server_timing(exchange.data)
 
 
 def _refused(body: Body) -> Failure:
@@ -119,6 +125,7 @@ def _fill(sample: Sample, answer: Answer, events: Events, exchange: Exchange) ->
     sample.prompt_tokens, sample.cached_tokens = answer.prompt_tokens, answer.cached_tokens
     sample.reasoning_tokens, sample.engine_timings = answer.reasoning_tokens, answer.timings
     sample.reported_model = answer.model
+    sample.steps_s, sample.retrieved = answer.steps, answer.retrieved
     if answer.output_tokens is not None:
         sample.output_tokens, sample.token_source = answer.output_tokens, "usage"
     elif reads:
@@ -129,6 +136,14 @@ def _fill(sample: Sample, answer: Answer, events: Events, exchange: Exchange) ->
         _uncertainty(sample, content, reads, events, exchange)
     if sample.failure is None:
         sample.failure = _judge(answer, events.done, len(reads))
+
+
+def server_timing(data: bytes) -> dict[str, float] | None:
+    """Steps of an answer's header Server-Timing (W3C: `name;dur=milliseconds`), in seconds."""
+    head = parse_head(data)
+    said = head.headers.get(b"server-timing", b"").decode("latin-1") if head is not None else ""
+    told = [(name, _DURATION.search(parameters)) for name, parameters in _METRIC.findall(said)]
+    return sane({name: float(ms[1]) / 1000 for name, ms in told if ms is not None})
 
 
 def _uncertainty(sample: Sample, content: list[int], reads: list[int], events: Events, exchange: Exchange) -> None:

@@ -125,6 +125,17 @@ class Latencies(Record):
 
 
 @dataclass
+class Steps(Record):
+    """Of a pipeline's answers: seconds by step, what of TTFT no step explains (`gap_s`, below nought where steps overlap) and how
+    often that was more than a hundredth of it; passages."""
+
+    seconds: dict[str, Distribution] = field(default_factory=dict)
+    gap_s: Distribution = field(default_factory=Distribution)
+    unexplained: int = 0
+    retrieved: Distribution = field(default_factory=Distribution)
+
+
+@dataclass
 class Turn(Record):
     """What the answers to one turn of conversations came to."""
 

@@ -59,6 +59,8 @@ class Sample:
     unstreamed: bool = False  # a stream was asked for, and the answer came in one piece
     conversation: int | None = None
     turn: int | None = None  # from 0
+    steps_s: dict[str, float] | None = None  # of a pipeline, before the first token, as the service tells them
+    retrieved: int | None = None  # passages that the answer was made from
 
     @cached_property
     def gaps_s(self) -> list[float]:

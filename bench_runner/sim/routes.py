@@ -228,7 +228,40 @@ class OllamaGenerate(OllamaChat):
         return words_in(body["prompt"])
 
 
-SimRoute = Chat | Tgi | OllamaChat
+class Rag:
+    """/query/stream and /query: the steps before the first token, then one event a token."""
+
+    content_type = "text/event-stream"
+    garbage = http_chunk(b"data: {this is not JSON\n\n")
+
+    def __init__(self, scenario: Scenario, *, streaming: bool) -> None:
+        self.scenario, self.streaming = scenario, streaming
+        self.token = sse({"token": WORD * scenario.chunk_tokens})
+        self.opening = sse({"step": "embedding", "seconds": scenario.embedding_ms / 1e3}) + sse(
+            {"step": "retrieval", "seconds": scenario.retrieval_ms / 1e3, "retrieved": scenario.retrieved}
+        )
+
+    def ask(self, body: dict[str, Any]) -> Ask:
+        return Ask(None, words_in(body["query"]), int(body.get("max_tokens", 256)), self.streaming, True)
+
+    def chunk(self, _ask: Ask, _so_far: int, _reasoning: bool) -> bytes:
+        return self.token
+
+    def ended(self, ask: Ask, tokens: int) -> dict[str, Any]:
+        counted = {"prompt_tokens": ask.prompt_tokens, "output_tokens": tokens} if self.scenario.usage else {}
+        inference = {"inference": self.scenario.ttft_ms / 1e3}
+        return {"done": True, "model": self.scenario.model, "steps": inference, **counted}
+
+    def closing(self, ask: Ask, tokens: int) -> bytes:
+        return sse(self.ended(ask, tokens)) + http_chunk(b"data: [DONE]\n\n")
+
+    def whole(self, ask: Ask, tokens: int) -> dict[str, Any]:
+        steps = {"embedding": self.scenario.embedding_ms / 1e3, "retrieval": self.scenario.retrieval_ms / 1e3}
+        found = self.ended(ask, tokens)
+        return {**found, "answer": WORD * tokens, "retrieved": self.scenario.retrieved, "steps": steps | found["steps"]}
+
+
+SimRoute = Chat | Tgi | OllamaChat | Rag
 
 
 def routes(scenario: Scenario) -> dict[bytes, SimRoute]:
@@ -240,4 +273,6 @@ def routes(scenario: Scenario) -> dict[bytes, SimRoute]:
         b"/generate": Tgi(scenario, streaming=False),
         b"/api/chat": OllamaChat(scenario),
         b"/api/generate": OllamaGenerate(scenario),
+        b"/query/stream": Rag(scenario, streaming=True),
+        b"/query": Rag(scenario, streaming=False),
     }

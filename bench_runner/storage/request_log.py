@@ -44,6 +44,8 @@ def request_row(sample: Sample, *, chunks: bool) -> dict[str, Any]:
         "engine_timings": sample.engine_timings,
         "status": sample.status,
         **({"stalled_ns": sample.stalled_ns} if sample.stalled_ns else {}),
+        **({"steps_s": sample.steps_s} if sample.steps_s else {}),
+        **({"retrieved": sample.retrieved} if sample.retrieved is not None else {}),
         **({"conversation": sample.conversation, "turn": sample.turn} if sample.turn is not None else {}),
         "error": {"class": sample.failure.kind, "message": sample.failure.message} if sample.failure else None,
     }
@@ -60,7 +62,7 @@ def sample_of(row: Mapping[str, Any]) -> Sample:
         output_tokens=row["output_tokens"], prompt_tokens=row["prompt_tokens"], token_source=row["token_source"],
         status=row["status"], failure=Failure(error["class"], error["message"]) if error else None,
         connect_ns=row["connect_ns"], stalled_ns=row.get("stalled_ns", 0),
-        conversation=row.get("conversation"), turn=row.get("turn"),
+        conversation=row.get("conversation"), turn=row.get("turn"), steps_s=row.get("steps_s"), retrieved=row.get("retrieved"),
     )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ from .kube import (
     immutable,
 )
 from .network import NetworkSpec
+from .rag import Retrieval
 from .stopping import Search, StopRules
 from .workload import Stages, Warmup, WorkloadSpec, check_stage_names
 
@@ -153,13 +154,6 @@ class WorkloadRef(Contract):
         if (self.name is None) == (self.config_map is None):
             raise ValueError("set exactly one of name, configMap")
         return self
-
-
-class Retrieval(Contract):
-    """For the RAG and database engines."""
-
-    k: Annotated[int, Field(ge=1, le=1000)] = 5
-    docset: Label = "default"
 
 
 LATENCY = ["maxMilliseconds", "maxMicroseconds"]
@@ -379,6 +373,11 @@ class Quantiles(Contract):
     p99: int | None = None
 
 
+class StepSummary(Contract):
+    step: Text63
+    microseconds: Quantiles = Quantiles()
+
+
 class StageSummary(Contract):
     """What `kubectl get` and `/metrics` read: integers only (microseconds, thousandths per second, per mille)."""
 
@@ -392,6 +391,7 @@ class StageSummary(Contract):
     tpot_microseconds: Quantiles = Quantiles()
     itl_microseconds: Quantiles = Quantiles()
     e2e_microseconds: Quantiles = Field(default=Quantiles(), alias="e2eMicroseconds")
+    steps: Annotated[list[StepSummary], Field(max_length=17)] = []
     output_tokens_per_second_milli: int | None = None
     requests_per_second_milli: int | None = None
     goodput_per_mille: int | None = None

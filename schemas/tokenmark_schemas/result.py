@@ -272,7 +272,12 @@ class StageResult(Contract):
     requests: Requests
     tokens: TokenCounts
     metrics: dict[str, Stat]
-    steps: dict[str, Stat] | None = None
+    steps: dict[str, Stat] | None = Field(
+        default=None,
+        description="Of a pipeline, before the first token, as the service tells them; `other` is what of TTFT none explains, where "
+        "that is more than a hundredth of it for some request.",
+    )
+    retrieved: Stat | None = Field(default=None, description="Passages that each answer was made from.")
     resources: StageResources | None = None
     throughput: StageThroughput
     traffic: Traffic | None = None

@@ -19,6 +19,7 @@ from .benchmarkrun import BenchmarkRunSpec, EngineName, Objective
 from .cost import CostFile, Price
 from .kube import Environment
 from .network import RunNetwork, WayToMeasure
+from .rag import Retrieval
 from .stopping import Search, StopRules
 from .store import StoreSink, store_sinks
 from .workload import Stage, Warmup, Workload, WorkloadSpec, canonical_json
@@ -53,6 +54,7 @@ class RunTarget(Contract):
     request_timeout_s: int = 600
     first_token_timeout_s: int = 120
     idle_timeout_s: int = 60
+    retrieval: Retrieval | None = None
 
 
 class WorkloadIdentity(Contract):
@@ -115,6 +117,7 @@ class RunConfig(Contract):
             "stages": [stage.model_dump(mode="json") for stage in self.stages],
             "warmup": self.warmup.model_dump(mode="json"),
             "seed": self.seed,
+            **({"retrieval": retrieval.model_dump(mode="json")} if (retrieval := self.target.retrieval) else {}),
         }
 
     @property
@@ -207,6 +210,7 @@ def resolve(
             reuse_connections=target.connections.policy == "Reuse",
             max_connections=target.connections.max_open,
             honour_retry_after=target.retry_after == "Honour",
+            retrieval=(spec.retrieval or Retrieval()) if target.engine == "rag" else None,
         ),
         workload=base,
         workload_identity=WorkloadIdentity(name=name, version=version, hash=base.content_hash(dataset_sha256)),

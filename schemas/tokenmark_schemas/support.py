@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .netprobe import NetProbeSpec
     from .workload import Stage, WorkloadSpec
 
-ENGINES = ("openai", "openai-completions", "vllm", "sglang", "tgi", "ollama", "llamacpp")
+ENGINES = ("openai", "openai-completions", "vllm", "sglang", "tgi", "ollama", "llamacpp", "rag")
 SETS_MIN_TOKENS = ("vllm", "sglang")
 
 
@@ -25,7 +25,10 @@ def unsupported_run(
             target.ca_bundle_ref is not None and not in_cluster,
             "spec.target.caBundleRef: outside a cluster; use --ca-file",
         ),
-        (spec.retrieval is not None, "spec.retrieval: RAG and database engines"),
+        (
+            spec.retrieval is not None and target.engine != "rag",
+            f"spec.retrieval: with engine {target.engine}; it is for rag",
+        ),
         (
             spec.baseline_ref is not None and not in_cluster,
             "spec.baselineRef: outside a cluster; use tokenmark compare BASELINE RUN",

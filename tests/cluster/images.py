@@ -154,6 +154,19 @@ def llama_server(destination: Destination) -> str:
     return deliver(destination, image)
 
 
+def rag_backend(destination: Destination) -> str:
+    """The reference RAG backend, as its Dockerfile makes it; its name in the cluster."""
+    image = _named(
+        destination, "rag", tree_digest("deploy/rag", "deploy/docker/rag.Dockerfile", "deploy/locks/rag.lock")
+    )
+    builder = choose()
+    if not builder.has(image):
+        base_images()
+        note(f"building {image}")
+        builder.build(TREE / "deploy/docker/rag.Dockerfile", image, TREE, build_arguments(), CACHE / "image-rag.log")
+    return deliver(destination, image)
+
+
 def s3_server(destination: Destination) -> str:
     """versitygw with a bucket named `bench`; its name in the cluster."""
     image = _named(destination, "versitygw", "1")
@@ -171,10 +184,10 @@ def s3_server(destination: Destination) -> str:
     return deliver(destination, image)
 
 
-def tree_digest() -> str:
-    """What the images are built from, as a short hash: their tag."""
+def tree_digest(*sources: str) -> str:
+    """What images are built from, as a short hash: their tag. Without sources, the product's."""
     digest = hashlib.sha256()
-    for source in SOURCES:
+    for source in sources or SOURCES:
         path = TREE / source
         files = (
             [path]

@@ -132,12 +132,24 @@ OLLAMA_GENERATE = Said(
     whole=json.dumps({"model": "m", "response": "hi", **_ENDED, "eval_count": 4}).encode(),
 )
 
+RAG = Said(
+    opening=sse({"step": "embedding", "seconds": 0.004}),
+    visible=sse({"token": "é a"}),
+    reasoning=None,
+    tool=None,
+    stop=[sse({"done": True, "prompt_tokens": 9, "output_tokens": 3}), DONE],
+    bare_stop=[sse({"done": True}), DONE],
+    error=CHAT.error,
+    whole=json.dumps({"answer": "hi", "output_tokens": 4}).encode(),
+)
+
 BY_PATH = {
     "/v1/chat/completions": CHAT,
     "/v1/completions": COMPLETION,
     "/generate_stream": TGI,
     "/api/chat": OLLAMA,
     "/api/generate": OLLAMA_GENERATE,
+    "/query/stream": RAG,
 }
 
 

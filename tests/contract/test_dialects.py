@@ -131,7 +131,7 @@ def test_what_has_the_end_of_the_body_behind_it_does_not_own_the_stamp(dialect: 
 @every_route
 def test_behind_a_read_that_was_full_waited_what_the_next_one_found(dialect: Dialect) -> None:
     said = said_by(dialect)
-    packed = b"".join(reads_of(dialect, *[said.visible] * 400, *said.stop))
+    packed = b"".join(reads_of(dialect, *[said.visible] * 600, *said.stop))
     assert len(packed) > READ_BYTES
     sample = read(dialect, packed[:READ_BYTES], packed[READ_BYTES:], late_ns=MS)
     assert sample.last_earliest_ns == 99 * MS, "what came with the second read was there before the first"

@@ -28,6 +28,7 @@ WITHOUT = {
     ("run", "Output tokens per second so far"): "the run that is looked at is over",
     ("run", "Answers so far"): "the run that is looked at is over",
     ("run", "Time left"): "the run that is looked at is over",
+    ("run", "Steps before the first token"): "the run that is looked at is of no pipeline",
     ("run-against-baseline", "Both"): "labels, no figures",
     ("provider-comparison", "Not compared, and what differs"): "labels, no figures",
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -18,34 +17,8 @@ from tests.cluster import release
 from tests.dashboards.exhibits import prometheus
 from tests.dashboards.figures import ask, figures
 from tests.dashboards.scenes import gallery
+from tests.support.forward import forwarded
 from tests.support.lab import Lab, Object, condition, long_stage, run_object
-from tests.support.ports import free_port
-
-
-@contextmanager
-def forwarded(lab: Lab, scheme: str = "http", trust: ssl.SSLContext | None = None) -> Iterator[int]:
-    """The operator's port on this machine."""
-    port = free_port()
-    words = [str(lab.cluster.kubectl()), "--kubeconfig", str(lab.cluster.kubeconfig()), "-n", "tokenmark-system"]
-    process = subprocess.Popen(
-        [*words, "port-forward", "svc/tokenmark-operator", f"{port}:8080"], stdout=subprocess.DEVNULL
-    )
-    try:
-        lab.until("the operator answers", lambda: fetch(f"{scheme}://127.0.0.1:{port}/readyz", trust) == "ok", 30)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def fetch(url: str, trust: ssl.SSLContext | None = None) -> str:
-    try:
-        with urllib.request.urlopen(url, timeout=5, context=trust) as answer:
-            text: str = answer.read().decode()
-            return text
-    except OSError:
-        return ""
-
 
 # panel -> why it has no figure here
 WITHOUT = {
@@ -55,6 +28,7 @@ WITHOUT = {
     "Network's share": "no probe was joined",
     "Standing mesh: round trip p50": "no standing mesh",
     "Requests in flight": "the run is over", "Output tokens per second so far": "the run is over",
+    "Steps before the first token": "no RAG service was measured",
     "Answers so far": "the run is over", "Time left": "the run is over",
     "What it was": "labels, no figures", "Both": "labels, no figures",
 }  # fmt: skip

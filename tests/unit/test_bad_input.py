@@ -33,7 +33,7 @@ FLAGS: list[tuple[list[str], str]] = [
     ([*RUN, "--prompts", "no.jsonl"], "--prompts no.jsonl: No such file or directory"),
     (["run", "--target", "http://u:p@h", "--model", "m"], "must not contain user information"),
     ([*RUN, "--token-env", "TOKENMARK_NO_SUCH"], "TOKENMARK_NO_SUCH should hold the API token and is empty"),
-    ([*RUN, "--engine", "rag"], "--engine rag: choose openai, openai-completions, vllm"),
+    ([*RUN, "--engine", "postgres"], "--engine postgres: choose openai, openai-completions, vllm"),
     ([*RUN, "--rate", "2", "--arrival", "gamma"], "burstiness is the shape of arrival Gamma"),
     (["run", "--target", "http://h:99999", "--model", "m"], "write for example http://host:8000"),
     (["run", "--target", "http://h:abc", "--model", "m"], "write for example http://host:8000"),
@@ -75,7 +75,7 @@ DOCUMENTS: list[tuple[str, str]] = [
     ("a: 2024-99-99", "YAML cannot read"),
     ("a: !!int abc", "YAML cannot read"),
     ("kind: BenchmarkRunn\n---\n", "did you mean BenchmarkRun?"),
-    (HEAD + "  target: {engine: rag, model: m, endpoint: {url: 'http://h:1'}}\n", "spec.target.engine: rag; supported"),
+    (HEAD + "  target: {engine: postgres, model: m, endpoint: {url: 'http://h:1'}}\n", "spec.target.engine: postgres; supported"),
     (HEAD + TARGET + "  workloadRef: {name: chat-standrd}\n", "spec.workloadRef.name: there is no built-in workload"),
     ('{"schema_version": "run-result/v1"}', "run: is required and missing"),
 ]  # fmt: skip

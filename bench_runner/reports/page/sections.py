@@ -99,6 +99,14 @@ def _percentiles(result: RunResult, read: Reader) -> Section:
         for m, title in SHOWN
         if m in stage.metrics
     ]  # fmt: skip
+    rows += [
+        (
+            read(f"stages[{k}].name"), f"step {name}", *(read(f"stages[{k}].steps.{name}.{q}", "seconds") for q in QUANTILES),
+            read(f"stages[{k}].steps.{name}.mean", "seconds"), "–", read(f"stages[{k}].steps.{name}.count", "count"),
+        )
+        for k, stage in enumerate(result.stages)
+        for name in stage.steps or {}
+    ]  # fmt: skip
     return Section(
         "latency", "Latency", tables=[Table(heads, rows, "Spread: from the fastest repetition's median to the slowest one's, as a share.")],
         charts=("percentiles", "histograms", "moments"),

@@ -21,6 +21,7 @@ from tokenmark_schemas.benchmarkrun import (
     ObjectiveOutcome,
     Quantiles,
     StageSummary,
+    StepSummary,
 )
 from tokenmark_schemas.kube import Artifact
 from tokenmark_schemas.network import NetworkShare
@@ -80,12 +81,13 @@ def _micros(value: Decimal | None) -> int | None:
     return None if value is None else int((value * 10**6).to_integral_value())
 
 
-def _stage(stage: StageResult, shares: Sequence[NetworkShare], per_million_micros: int | None) -> StageSummary:
-    def micro(metric: str) -> Quantiles:
-        stat: Stat = stage.metrics[metric]
-        found = {q: getattr(stat, q) for q in ("p50", "p90", "p95", "p99")}
-        return Quantiles(**{q: None if v is None else round(v * 1e6) for q, v in found.items()})
+def _quantiles(stat: Stat) -> Quantiles:
+    """Microseconds."""
+    found = {q: getattr(stat, q) for q in ("p50", "p90", "p95", "p99")}
+    return Quantiles(**{q: None if v is None else round(v * 1e6) for q, v in found.items()})
 
+
+def _stage(stage: StageResult, shares: Sequence[NetworkShare], per_million_micros: int | None) -> StageSummary:
     def milli(value: float | None) -> int | None:
         return None if value is None else round(value * 1000)
 
@@ -98,11 +100,12 @@ def _stage(stage: StageResult, shares: Sequence[NetworkShare], per_million_micro
         failed=stage.requests.failed,
         cancelled=stage.requests.cancelled,
         output_tokens=stage.tokens.output,
-        ttft_microseconds=micro("ttft"),
-        ttft_scheduled_microseconds=micro("ttft_scheduled"),
-        tpot_microseconds=micro("tpot"),
-        itl_microseconds=micro("itl"),
-        e2e_microseconds=micro("e2e"),
+        ttft_microseconds=_quantiles(stage.metrics["ttft"]),
+        ttft_scheduled_microseconds=_quantiles(stage.metrics["ttft_scheduled"]),
+        tpot_microseconds=_quantiles(stage.metrics["tpot"]),
+        itl_microseconds=_quantiles(stage.metrics["itl"]),
+        e2e_microseconds=_quantiles(stage.metrics["e2e"]),
+        steps=[StepSummary(step=name, microseconds=_quantiles(stat)) for name, stat in (stage.steps or {}).items()],
         output_tokens_per_second_milli=milli(stage.throughput.output_tokens_per_s),
         requests_per_second_milli=milli(stage.throughput.requests_per_s),
         goodput_per_mille=milli(stage.goodput),

@@ -37,6 +37,9 @@ class StageFamilies:
             for name, about, _, _, own in SINGLES
             if about
         }
+        self._steps = gauge(
+            "tokenmark_run_step_seconds", "A pipeline's step before the first token.", (*labels, "step", "quantile")
+        )
         self._errors = gauge("tokenmark_run_errors_ratio", "Failed / sent.", labels)
         self._requests = gauge("tokenmark_run_requests", "Requests sent, by result.", (*labels, "result"))
         self._tokens = gauge("tokenmark_run_output_tokens", "Output tokens received.", labels)
@@ -46,6 +49,9 @@ class StageFamilies:
         for key, family in self._times.items():
             for quantile, value in (stage.get(f"{key}Microseconds") or {}).items():
                 family.add_metric([*row, QUANTILES[quantile]], value / 1e6)
+        for step in stage.get("steps") or []:
+            for quantile, value in (step.get("microseconds") or {}).items():
+                self._steps.add_metric([*row, step["step"], QUANTILES[quantile]], value / 1e6)
         for name, _, field, divisor, own in SINGLES:
             if stage.get(field) is not None:
                 self._singles[name].add_metric([*row, *([own.split("=")[1]] if own else [])], stage[field] / divisor)
@@ -61,4 +67,4 @@ class StageFamilies:
 
     @property
     def all(self) -> list[GaugeMetricFamily]:
-        return [*self._times.values(), *self._singles.values(), self._errors, self._requests, self._tokens]
+        return [*self._times.values(), self._steps, *self._singles.values(), self._errors, self._requests, self._tokens]
