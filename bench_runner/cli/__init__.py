@@ -21,9 +21,9 @@ import typer  # noqa: E402
 from tokenmark_schemas.errors import TokenmarkError  # noqa: E402
 
 VERBS = (
-    "run", "runs", "compare", "baseline", "cost", "rate", "report", "export", "import", "sim", "calibrate", "translate", "results", "validate", "explain", "workloads",
+    "run", "runs", "compare", "baseline", "cost", "rate", "report", "export", "import", "engines", "models", "test-request", "metrics", "doctor", "sim", "calibrate", "translate", "results", "validate", "explain", "workloads",
 )  # fmt: skip
-KEYWORDS = {"import": "import_"}  # no module of Python is named so
+MODULES = {"import": "import_", "test-request": "single_request"}  # where a verb's own word names no module
 app = typer.Typer(
     name="tokenmark",
     help="Benchmark LLM serving, and know whether the number can be trusted.",
@@ -38,7 +38,7 @@ def _load_verbs(words: list[str]) -> None:
     """Only the module of the verb that is asked for: a run must not wait for what the others import."""
     asked = next((word for word in words if not word.startswith("-")), None)
     for verb in [asked] if asked in VERBS else VERBS:
-        module = KEYWORDS.get(verb, verb)
+        module = MODULES.get(verb, verb)
         found = getattr(importlib.import_module(f"{__name__}.{module}"), module)
         if isinstance(found, typer.Typer):
             app.add_typer(found, name=verb)

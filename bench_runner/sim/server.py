@@ -348,6 +348,10 @@ FACTS: dict[bytes, Callable[[str], dict[str, Any]]] = {
     b"/health": lambda _: {"status": "ok"},
     b"/v1/models": lambda model: {"object": "list", "data": [{"id": model, "object": "model"}]},
     b"/api/version": lambda _: {"version": "sim"},
+    b"/api/tags": lambda model: {
+        "models": [{"name": model, "size": 1, "details": {"family": "sim", "quantization_level": "F16"}}]
+    },
+    b"/version": lambda _: {"version": "sim"},
     b"/info": lambda model: {"model_id": model, "version": "sim"},
     b"/props": lambda model: {"model_path": model, "build_info": "sim"},
 }

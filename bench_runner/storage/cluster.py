@@ -29,6 +29,15 @@ def put(namespace: str, manifest: dict[str, Any]) -> None:
     _kubectl(namespace, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(manifest))
 
 
+def words(*arguments: str) -> str | None:
+    """What kubectl prints for whatever arguments; None where it says no, or there is none."""
+    try:
+        done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, timeout=KUBECTL_S, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    return None if done.returncode else done.stdout
+
+
 def _kubectl(namespace: str | None, *words: str, stdin: str | None = None) -> str:
     where = ("-n", namespace) if namespace else ("--all-namespaces",)
     try:

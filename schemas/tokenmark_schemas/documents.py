@@ -36,6 +36,7 @@ VERSIONS = {
     "workload/v1": "workload.Workload",
     "cost/v1": "cost.CostFile",
     "ratings/v1": "ratings.RatingFile",
+    "engines/v1": "engines.EnginesFile",
     "run-config/v1": "run.RunConfig",
     "run-result/v1": "result.RunResult",
     "netprobe-result/v1": "netprobe.NetProbeResult",

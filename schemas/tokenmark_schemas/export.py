@@ -18,6 +18,7 @@ from .benchmarkrun import BenchmarkRun
 from .comparison import Comparison
 from .cost import CostFile
 from .crd import KINDS, crd
+from .engines import EnginesFile
 from .netprobe import NetProbe
 from .north_south import BenchmarkOutput, RunMetadata
 from .probe_result import EastWest, NetProbeResult, ProbeConfig
@@ -42,6 +43,7 @@ SCHEMAS: dict[str, tuple[type[BaseModel], bool]] = {
     "comparison-v1": (Comparison, False),
     "cost-v1": (CostFile, True),
     "ratings-v1": (RatingFile, True),
+    "engines-v1": (EnginesFile, True),
     "baseline-v1": (Promoted, False),
     "store-receipts-v1": (Receipts, False),
 }

@@ -16,6 +16,7 @@ from tests.cluster import fronts
 from tests.cluster import images as image_builds
 from tests.cluster.demo import LLAMA
 from tests.cluster.embedded import Embedded
+from tests.support.beforehand import asked_before_a_load
 from tests.support.lab import Lab, server
 
 SHAPE = ("--concurrency", "1", "--requests", "100", "--input-tokens", "12", "--max-output-tokens", "6")
@@ -63,3 +64,15 @@ def test_a_healthy_run_is_valid_whatever_stands_before_the_engine(
     assert stage["requests"]["errors"] == {}
     assert stage["requests"]["succeeded"] == 100
     assert stage["tokens"]["output_source"] == "usage"
+
+
+def test_what_a_person_asks_of_llama_server_before_a_load(llama: str, tmp_path: Path) -> None:
+    said = asked_before_a_load(tmp_path, "llamacpp", f"http://{llama}", "gemma")
+    assert said["health"]["up"]
+    assert said["info"]["version"]
+    (model,) = said["models"]
+    assert model["parameters"] == "268M"
+    assert model["context"] > 1000
+    assert said["request"]["engine_timings"]["predicted_per_token_ms"] > 0
+    assert 1 <= said["whole"]["output_tokens"] <= 8
+    assert said["doctor"]["request"]["state"] == "ok"

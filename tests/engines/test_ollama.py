@@ -11,6 +11,7 @@ import pytest
 
 from tests.accuracy.test_truth import healthy, rows, run
 from tests.cluster import ollama
+from tests.support.beforehand import asked_before_a_load
 
 SHAPE = (
     "--engine",
@@ -73,6 +74,19 @@ def test_our_times_are_the_engines_own(measured: tuple[dict[str, Any], list[dict
     a_token_ms = median(row["engine_timings"]["eval_duration_ns"] / row["output_tokens"] for row in found) / MS
     assert median(firsts) < a_token_ms + SLACK_MS
     assert median(paces) == pytest.approx(1.0, abs=0.25)
+
+
+def test_what_a_person_asks_before_a_load_is_answered(server: str, tmp_path: Path) -> None:
+    said = asked_before_a_load(tmp_path, "ollama", server, ollama.MODEL)
+    assert said["health"]["up"]
+    assert said["health"]["seconds"] < 1
+    assert said["info"]["version"] == ollama.VERSION
+    assert [model["id"] for model in said["models"]] == [f"{ollama.MODEL}:latest"]
+    assert said["models"][0]["size_bytes"] > 10**8
+    for which in ("request", "whole"):
+        assert 1 <= said[which]["output_tokens"] <= 8
+        assert said[which]["engine_timings"]["total_duration_ns"] > 0
+    assert {said["doctor"][name]["state"] for name in ("engine", "model", "request")} == {"ok"}
 
 
 def test_a_conversation_finds_its_history_in_the_prefix_cache(server: str, tmp_path: Path) -> None:
