@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import os
 import sys
+from typing import Any
 
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them costs a tenth of the start
 gc.disable()  # imports make no garbage worth looking for; `main` switches it on again
@@ -40,18 +41,23 @@ def _load_verbs(words: list[str]) -> None:
     for verb in [asked] if asked in VERBS else VERBS:
         module = MODULES.get(verb, verb)
         found = getattr(importlib.import_module(f"{__name__}.{module}"), module)
-        if isinstance(found, typer.Typer):
-            app.add_typer(found, name=verb)
-        else:
-            app.command(verb)(found)
+        _add(verb, found)
     if asked not in VERBS:
         _load_others()
+
+
+def _add(verb: str, found: Any) -> None:
+    """A verb with verbs of its own, or one alone."""
+    if isinstance(found, typer.Typer):
+        app.add_typer(found, name=verb)
+    else:
+        app.command(verb)(found)
 
 
 def _load_others() -> None:
     for entry in importlib.metadata.entry_points(group="tokenmark.verbs"):
         with contextlib.suppress(ImportError):  # of a part that is not installed here
-            app.add_typer(entry.load(), name=entry.name)
+            _add(entry.name, entry.load())
 
 
 def version(show: bool) -> None:

@@ -1,11 +1,14 @@
-"""The probe without the operator: plain Jobs, and a standing mesh that Prometheus scrapes."""
+"""Without the operator: a run as plain objects, the probe as plain Jobs, and a standing mesh that Prometheus scrapes."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
-from tests.support.lab import Lab, tree
+from tests.support.lab import Lab, run_object, tree
 from tokenmark_schemas.probe_result import EastWest
 
 
@@ -63,3 +66,33 @@ def test_a_standing_mesh_tells_every_pair_and_forgets_who_is_gone(lab: Lab) -> N
         '{"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/hostname":"node1"}}}}}',
     )  # fmt: skip
     lab.until("node2 is forgotten", lambda: 'target_node="node2"' not in scraped("node1"), 60)
+
+
+def test_a_rendered_run_needs_no_operator(lab: Lab, tmp_path: Path) -> None:
+    """Job and ConfigMap as printed, its log as the way of its result; the operator beside it leaves them alone."""
+    lab.simulator()
+    (tmp_path / "run.yaml").write_text(
+        json.dumps(run_object("by-hand", stages=[{"name": "c4", "concurrency": 4, "requestCount": 150}]))
+    )
+    words = [sys.executable, "-m", "bench_runner"]
+    made = subprocess.run(
+        [*words, "render", str(tmp_path / "run.yaml"), "-n", lab.namespace, "--image", lab.images["runner"]],
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    lab.kubectl("apply", "-f", "-", stdin=made.stdout)
+    lab.kubectl("wait", "--for=condition=complete", "job/by-hand-a1", "--timeout=120s", timeout_s=130)
+    (tmp_path / "log").write_text(lab.kubectl("logs", "job/by-hand-a1"))
+    pushed = subprocess.run(
+        [*words, "results", "push", str(tmp_path / "log"), "--store", str(tmp_path / "store")],
+        capture_output=True,
+        text=True,
+    )
+    assert pushed.returncode == 0, pushed.stderr
+    (path,) = (tmp_path / "store").rglob("result.json")
+    result = json.loads(path.read_text())
+    assert result["verdict"]["state"] in ("valid", "degraded"), result["verdict"]  # a neighbour may disturb it
+    assert result["stages"][0]["requests"]["errors"] == {}
+    assert lab.items("brun") == []
+    assert [job["metadata"]["name"] for job in lab.items("jobs")] == ["by-hand-a1"]
