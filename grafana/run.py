@@ -176,6 +176,19 @@ def _rates(board: Board) -> None:
         8,
         7,
     )
+    used = f"max by (stage, resource) (tokenmark_run_utilization_ratio{{{RUN}}})"
+    board.add(
+        bars(
+            "The target's machine",
+            used,
+            "percentunit",
+            "Busy share of its processors and of the GPUs behind it, average.",
+            "nobody told: name its exporters, target.hostMetricsUrl and gpuMetricsUrl",
+            "{{stage}} {{resource}}",
+        ),
+        12,
+        6,
+    )
     step = f'max by (stage, step) (tokenmark_run_step_seconds{{{RUN}, quantile="0.5"}})'
     board.add(
         bars(
@@ -186,7 +199,7 @@ def _rates(board: Board) -> None:
             "no pipeline: engine rag has steps",
             "{{stage}} {{step}}",
         ),
-        24,
+        12,
         6,
     )
 

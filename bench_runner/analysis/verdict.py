@@ -74,6 +74,21 @@ def _lateness(stage: MeasuredStage) -> float | None:
     return None if late is None or late < LEAST_LATE * (ttft or 0.0) else late
 
 
+def _gpu_idle(stage: MeasuredStage) -> float | None:
+    """An open loop leaves them idle by its rate."""
+    gpu = stage.resources.gpu if stage.resources else None
+    return (
+        None
+        if gpu is None or gpu.utilization_avg is None or stage.load.concurrency is None
+        else 1 - gpu.utilization_avg
+    )
+
+
+def _host(stage: MeasuredStage, name: str) -> float | None:
+    host = stage.resources.host if stage.resources else None
+    return getattr(host, name) if host is not None else None
+
+
 def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
@@ -123,6 +138,12 @@ RULES: tuple[Rule, ...] = (
     Rule("errors", "requests that failed, as a share of those that ended", "", 0.01, 0.50,
          "see requests.errors; latency covers the successful ones only",
          lambda s: _share(s.requests.failed, s.requests.succeeded + s.requests.failed)),
+    Rule("gpu_underused", "share of the time that the GPUs idled under a closed loop", "", 0.20, None,
+         "the load does not fill them: the numbers are those of the load; raise it, or look at what the engine waits for", _gpu_idle),
+    Rule("throttled", "times that a processor of the target's machine slowed down for heat", "", 0, None,
+         "cool it, or lower the load: later stages are those of a slower machine", lambda s: _host(s, "throttles")),
+    Rule("swapping", "bytes that went in or out of swap on the target's machine", "bytes", 2**20, None,
+         "give it more memory, or a smaller model: what swaps is slow by the disk", lambda s: _host(s, "swapped_bytes")),
     Rule("error_burst", "requests that failed one after the other", "", 5, None,
          "something was away for a while; the rest of the stage may have paid for it", lambda s: s.requests.failing_most),
 )  # fmt: skip

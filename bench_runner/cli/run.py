@@ -41,9 +41,7 @@ def run(
     if format not in ("table", "json"):
         raise InvalidInput(f"--format {format}: choose table or json")
     flags = Flags(**{name: None if value is False or value == [] else value for name, value in said.items()})
-    if flags.target == "sim":
-        raise typer.Exit(_with_simulator(manifest, flags, out, format, quiet))
-    raise typer.Exit(_execute(manifest, flags, out, format, quiet, pod))
+    raise typer.Exit(execute(manifest, flags, out, format, quiet, pod))
 
 
 def _declared() -> inspect.Signature:
@@ -54,6 +52,13 @@ def _declared() -> inspect.Signature:
 
 run.__signature__ = _declared()  # type: ignore[attr-defined]
 run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}  # type: ignore[attr-defined]
+
+
+def execute(manifest: Path | None, flags: Flags, out: Path, format: str, quiet: bool, pod: bool = False) -> int:
+    """Measures, prints, and gives the exit code; target `sim` brings its server."""
+    if flags.target == "sim":
+        return _with_simulator(manifest, flags, out, format, quiet)
+    return _execute(manifest, flags, out, format, quiet, pod)
 
 
 def _execute(manifest: Path | None, flags: Flags, out: Path, format: str, quiet: bool, pod: bool = False) -> int:

@@ -65,6 +65,7 @@ class Flags:
     insecure: bool | None = flag("Take any certificate.")
     proxy: str | None = flag("HTTP proxy, such as http://host:3128.")
     gpu_metrics: str | None = flag("Page of a DCGM exporter that sees the target's GPUs, http://host:9400/metrics.")
+    host_metrics: str | None = flag("Page of the node exporter on the target's machine, http://host:9100/metrics.")
     network: str | None = flag(
         "What the network explains of TTFT: a result of `tokenmark net`, or the host of its server, measured before the load."
     )

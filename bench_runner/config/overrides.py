@@ -49,7 +49,7 @@ def override(spec: dict[str, Any], flags: Flags) -> None:
         target["endpoint"] = {"url": flags.target if "://" in flags.target else f"http://{flags.target}"}
     for key, value in (
         ("engine", flags.engine), ("model", flags.model), ("requestTimeoutSeconds", flags.timeout),
-        ("insecureSkipTLSVerify", flags.insecure or None), ("proxyUrl", flags.proxy), ("gpuMetricsUrl", flags.gpu_metrics),
+        ("insecureSkipTLSVerify", flags.insecure or None), ("proxyUrl", flags.proxy), ("gpuMetricsUrl", flags.gpu_metrics), ("hostMetricsUrl", flags.host_metrics),
         ("retryAfter", "Honour" if flags.honour_retry_after else None),
     ):  # fmt: skip
         if value is not None:

@@ -12,7 +12,8 @@ from typing import Any
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.result import RunResult
 
-from .page.curves import curves_of, load_of
+from ..analysis.saturation import load_of
+from .page.curves import curves_of
 from .page.files import Run
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"

@@ -11,18 +11,22 @@ from tokenmark_schemas.workload import Stage
 
 from ..samples.aggregate import Collected
 from ..target.gauges import Gauges
+from ..target.host import Readings
 from ..target.server_metrics import Growth
 
 
 @dataclass
 class Take:
-    """A stage measured once. `order`: the how manieth of the run it was; the rest is the engine's and the GPUs' state meanwhile."""
+    """A stage measured once. `order`: the how manieth of the run it was; the rest is the state of the engine, the GPUs and the
+    machine meanwhile."""
 
     part: Collected
     order: int
     growth: Growth
     states: Gauges
     gpus: Gauges
+    host: Gauges = field(default_factory=dict)
+    host_growth: Readings = field(default_factory=dict)
 
 
 @dataclass

@@ -43,6 +43,8 @@ from ..load.clock import NS, iso_at, iso_now
 from ..samples.aggregate import Collected
 from ..target.gauges import Reading, pooled
 from ..target.gpu import EVERY_S, gpus_of, use_of
+from ..target.host import growth as host_growth
+from ..target.host import host_of, host_use
 from ..target.http_get import Pages
 from ..target.identity import identity_of
 from ..target.server_metrics import STATES_EVERY_S, ServerMetrics, facts_over, growth
@@ -83,6 +85,7 @@ class Runner:
         self.server = ServerMetrics(config.target.engine, self.pages)
         self.engine = EngineFacts(name=config.target.engine)
         self.gpus = gpus_of(config.target)
+        self.host = host_of(config.target)
         self.network = config.network
         self.floors: dict[int, dict[str, float] | None] = {}
 
@@ -235,7 +238,9 @@ class Runner:
 
     def _resources(self, level: Level) -> StageResources | None:
         gpu = use_of(pooled([take.gpus for take in level.takes]), self.gpus.source) if self.gpus else None
-        return StageResources(gpu=gpu) if gpu else None
+        growths = [take.host_growth for take in level.takes]
+        host = host_use(self.host, pooled([take.host for take in level.takes]), growths) if self.host else None
+        return StageResources(gpu=gpu, host=host) if gpu or host else None
 
     def result(self, *, partial: bool = False) -> RunResult:
         """Everything measured so far as a result; `partial` says that more is to come."""
@@ -298,10 +303,13 @@ class Runner:
         watch = Watch(self.config.stop_rules, open_loop=stage.concurrency is None)
         states = Reading(self.server.states, STATES_EVERY_S)
         gpus = Reading(self.gpus.read if self.gpus else dict, EVERY_S)
-        overseer = Lookout(watch, [states, gpus])
+        host = Reading(self.host.read if self.host else dict, self.host.every_s if self.host else EVERY_S)
+        swapped = self.host.counters() if self.host else {}
+        overseer = Lookout(watch, [states, gpus, host])
         part = self.bench.measure(self._order_of(stage, stage.name, repetition), overseer)
         grown = growth(self.config.target.engine, before, self.server.counters())
-        level.takes.append(Take(part, self.order, grown, states.gauges, gpus.gauges))
+        moved = host_growth(swapped, self.host.counters()) if self.host else {}
+        level.takes.append(Take(part, self.order, grown, states.gauges, gpus.gauges, host.gauges, moved))
         self.order += 1
         self._cool_down()
 

@@ -41,7 +41,7 @@ def gpus_of(target: RunTarget) -> Gpus | None:
     """Whom to ask about the target's GPUs; None where nobody can tell."""
     if target.gpu_metrics_url:
         return Dcgm(target.gpu_metrics_url)
-    return _driver() if _is_here(target.url) else None
+    return _driver() if is_here(target.url) else None
 
 
 def use_of(gauges: Gauges, source: Literal["nvml", "dcgm"]) -> GpuUse | None:
@@ -157,7 +157,7 @@ def _driver() -> Gpus | None:
     return Nvml()
 
 
-def _is_here(url: str) -> bool:
+def is_here(url: str) -> bool:
     """Whether an address is this very machine."""
     import ipaddress  # here, because few milliseconds are all that a start may take
 

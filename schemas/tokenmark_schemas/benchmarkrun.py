@@ -127,6 +127,9 @@ class Target(Contract):
     gpu_metrics_url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^@?#]+$")] | None = Field(
         default=None, description="The page of a DCGM exporter that sees the target's GPUs, http://host:9400/metrics."
     )
+    host_metrics_url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^@?#]+$")] | None = Field(
+        default=None, description="The page of the node exporter on the target's node, http://node:9100/metrics."
+    )
     connections: Connections = Connections()
     retry_after: Literal["Ignore", "Honour"] = Field(
         default="Ignore", description="Honour: a closed loop's slot rests as long as a 429 or 503 asks, at most 60 s."
@@ -392,6 +395,8 @@ class StageSummary(Contract):
     itl_microseconds: Quantiles = Quantiles()
     e2e_microseconds: Quantiles = Field(default=Quantiles(), alias="e2eMicroseconds")
     steps: Annotated[list[StepSummary], Field(max_length=17)] = []
+    host_cpu_per_mille: int | None = Field(default=None, description="Of the target's machine: busy share, average.")
+    gpu_per_mille: int | None = Field(default=None, description="Of the GPUs behind the target: busy share, average.")
     output_tokens_per_second_milli: int | None = None
     requests_per_second_milli: int | None = None
     goodput_per_mille: int | None = None

@@ -37,6 +37,7 @@ VERSIONS = {
     "cost/v1": "cost.CostFile",
     "ratings/v1": "ratings.RatingFile",
     "engines/v1": "engines.EnginesFile",
+    "recipe/v1": "recipe.Recipe",
     "run-config/v1": "run.RunConfig",
     "run-result/v1": "result.RunResult",
     "netprobe-result/v1": "netprobe.NetProbeResult",

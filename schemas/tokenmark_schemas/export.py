@@ -23,6 +23,7 @@ from .netprobe import NetProbe
 from .north_south import BenchmarkOutput, RunMetadata
 from .probe_result import EastWest, NetProbeResult, ProbeConfig
 from .ratings import RatingFile
+from .recipe import Recipe
 from .result import RunResult, TerminationSummary
 from .run import RunConfig
 from .store import Receipts
@@ -44,6 +45,7 @@ SCHEMAS: dict[str, tuple[type[BaseModel], bool]] = {
     "cost-v1": (CostFile, True),
     "ratings-v1": (RatingFile, True),
     "engines-v1": (EnginesFile, True),
+    "recipe-v1": (Recipe, True),
     "baseline-v1": (Promoted, False),
     "store-receipts-v1": (Receipts, False),
 }

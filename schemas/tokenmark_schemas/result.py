@@ -238,8 +238,28 @@ class GpuUse(Contract):
     interval_s: float
 
 
+class HostUse(Contract):
+    """Of the target's machine while the stage ran, from a laptop's /proc the client's part with it. `cpu_*` are shares of all
+    processors; `swapped_bytes` went in or out of swap, `throttles` counts how often a processor slowed down for heat."""
+
+    source: Literal["proc", "node-exporter"]
+    cpu_avg: float | None = None
+    cpu_peak: float | None = None
+    memory_avg_bytes: float | None = None
+    memory_peak_bytes: float | None = None
+    memory_total_bytes: float | None = None
+    swap_peak_bytes: float | None = None
+    swapped_bytes: int | None = None
+    temperature_peak_celsius: float | None = None
+    clock_avg_hz: float | None = None
+    throttles: int | None = None
+    samples: int
+    interval_s: float
+
+
 class StageResources(Contract):
     gpu: GpuUse | None = None
+    host: HostUse | None = None
 
 
 class TurnResult(Contract):

@@ -48,6 +48,7 @@ class RunTarget(Contract):
     insecure_skip_tls_verify: bool = False
     proxy_url: str | None = None
     gpu_metrics_url: str | None = None
+    host_metrics_url: str | None = None
     reuse_connections: bool = True
     max_connections: int = 16_384
     honour_retry_after: bool = False
@@ -207,6 +208,7 @@ def resolve(
             insecure_skip_tls_verify=target.insecure_skip_tls_verify,
             proxy_url=target.proxy_url,
             gpu_metrics_url=target.gpu_metrics_url,
+            host_metrics_url=target.host_metrics_url,
             reuse_connections=target.connections.policy == "Reuse",
             max_connections=target.connections.max_open,
             honour_retry_after=target.retry_after == "Honour",

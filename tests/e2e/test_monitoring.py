@@ -28,7 +28,7 @@ WITHOUT = {
     "Network's share": "no probe was joined",
     "Standing mesh: round trip p50": "no standing mesh",
     "Requests in flight": "the run is over", "Output tokens per second so far": "the run is over",
-    "Steps before the first token": "no RAG service was measured",
+    "The target's machine": "no exporter is named", "Steps before the first token": "no RAG service was measured",
     "Answers so far": "the run is over", "Time left": "the run is over",
     "What it was": "labels, no figures", "Both": "labels, no figures",
 }  # fmt: skip

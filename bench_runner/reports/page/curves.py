@@ -9,6 +9,7 @@ from typing import Any
 
 from tokenmark_schemas.result import RunResult, StageResult
 
+from ...analysis.saturation import load_of
 from ...storage.request_log import read_rows
 
 POINTS, BINS, MOMENTS = 160, 60, 240
@@ -27,13 +28,6 @@ def curves_of(result: RunResult, log: Path | None) -> list[dict[str, Any]]:
         {"name": stage.name, "load": load_of(stage), **_stage(stage, rows.get(stage.name, []), began, width)}
         for stage in result.stages
     ]
-
-
-def load_of(stage: StageResult) -> float | None:
-    """Streams of a closed loop, requests per second of an open one."""
-    if stage.load is None:
-        return None
-    return float(stage.load.concurrency or stage.load.request_rate or 0) or None
 
 
 def _by_stage(log: Path) -> Mapping[str, list[Row]]:

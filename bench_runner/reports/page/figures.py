@@ -55,6 +55,15 @@ def _count(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
 
+def _bytes(value: float | None) -> str:
+    if value is None:
+        return "–"
+    for limit, unit in ((2**30, "GiB"), (2**20, "MiB")):
+        if value >= limit:
+            return f"{value / limit:.2f} {unit}"
+    return f"{value:.0f} B"
+
+
 def _dollars(value: str | None) -> str:
     return money(None if value is None else Decimal(value), "USD")
 
@@ -64,6 +73,7 @@ FORMATS: Mapping[str, Callable[[Any], str]] = {
     "rate": rate,
     "share": _share,
     "count": _count,
+    "bytes": _bytes,
     "text": lambda value: "–" if value in (None, "") else str(value),
     "money": lambda value: "–" if value is None else str(value),
     "dollars": _dollars,

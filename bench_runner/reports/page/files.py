@@ -38,7 +38,9 @@ def report_files(runs: Sequence[Run]) -> dict[str, str]:
     return {
         "report.html": _page(runs, sections),
         "report.md": markdown(_title(runs), _worst(runs), _subtitle(runs), sections),
-        "summary.json": json.dumps([_summary(run) for run in runs] if len(runs) > 1 else _summary(runs[0]), indent=2)
+        "summary.json": json.dumps(
+            [summary_of(run) for run in runs] if len(runs) > 1 else summary_of(runs[0]), indent=2
+        )
         + "\n",
         "metrics.csv": metrics_csv([run.result for run in runs]),
     }
@@ -130,7 +132,7 @@ def _each(runs: Sequence[Run]) -> list[Section]:
     return found
 
 
-def _summary(run: Run) -> dict[str, Any]:
+def summary_of(run: Run) -> dict[str, Any]:
     """The result without what is long: repetitions, and the fields that the fingerprint is made of."""
     document = run.result.snake()
     for stage in document["stages"]:

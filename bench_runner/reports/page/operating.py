@@ -1,61 +1,49 @@
-"""Where to run a server: the knee, and the range of loads within every objective."""
+"""Where to run a server, as a section of the report."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tokenmark_schemas.result import RunResult
 
-from ...analysis.search import knee
-from .curves import load_of
-from .figures import Cell, Section
+from ...analysis.saturation import Saturation, saturation
+from .figures import Section
 
 
 def operating_range(result: RunResult) -> Section | None:
-    """Where to run it: between what uses half of the best, and the highest load that keeps every objective."""
-    levels = sorted(
-        ((load_of(stage), k) for k, stage in enumerate(result.stages) if load_of(stage)), key=lambda pair: pair[0] or 0
+    found = saturation(result)
+    return (
+        None
+        if found is None
+        else Section("range", "Operating range", list(saturation_lines(found, judged=bool(result.objectives))))
     )
-    if len(levels) < 2:
-        return None
-    unit = "streams" if (load := result.stages[levels[0][1]].load) and load.concurrency else "requests/s"
-    lines: list[Cell] = []
-    curve = [(load or 0.0, result.stages[k].throughput.output_tokens_per_s or 0.0) for load, k in levels]
-    found = knee(curve)
-    lines.append(
-        f"Throughput stops growing at about {found:g} {unit}."
-        if found is not None
-        else "The loads tried show no knee: throughput still grows, or there are too few of them (five)."
-    )
-    if result.objectives:
-        kept = [(load, k) for load, k in levels if _keeps(result, result.stages[k].name)]
-        if kept:
-            high, at = kept[-1]
-            best = result.stages[at].throughput.output_tokens_per_s or 0.0
-            low = next(
-                (load for load, k in kept if (result.stages[k].throughput.output_tokens_per_s or 0.0) >= best / 2), high
-            )
-            margin = _margin(result, result.stages[at].name)
-            lines.append(
-                f"Recommended range: {low:g} to {high:g} {unit}, within every objective"
-                + (
-                    f"; the tightest of them has {100 * margin:.0f} % to spare at {high:g}."
-                    if margin is not None
-                    else "."
-                )
-            )
-        else:
-            lines.append("No load that was tried keeps every objective.")
-    return Section("range", "Operating range", lines)
 
 
-def _keeps(result: RunResult, stage: str) -> bool:
-    return all(o.met == "true" for o in result.objectives if o.stage == stage)
-
-
-def _margin(result: RunResult, stage: str) -> float | None:
-    """(limit - value) / limit of the tightest upper limit."""
-    found = [
-        1 - o.value / o.limit
-        for o in result.objectives
-        if o.stage == stage and o.value is not None and o.limit and o.unit in ("s", "ratio")
-    ]
-    return min(found) if found else None
+def saturation_lines(found: Saturation, *, judged: bool) -> Iterator[str]:
+    """Sentences; `judged` says whether there were objectives at all."""
+    unit = found.unit
+    if found.saturates_at is not None:
+        yield f"Throughput is spent at {found.saturates_at:g} {unit}: more load brings less than a twentieth more."
+    else:
+        yield f"Throughput still grew at {found.loads[-1]:g} {unit}, the highest load tried."
+    if found.knee is not None:
+        yield f"Throughput stops growing at about {found.knee:g} {unit}."
+    elif len(found.loads) < 5:
+        yield "A knee takes five loads."
+    if found.bends_at is not None:
+        yield f"Median TTFT is half as long again from {found.bends_at:g} {unit} on."
+    if not judged:
+        return
+    if found.high is None:
+        yield "No load that was tried keeps every objective."
+    else:
+        spare = (
+            "."
+            if found.margin is None
+            else f"; the tightest of them has {100 * found.margin:.0f} % to spare at {found.high:g}."
+        )
+        yield f"Recommended range: {found.low:g} to {found.high:g} {unit}, within every objective{spare}"
+    for each in found.breaks:
+        if each.breaks_at is not None:
+            held = f", holds at {each.holds_at:g}" if each.holds_at is not None else ""
+            yield f"{each.objective} breaks at {each.breaks_at:g} {unit}{held}."

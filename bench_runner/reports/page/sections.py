@@ -27,7 +27,7 @@ def sections_of(result: RunResult, run: int = 0) -> list[Section]:
     found = [
         _verdict(result, read), _imported(result), _stages(result, read), operating_range(result), _percentiles(result, read),
         _objectives(result, read), _ratings(result, read), _cost(result, read), _errors(result, read), _client(result, read),
-        _network(result, read), _engine(result, read), _environment(result, read), _work(result, read),
+        _network(result, read), _engine(result, read), _resources(result, read), _environment(result, read), _work(result, read),
     ]  # fmt: skip
     return [section for section in found if section is not None]
 
@@ -238,6 +238,26 @@ def _engine(result: RunResult, read: Reader) -> Section | None:
         if rows
         else None
     )
+
+
+def _resources(result: RunResult, read: Reader) -> Section | None:
+    """GPUs and machine of the target, as far as somebody could tell."""
+    host = (("cpu_avg", "Processors", "share"), ("cpu_peak", "at most", "share"), ("memory_peak_bytes", "Memory, most", "bytes"),
+            ("swapped_bytes", "Swapped", "bytes"), ("temperature_peak_celsius", "°C, most", "rate"), ("throttles", "Throttled", "count"))  # fmt: skip
+    gpu = (("utilization_avg", "GPUs", "share"), ("utilization_peak", "at most", "share"), ("memory_peak_bytes", "Memory, most", "bytes"), ("power_w", "W", "rate"))  # fmt: skip
+    tables = []
+    for name, facts in (("host", host), ("gpu", gpu)):
+        rows: list[Sequence[Cell]] = [
+            (
+                read(f"stages[{k}].name"),
+                *(read(f"stages[{k}].resources.{name}.{path}", kind) for path, _, kind in facts),
+            )
+            for k, stage in enumerate(result.stages)
+            if stage.resources is not None and getattr(stage.resources, name) is not None
+        ]
+        if rows:
+            tables.append(Table(("Stage", *(title for _, title, _ in facts)), rows))
+    return Section("resources", "The target's machine", tables=tables) if tables else None
 
 
 def _environment(result: RunResult, read: Reader) -> Section:

@@ -109,6 +109,8 @@ def _stage(stage: StageResult, shares: Sequence[NetworkShare], per_million_micro
         output_tokens_per_second_milli=milli(stage.throughput.output_tokens_per_s),
         requests_per_second_milli=milli(stage.throughput.requests_per_s),
         goodput_per_mille=milli(stage.goodput),
+        host_cpu_per_mille=milli(stage.resources.host.cpu_avg) if stage.resources and stage.resources.host else None,
+        gpu_per_mille=milli(stage.resources.gpu.utilization_avg) if stage.resources and stage.resources.gpu else None,
         client_read_lag_microseconds=whole_micro(stage.client.read_lag.tail) if stage.client else None,
         client_send_lag_microseconds=whole_micro(stage.client.send_lag.tail) if stage.client else None,
         client_cores_milli=milli(stage.client.cores) if stage.client else None,

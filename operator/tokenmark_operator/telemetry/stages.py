@@ -19,6 +19,8 @@ SINGLES: tuple[tuple[str, str, str, float, str], ...] = (
     ("cost_dollars_per_million_output_tokens", "Price of an hour / output tokens of one hour.", COST, 1e6, ""),
     ("network_share_ratio", "Of the mean, what the network explains.", "networkTtftPerMille", 1e3, "metric=ttft"),
     ("network_share_ratio", "", "networkTpotPerMille", 1e3, "metric=tpot"),
+    ("utilization_ratio", "Busy share of the target's machine and GPUs, average.", "hostCpuPerMille", 1e3, "resource=cpu"),
+    ("utilization_ratio", "", "gpuPerMille", 1e3, "resource=gpu"),
     ("client_lag_seconds", "The client's own delay, tail: of reading, of sending.", "clientReadLagMicroseconds", 1e6, "kind=read"),
     ("client_lag_seconds", "", "clientSendLagMicroseconds", 1e6, "kind=send"),
 )  # fmt: skip

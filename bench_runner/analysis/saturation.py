@@ -1,0 +1,120 @@
+"""How far a server goes, from stages of one run at several loads (pure): where throughput is spent, where latency bends, which loads keep
+every objective and with what margin, and where each objective breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenmark_schemas.result import ObjectiveResult, RunResult, StageResult
+
+from .search import knee
+
+SPENT = 0.95  # of the best throughput: who has that has it all
+BENT = 1.5  # of the lowest load's median TTFT
+
+
+@dataclass(frozen=True)
+class Break:
+    """An objective, the highest load tried that met it, and the lowest that did not; None where there is none."""
+
+    objective: str
+    holds_at: float | None
+    breaks_at: float | None
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """Loads in `unit`. `saturates_at` is the lowest load with nearly all of the best throughput, None where throughput was still
+    growing at the highest load; `knee` is where two straight lines meet, of five loads or more; `bends_at` the lowest load whose median
+    TTFT is half as long again as that of the lowest load."""
+
+    unit: str
+    loads: tuple[float, ...]
+    saturates_at: float | None
+    best_tokens_per_s: float | None
+    knee: float | None
+    bends_at: float | None
+    low: float | None  # of the range within every objective
+    high: float | None
+    margin: float | None  # (limit - value) / limit of the tightest upper limit at `high`
+    breaks: tuple[Break, ...]
+
+
+def load_of(stage: StageResult) -> float | None:
+    """Streams of a closed loop, requests per second of an open one."""
+    if stage.load is None:
+        return None
+    return float(stage.load.concurrency or stage.load.request_rate or 0) or None
+
+
+def saturation(result: RunResult) -> Saturation | None:
+    """None of fewer than two loads of one kind."""
+    levels = sorted(((load, stage) for stage in result.stages if (load := load_of(stage))), key=lambda pair: pair[0])
+    kinds = {stage.load.concurrency is not None for _, stage in levels if stage.load is not None}
+    if len(levels) < 2 or len(kinds) > 1:
+        return None
+    curve = [(load, tokens) for load, stage in levels if (tokens := _throughput(stage)) is not None]
+    best = max((tokens for _, tokens in curve), default=None)
+    spent = [load for load, tokens in curve if best and tokens >= SPENT * best]
+    kept = [(load, stage) for load, stage in levels if _keeps(result, stage.name)] if result.objectives else []
+    low, high, margin = _range(result, kept)
+    return Saturation(
+        unit="streams" if kinds == {True} else "requests/s", loads=tuple(load for load, _ in levels),
+        saturates_at=spent[0] if spent and spent[0] < levels[-1][0] else None, best_tokens_per_s=best, knee=knee(curve),
+        bends_at=_bend(levels), low=low, high=high, margin=margin, breaks=tuple(_breaks(result, levels)),
+    )  # fmt: skip
+
+
+def _throughput(stage: StageResult) -> float | None:
+    return (
+        stage.throughput.output_tokens_per_s
+        if stage.throughput.output_tokens_per_s is not None
+        else stage.throughput.requests_per_s
+    )
+
+
+def _bend(levels: Sequence[tuple[float, StageResult]]) -> float | None:
+    medians = [(load, stage.metrics["ttft"].p50) for load, stage in levels]
+    first = medians[0][1]
+    return next((load for load, p50 in medians if first and p50 and p50 > BENT * first), None)
+
+
+def _range(
+    result: RunResult, kept: Sequence[tuple[float, StageResult]]
+) -> tuple[float | None, float | None, float | None]:
+    """From the lowest load with half of the throughput of the highest that keeps every objective, to that one."""
+    if not kept:
+        return None, None, None
+    high, stage = kept[-1]
+    best = _throughput(stage) or 0.0
+    low = next((load for load, each in kept if (_throughput(each) or 0.0) >= best / 2), high)
+    return low, high, _margin(result, stage.name)
+
+
+def _keeps(result: RunResult, stage: str) -> bool:
+    return all(o.met == "true" for o in result.objectives if o.stage == stage)
+
+
+def _margin(result: RunResult, stage: str) -> float | None:
+    found = [
+        1 - o.value / o.limit
+        for o in result.objectives
+        if o.stage == stage and o.value is not None and o.limit and o.unit in ("s", "ratio")
+    ]
+    return min(found) if found else None
+
+
+def _breaks(result: RunResult, levels: Sequence[tuple[float, StageResult]]) -> list[Break]:
+    at = {stage.name: load for load, stage in levels}
+    groups: dict[tuple[str, str], list[ObjectiveResult]] = {}
+    for each in result.objectives:
+        if each.stage in at:
+            groups.setdefault((each.metric, each.statistic), []).append(each)
+    found = []
+    for (metric, statistic), outcomes in groups.items():
+        missed = [at[o.stage] for o in outcomes if o.met == "false"]
+        met = [at[o.stage] for o in outcomes if o.met == "true"]
+        found.append(Break(f"{metric} {statistic}", max(met, default=None), min(missed, default=None)))
+    return found

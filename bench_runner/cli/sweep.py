@@ -1,0 +1,109 @@
+"""`tokenmark sweep`: one question over many runs, to a report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from .engines import FILE
+
+FAILED, INTERRUPTED = 5, (130, 143)
+
+
+def sweep(
+    recipe: Path = typer.Argument(..., help="A recipe (recipe/v1), such as deploy/examples/recipe_vllm_stress.yaml."),
+    target: str | None = typer.Option(
+        None, help="In the place of the recipe's target: an address, or `sim` for the bundled simulator."
+    ),
+    out: Path = typer.Option(
+        Path("results"), help="Results lie in OUT/SWEEP-ID/RUN.", envvar="TOKENMARK_OUT", show_envvar=False
+    ),
+    again: bool = typer.Option(False, "--again", help="Measure everything anew; else what is done is not done again."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Write the manifests, and run nothing."),
+    quiet: bool = typer.Option(False, help="No progress."),
+    file: Path | None = FILE,
+) -> None:
+    """Run a recipe: every engine, model and workload at every load, repeated and in shuffled order, and say how far each goes.
+
+    A sweep that was ended goes on where it stood when it is called again; so does one whose budget was spent.
+
+    Example: tokenmark sweep deploy/examples/recipe_ollama_stress.yaml
+
+    Exit codes: 0 all were measured, 2 bad input, 5 a run failed or was left for want of time, 130 interrupted.
+    """
+    from rich.console import Console
+
+    from ..config.connections import connections
+    from ..config.recipes import cells_of, read_recipe, sweep_id
+    from ..reports.sweep import markdown, summary_table
+    from ..run.sweep import Sweep
+    from ..storage.text_file import write_text
+
+    asked = read_recipe(recipe)
+    cells = cells_of(asked, connections(file) if asked.vary.engines else [])
+    identity = sweep_id(asked)
+    folder = out / identity
+    for cell in cells:
+        write_text(folder / "manifests" / f"{cell.name}.yaml", _yaml(cell.manifest), f"--out {out}")
+        _check(folder / "manifests" / f"{cell.name}.yaml", cell.name, target)
+    if dry_run:
+        print("\n".join(str(folder / "manifests" / f"{cell.name}.yaml") for cell in cells))
+        return
+    budget_s = asked.budget_minutes * 60 if asked.budget_minutes else None
+    whole = Sweep(folder, {cell.name: cell.hash for cell in cells}, budget_s, again=again)
+    print(
+        f"sweep {identity}: {len(cells)} runs, {sum(part.state == 'done' for part in whole.parts)} done before",
+        file=sys.stderr,
+    )
+    for part in whole.run(lambda name: _run(folder, name, target, quiet)):
+        print(f"sweep {identity}: {part.name} {part.state}", file=sys.stderr)
+    found = _swept(cells, whole)
+    write_text(folder / "report.md", markdown(identity, asked.purpose, found), f"--out {out}")
+    Console().print(summary_table(found))
+    print(f"\n{folder}/report.md", file=sys.stderr)
+    if any(part.exit_code in INTERRUPTED for part in whole.parts):
+        raise typer.Exit(INTERRUPTED[0])
+    if any(part.state != "done" for part in whole.parts):
+        raise typer.Exit(FAILED)
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(document, sort_keys=False))
+
+
+def _check(manifest: Path, name: str, target: str | None) -> None:
+    """Before the first run begins: a recipe fails at once or not at all."""
+    from ..config.flags import Flags
+    from ..config.manifest import load
+
+    said = "http://127.0.0.1:1" if target == "sim" else target
+    load(manifest, Flags(name=name, target=said))
+
+
+def _run(folder: Path, name: str, target: str | None, quiet: bool) -> int:
+    from tokenmark_schemas.errors import TokenmarkError
+
+    from ..config.flags import Flags
+    from .run import execute
+
+    print(f"\n{name}", file=sys.stderr)
+    try:
+        return execute(folder / "manifests" / f"{name}.yaml", Flags(name=name, target=target), folder, "table", quiet)
+    except TokenmarkError as exc:
+        print(f"tokenmark: {exc}", file=sys.stderr)
+        return exc.exit_code
+
+
+def _swept(cells: list[Any], whole: Any) -> list[Any]:
+    from ..reports.sweep import Swept
+
+    states = {part.name: part.state for part in whole.parts}
+    return [
+        Swept(c.name, c.engine, c.model, c.workload, states[c.name], whole.result_of(c.name))
+        for c in sorted(cells, key=lambda c: c.name)
+    ]

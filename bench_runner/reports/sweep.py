@@ -1,0 +1,98 @@
+"""A sweep's answer: how far each engine, model and workload goes, side by side, as Markdown and in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from tokenmark_schemas.result import RunResult
+
+from ..analysis.saturation import Saturation, load_of, saturation
+from .page.operating import saturation_lines
+from .units import rate, seconds
+
+
+@dataclass(frozen=True)
+class Swept:
+    """One run of it; without a result where it failed or was left."""
+
+    name: str
+    engine: str
+    model: str
+    workload: str
+    state: str
+    result: RunResult | None
+
+
+def summary_table(found: Sequence[Swept]) -> Table:
+    """80 columns."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for head in ("run", "verdict", "saturates", "best tok/s", "range", "margin"):
+        table.add_column(head, overflow="fold")
+    for each in found:
+        far = saturation(each.result) if each.result else None
+        if each.result is None or far is None:
+            table.add_row(each.name, each.state, "–", "–", "–", "–")
+            continue
+        table.add_row(
+            each.name, each.result.verdict.state, _at(far), rate(far.best_tokens_per_s), _range(far), _margin(far)
+        )
+    return table
+
+
+def _at(far: Saturation) -> str:
+    return f"above {far.loads[-1]:g}" if far.saturates_at is None else f"{far.saturates_at:g} {far.unit}"
+
+
+def _range(far: Saturation) -> str:
+    return "–" if far.high is None else f"{far.low:g} to {far.high:g} {far.unit}"
+
+
+def _margin(far: Saturation) -> str:
+    return "–" if far.margin is None else f"{100 * far.margin:.0f} %"
+
+
+def markdown(identity: str, purpose: str | None, found: Sequence[Swept]) -> str:
+    """report.md: the answer first, then each run's levels."""
+    out = [f"# {identity}", ""]
+    out += [purpose, ""] if purpose else []
+    out += [
+        "| run | engine | model | workload | verdict | saturates | best tokens/s | recommended range | margin |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for each in found:
+        far = saturation(each.result) if each.result else None
+        facts = (
+            (each.result.verdict.state, _at(far), rate(far.best_tokens_per_s), _range(far), _margin(far))
+            if each.result and far
+            else (each.state, *["–"] * 4)
+        )
+        out.append("| " + " | ".join((each.name, each.engine, each.model, each.workload, *facts)) + " |")
+    for each in found:
+        out += ["", f"## {each.name}", ""]
+        if each.result is None:
+            out.append(f"{each.state}: there is no result.")
+            continue
+        far = saturation(each.result)
+        if far is not None:
+            out += [f"- {line}" for line in saturation_lines(far, judged=bool(each.result.objectives))]
+        out += [f"- {reason.message}" for reason in each.result.verdict.reasons]
+        out += ["", *_levels(each.result)]
+    return "\n".join(out) + "\n"
+
+
+def _levels(result: RunResult) -> Iterator[str]:
+    yield "| load | requests | failed | TTFT p50 | TTFT p99 | TPOT p50 | E2E p50 | tokens/s | objectives |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for stage in sorted(result.stages, key=lambda stage: load_of(stage) or 0):
+        ttft, tpot, e2e = (stage.metrics[name] for name in ("ttft", "tpot", "e2e"))
+        outcomes = [o.met for o in result.objectives if o.stage == stage.name]
+        met = (
+            "–" if not outcomes else "missed" if "false" in outcomes else "unknown" if "unknown" in outcomes else "met"
+        )
+        yield (
+            f"| {load_of(stage):g} | {stage.requests.succeeded} | {stage.requests.failed} | {seconds(ttft.p50)} | {seconds(ttft.p99)} | "
+            f"{seconds(tpot.p50)} | {seconds(e2e.p50)} | {rate(stage.throughput.output_tokens_per_s)} | {met} |"
+        )

@@ -1,0 +1,83 @@
+"""A sweep over its runs, one after the other: what is done is not done again, and whatever ends it, what was measured is there.
+
+`sweep.json` says of each run how it stands; a run's own folder is the truth, and is looked at before it is begun.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from tokenmark_schemas.result import RunResult
+
+State = Literal["waiting", "running", "done", "failed", "left"]
+INTERRUPTED = (130, 143)
+FINE = (0, 3, 4)  # done; an objective missed, a verdict invalid: measured all the same
+
+
+@dataclass
+class Part:
+    """One run of a sweep. `left`: there was no time for it."""
+
+    name: str
+    state: State = "waiting"
+    exit_code: int | None = None
+
+
+class Sweep:
+    """`run_one(name)` measures a run and gives its exit code."""
+
+    def __init__(
+        self, folder: Path, hashes: Mapping[str, str], budget_s: float | None, *, again: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        """`hashes` are what each run asks for, by name and in order; with `again` nothing counts as done."""
+        self.folder, self.parts = folder, [Part(name) for name in hashes]
+        self._hashes, self._clock = hashes, clock
+        self._until = None if budget_s is None else clock() + budget_s
+        for part in self.parts if not again else ():
+            if self.result_of(part.name) is not None:
+                part.state, part.exit_code = "done", 0
+
+    def result_of(self, name: str) -> RunResult | None:
+        """A whole result of what is asked for."""
+        try:
+            found = RunResult.model_validate_json((self.folder / name / "result.json").read_text(), extra="ignore")
+        except (OSError, ValidationError):
+            return None
+        whole = not found.run.interrupted and found.provenance.environment.get("cell") == self._hashes[name]
+        return found if whole else None
+
+    def run(self, run_one: Callable[[str], int]) -> Iterator[Part]:
+        """Each part as it ends. Ends early when a run was interrupted, or the budget is spent."""
+        for part in self.parts:
+            if part.state == "done":
+                continue
+            if self._until is not None and self._clock() >= self._until:
+                part.state = "left"
+                continue
+            part.state = "running"
+            self.save()
+            part.exit_code = run_one(part.name)
+            part.state = "done" if part.exit_code in FINE and self.result_of(part.name) is not None else "failed"
+            if part.exit_code in INTERRUPTED:
+                part.state = "waiting"
+            self.save()
+            yield part
+            if part.exit_code in INTERRUPTED:
+                return
+        self.save()
+
+    def save(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / "sweep.json.partial"
+        partial.write_text(
+            json.dumps({"id": self.folder.name, "runs": [asdict(part) for part in self.parts]}, indent=2) + "\n"
+        )
+        partial.replace(self.folder / "sweep.json")

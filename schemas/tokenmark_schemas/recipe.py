@@ -1,0 +1,74 @@
+"""`recipe/v1`: one question over many runs: how far does it go, with which engine, model and workload?"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .base import Contract, Label, Text253, Text1024
+from .benchmarkrun import BenchmarkRunSpec
+from .workload import DECIMAL_RATE
+
+Level = Annotated[int, Field(ge=1, le=100_000)]
+Rate = Annotated[str, Field(min_length=1, max_length=10, pattern=DECIMAL_RATE)]
+
+
+class Vary(Contract):
+    """`clients` (a closed loop) or `rates` (an open one) are the levels of every run; each engine, model and workload is a run of
+    its own. Engines are names of an engines file."""
+
+    clients: Annotated[list[Level], Field(max_length=64)] = []
+    rates: Annotated[list[Rate], Field(max_length=64)] = []
+    engines: Annotated[list[Label], Field(max_length=16)] = []
+    models: Annotated[list[Text253], Field(max_length=32)] = []
+    workloads: Annotated[list[Label], Field(max_length=16)] = []
+
+    @model_validator(mode="after")
+    def _levels(self) -> Vary:
+        if bool(self.clients) == bool(self.rates):
+            raise ValueError("set clients or rates: the levels of load")
+        for name in ("clients", "rates", "engines", "models", "workloads"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name}: each value may stand once")
+        return self
+
+
+class EachLevel(Contract):
+    """How long a level is measured, each time."""
+
+    request_count: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    duration_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> EachLevel:
+        if self.request_count is None and self.duration_seconds is None:
+            raise ValueError("set requestCount or durationSeconds")
+        return self
+
+
+class Recipe(Contract):
+    """`spec` is a BenchmarkRun's, without stages and repetitions: those follow from `vary`, `each` and `repetitions`."""
+
+    schema_version: Literal["recipe/v1"] = "recipe/v1"
+    name: Label
+    purpose: Text1024 | None = None
+    spec: BenchmarkRunSpec
+    vary: Vary
+    each: EachLevel
+    repetitions: Annotated[int, Field(ge=3, le=50)] = 3
+    cooldown_seconds: Annotated[int, Field(ge=0, le=3600)] = 0
+    budget_minutes: Annotated[int, Field(ge=1, le=10_080)] | None = Field(
+        default=None,
+        description="No run is begun after this long; what is left is said, and a resumed sweep goes on with it.",
+    )
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 1
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> Recipe:
+        if self.spec.stages is not None or self.spec.search is not None:
+            raise ValueError("spec.stages and spec.search: leave them out; vary says which levels are tried")
+        if self.vary.workloads and self.spec.workload is not None:
+            raise ValueError("vary.workloads: leave spec.workload out")
+        return self
