@@ -89,6 +89,12 @@ def _host(stage: MeasuredStage, name: str) -> float | None:
     return getattr(host, name) if host is not None else None
 
 
+def _swapped(stage: MeasuredStage) -> float | None:
+    """MiB."""
+    swapped = _host(stage, "swapped_bytes")
+    return None if swapped is None else swapped / 2**20
+
+
 def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
@@ -142,8 +148,8 @@ RULES: tuple[Rule, ...] = (
          "the load does not fill them: the numbers are those of the load; raise it, or look at what the engine waits for", _gpu_idle),
     Rule("throttled", "times that a processor of the target's machine slowed down for heat", "", 0, None,
          "cool it, or lower the load: later stages are those of a slower machine", lambda s: _host(s, "throttles")),
-    Rule("swapping", "bytes that went in or out of swap on the target's machine", "bytes", 2**20, None,
-         "give it more memory, or a smaller model: what swaps is slow by the disk", lambda s: _host(s, "swapped_bytes")),
+    Rule("swapping", "MiB that went in or out of swap on the target's machine", "MiB", 1, None,
+         "give it more memory, or a smaller model: what swaps is slow by the disk", _swapped),
     Rule("error_burst", "requests that failed one after the other", "", 5, None,
          "something was away for a while; the rest of the stage may have paid for it", lambda s: s.requests.failing_most),
 )  # fmt: skip
