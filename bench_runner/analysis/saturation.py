@@ -94,7 +94,9 @@ def _range(
 
 
 def _keeps(result: RunResult, stage: str) -> bool:
-    return all(o.met == "true" for o in result.objectives if o.stage == stage)
+    """A stage that nobody judged, as those of a search that are not its answer, keeps nothing."""
+    outcomes = [o.met for o in result.objectives if o.stage == stage]
+    return bool(outcomes) and set(outcomes) == {"true"}
 
 
 def _margin(result: RunResult, stage: str) -> float | None:

@@ -11,12 +11,12 @@ from tokenmark_schemas.result import (
     Client,
     Coalesced,
     Lag,
+    MeasuredRequests,
     MeasuredStage,
     MeasuredTokens,
     MeasuredWindow,
     Repetition,
     RepetitionMetric,
-    Requests,
     StageResources,
     Stat,
     Traffic,
@@ -24,6 +24,7 @@ from tokenmark_schemas.result import (
 )
 from tokenmark_schemas.workload import Stage
 
+from ..engines.rag import MOST_STEPS
 from ..load.clock import NS, iso_at
 from ..load.resending import TELLS
 from ..samples.aggregate import Collected
@@ -69,7 +70,7 @@ def stage_result(
         name=stage.name,
         load=stage,
         window=_window(parts, stage),
-        requests=Requests(
+        requests=MeasuredRequests(
             due=done.due, sent=done.sent, succeeded=done.succeeded, failed=done.failed,
             cancelled=done.cancelled, errors=dict(done.errors), unstreamed=done.unstreamed, failing_most=done.failing_most,
         ),
@@ -125,7 +126,7 @@ def _with_intervals(name: str, found: Stat, pooled: Collected, parts: list[Colle
 
 
 def _steps(pooled: Collected) -> dict[str, Stat] | None:
-    told = {name: stat(seconds, "s") for name, seconds in pooled.steps.seconds.items()}
+    told = {name: stat(seconds, "s") for name, seconds in list(pooled.steps.seconds.items())[:MOST_STEPS]}
     if told and pooled.steps.unexplained:
         told[OTHER] = stat(pooled.steps.gap_s, "s")
     return told or None

@@ -93,6 +93,12 @@ def _write_documents(format: str, results: list[Any], out: Path | None) -> None:
     else:
         from ..formats.benchmark_report import benchmark_reports
 
+        names = [each.run.name for each in results]
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise InvalidInput(
+                f"several runs are called {', '.join(twice)}, and so would be their files; export them into folders of their own"
+            )
         texts = {name: text for each in results for name, text in benchmark_reports(each).items()}
     if out is None:
         sys.stdout.write("---\n".join(texts.values()))

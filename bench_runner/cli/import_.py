@@ -23,6 +23,9 @@ def import_(
     engine: str | None = typer.Option(None, help="Recorded in the result, where the file does not tell it."),
     provider: str | None = typer.Option(None, help="Recorded in the result, compared in dashboards."),
     region: str | None = typer.Option(None, help="Recorded in the result."),
+    one_work: bool = typer.Option(
+        False, "--one-work", help="Files that do not tell their load (k6, AIPerf's .jsonl) are repetitions of one."
+    ),
 ) -> None:
     """Take over a result of GuideLLM, AIPerf, vLLM bench, inference-perf, llama-bench or k6.
 
@@ -31,6 +34,7 @@ def import_(
     """
     import re
 
+    from pydantic import ValidationError
     from rich.console import Console
 
     from ..config.overrides import NAME
@@ -49,7 +53,13 @@ def import_(
     found = [read_foreign(content, path, tool) for path, content in held.items()]
     place = {key: said for key, said in (("provider", provider), ("region", region)) if said}
     by_name = {Path(path).name if len({p.name for p in files}) == len(files) else path: c for path, c in held.items()}
-    result = imported_result(name, by_name, found, place)
+    try:
+        result = imported_result(name, by_name, found, place, one_work=one_work)
+    except ValidationError as exc:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in exc.errors(include_url=False)[:3]
+        )
+        raise InvalidInput(f"{files[0]} is not as its tool writes it: {wrong}") from exc
     if engine and found[0].engine is None:
         provenance = result.provenance
         named = provenance.engine.model_copy(update={"name": engine})

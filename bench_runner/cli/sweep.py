@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from .engines import FILE
+
+if TYPE_CHECKING:
+    from ..config.flags import Flags
+    from ..config.recipes import Cell
 
 FAILED, INTERRUPTED = 5, (130, 143)
 
@@ -43,12 +48,13 @@ def sweep(
     from ..storage.text_file import write_text
 
     asked = read_recipe(recipe)
-    cells = cells_of(asked, connections(file) if asked.vary.engines else [])
+    cells = cells_of(asked, connections(file) if asked.vary.engines else [], target)
+    flags = {cell.name: _flags(cell, target) for cell in cells}
     identity = sweep_id(asked)
     folder = out / identity
     for cell in cells:
         write_text(folder / "manifests" / f"{cell.name}.yaml", _yaml(cell.manifest), f"--out {out}")
-        _check(folder / "manifests" / f"{cell.name}.yaml", cell.name, target)
+        _check(folder / "manifests" / f"{cell.name}.yaml", flags[cell.name])
     if dry_run:
         print("\n".join(str(folder / "manifests" / f"{cell.name}.yaml") for cell in cells))
         return
@@ -58,7 +64,7 @@ def sweep(
         f"sweep {identity}: {len(cells)} runs, {sum(part.state == 'done' for part in whole.parts)} done before",
         file=sys.stderr,
     )
-    for part in whole.run(lambda name: _run(folder, name, target, quiet)):
+    for part in whole.run(lambda name: _run(folder, flags[name], quiet)):
         print(f"sweep {identity}: {part.name} {part.state}", file=sys.stderr)
     found = _swept(cells, whole)
     write_text(folder / "report.md", markdown(identity, asked.purpose, found), f"--out {out}")
@@ -76,24 +82,34 @@ def _yaml(document: dict[str, Any]) -> str:
     return str(yaml.safe_dump(document, sort_keys=False))
 
 
-def _check(manifest: Path, name: str, target: str | None) -> None:
-    """Before the first run begins: a recipe fails at once or not at all."""
+def _flags(cell: Cell, target: str | None) -> Flags:
+    """What an engines file says of this machine goes along, unless another target is asked."""
     from ..config.flags import Flags
+
+    engine = cell.connection if target is None else None
+    return Flags(
+        name=cell.name,
+        target=target,
+        token_env=engine.token_env if engine else None,
+        ca_file=Path(engine.ca_file) if engine and engine.ca_file else None,
+    )
+
+
+def _check(manifest: Path, flags: Flags) -> None:
+    """Before the first run begins: a recipe fails at once or not at all."""
     from ..config.manifest import load
 
-    said = "http://127.0.0.1:1" if target == "sim" else target
-    load(manifest, Flags(name=name, target=said))
+    load(manifest, replace(flags, target="http://127.0.0.1:1") if flags.target == "sim" else flags)
 
 
-def _run(folder: Path, name: str, target: str | None, quiet: bool) -> int:
+def _run(folder: Path, flags: Flags, quiet: bool) -> int:
     from tokenmark_schemas.errors import TokenmarkError
 
-    from ..config.flags import Flags
     from .run import execute
 
-    print(f"\n{name}", file=sys.stderr)
+    print(f"\n{flags.name}", file=sys.stderr)
     try:
-        return execute(folder / "manifests" / f"{name}.yaml", Flags(name=name, target=target), folder, "table", quiet)
+        return execute(folder / "manifests" / f"{flags.name}.yaml", flags, folder, "table", quiet)
     except TokenmarkError as exc:
         print(f"tokenmark: {exc}", file=sys.stderr)
         return exc.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from tokenmark_schemas.errors import InvalidInput, RunFailed
 
 EVERY_S = 2.0
+ENDED = re.compile(r"(^| )(ended: verdict|failed:) ")
 
 
 def watch(
@@ -68,11 +70,12 @@ def _of_cluster(namespace: str, name: str) -> tuple[str, bool, bool]:
 
 
 def _of_folder(folder: Path) -> tuple[str, bool, bool]:
-    """By its log's last line; over once the result is there."""
+    """By its log's last line; over once the result is whole, or the log says how it ended."""
     log = folder / "runner.log"
-    last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:] if log.is_file() else []
-    over = _whole(folder / "result.json")
-    return (last[0][:300] if last else "waiting"), over, over
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    fine = _whole(folder / "result.json")
+    over = fine or any(ENDED.search(line) for line in lines[-8:])
+    return (lines[-1][:300] if lines else "waiting"), over, fine
 
 
 def _whole(path: Path) -> bool:

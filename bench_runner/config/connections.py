@@ -12,6 +12,8 @@ from tokenmark_schemas.documents import read_models
 from tokenmark_schemas.engines import EngineConnection, EnginesFile
 from tokenmark_schemas.errors import InvalidInput
 
+from ..target.route import fit_for_header
+
 HERE = Path("engines.yaml")
 DEFAULT_PORTS = {"ollama": 11434, "vllm": 8000, "tgi": 8080, "sglang": 30000, "llamacpp": 8080}
 
@@ -60,5 +62,9 @@ def token_of(connection: EngineConnection, environment: Mapping[str, str] = os.e
     if not token:
         raise InvalidInput(
             f"the environment variable {connection.token_env} should hold the token of {connection.name} and is empty"
+        )
+    if not fit_for_header(token):
+        raise InvalidInput(
+            f"the environment variable {connection.token_env} holds what no header can carry: one line of plain characters is a token"
         )
     return token

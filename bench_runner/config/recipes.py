@@ -11,10 +11,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
 from tokenmark_schemas.documents import read_models
 from tokenmark_schemas.engines import EngineConnection
 from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.problems import problems_of
 from tokenmark_schemas.recipe import Recipe
 from tokenmark_schemas.workload import canonical_json
 
@@ -26,7 +29,8 @@ MOST_RUNS = 500
 @dataclass(frozen=True)
 class Cell:
     """One run: what varies, and its manifest. `hash` is of what it asks for; it stands in the result as label `cell`, so that a result of an
-    earlier recipe is not taken for this one's."""
+    earlier recipe, or of another target, is not taken for this one's. `connection` has what no manifest may hold of an engine of this
+    machine: the token's variable and certificates."""
 
     name: str
     engine: str
@@ -34,6 +38,7 @@ class Cell:
     workload: str
     hash: str
     manifest: dict[str, Any]
+    connection: EngineConnection | None
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -49,14 +54,14 @@ def sweep_id(recipe: Recipe) -> str:
     return f"{recipe.name}-{hashlib.sha256(canonical_json(recipe.snake())).hexdigest()[:8]}"
 
 
-def cells_of(recipe: Recipe, connections: Sequence[EngineConnection]) -> list[Cell]:
-    """In the order in which they are run: shuffled by the seed, for what drifts must not look like an engine's doing. Raises
-    InvalidInput for an engine that is not known."""
+def cells_of(recipe: Recipe, connections: Sequence[EngineConnection], target: str | None = None) -> list[Cell]:
+    """In the order in which they are run: shuffled by the seed, for what drifts must not look like an engine's doing. `target` is asked in
+    the place of the recipe's. Raises InvalidInput for an engine that is not known, and for a run that is none."""
     vary, base = recipe.vary, recipe.spec.camel()
     engines: list[EngineConnection | None] = [named(list(connections), name) for name in vary.engines] or [None]
     models: list[str | None] = [*vary.models] or [None]
     workloads: list[str | None] = [*vary.workloads] or [None]
-    found = [_cell(recipe, base, *each) for each in product(engines, models, workloads)]
+    found = [_cell(recipe, base, target, *each) for each in product(engines, models, workloads)]
     if len(found) > MOST_RUNS:
         raise InvalidInput(f"the recipe stands for {len(found)} runs; {MOST_RUNS} are the most")
     names = [cell.name for cell in found]
@@ -69,7 +74,12 @@ def cells_of(recipe: Recipe, connections: Sequence[EngineConnection]) -> list[Ce
 
 
 def _cell(
-    recipe: Recipe, base: dict[str, Any], engine: EngineConnection | None, model: str | None, workload: str | None
+    recipe: Recipe,
+    base: dict[str, Any],
+    instead: str | None,
+    engine: EngineConnection | None,
+    model: str | None,
+    workload: str | None,
 ) -> Cell:
     target = dict(base["target"])
     if engine is not None:
@@ -77,6 +87,8 @@ def _cell(
         target |= {"engine": engine.engine, "endpoint": {"url": engine.url}}
         if engine.model:
             target["model"] = engine.model
+        if engine.insecure_skip_tls_verify:
+            target["insecureSkipTLSVerify"] = True
     if model is not None:
         target["model"] = model
     spec = {
@@ -88,7 +100,7 @@ def _cell(
     if recipe.purpose:
         spec["purpose"] = recipe.purpose
     environment = dict(spec.get("environment") or {})
-    identity = hashlib.sha256(canonical_json(spec)).hexdigest()[:12]
+    identity = hashlib.sha256(canonical_json([spec, instead] if instead else spec)).hexdigest()[:12]
     environment["labels"] = {**environment.get("labels", {}), "sweep": sweep_id(recipe), "cell": identity}
     spec["environment"] = environment
     parts = [engine.name if engine else None, model, workload]
@@ -99,9 +111,16 @@ def _cell(
         "metadata": {"name": name},
         "spec": spec,
     }
-    checked = BenchmarkRun.model_validate(manifest).spec
+    try:
+        checked = BenchmarkRun.model_validate(manifest).spec
+    except ValidationError as exc:
+        raise InvalidInput(
+            f"the recipe's run {name!r} is none:\n" + "\n".join(map(str, problems_of(exc, BenchmarkRun)))
+        ) from exc
     said = checked.workload_ref.name if checked.workload_ref else "inline" if checked.workload else "smoke"
-    return Cell(name, engine.name if engine else target["engine"], target["model"], said or "file", identity, manifest)
+    return Cell(
+        name, engine.name if engine else target["engine"], target["model"], said or "file", identity, manifest, engine
+    )
 
 
 def _stage(recipe: Recipe, level: int | str) -> dict[str, Any]:

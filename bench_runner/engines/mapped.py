@@ -17,6 +17,7 @@ from .rag import sane
 PART = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)|\[(\d+)\]")
 Steps = list[str | int]
 MOST_COUNT = 2**31
+MOST_VALUE = 1e9  # beyond it no step is: a day has 86,400,000 ms
 
 
 def mapped(mapping: RagMapping, k: int, docset: str | None) -> Dialect:
@@ -77,7 +78,7 @@ class _Reader:
         for e in events:
             for name, path, factor in self._steps:
                 value = _at(e, path)
-                if isinstance(value, int | float) and not isinstance(value, bool):
+                if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST_VALUE:
                     steps[name] = value * factor
             out.output_tokens = _count(_at(e, self._output), out.output_tokens)
             out.prompt_tokens = _count(_at(e, self._prompt), out.prompt_tokens)

@@ -16,7 +16,7 @@ from tokenmark_schemas.workload import WorkloadSpec
 from .base import SILENT, VISIBLE, Answer, Count, Dialect, Prompt, error_text
 
 PATH, WHOLE = "/query/stream", "/query"
-MOST_STEPS, MOST_STEP_S = 16, 86_400.0
+MOST_STEPS, MOST_STEP_S, UNEXPLAINED = 16, 86_400.0, "other"
 _NAME = re.compile(r"[^a-z0-9_]+")
 
 
@@ -54,12 +54,13 @@ def read(events: list[Event]) -> Answer:
 
 
 def sane(steps: dict[str, float]) -> dict[str, float] | None:
-    """Those that can be: a bounded number of them, plainly named, none below nought or beyond a day."""
-    kept = {
-        _NAME.sub("_", name.lower())[:63]: float(s)
-        for name, s in list(steps.items())[:MOST_STEPS]
-        if 0 <= s <= MOST_STEP_S
-    }
+    """Those that can be: a bounded number of them, plainly named, none below nought or beyond a day. Names that come to the same are
+    one step; one without a letter, or called as what no step explains, says nothing."""
+    kept: dict[str, float] = {}
+    for said, seconds in list(steps.items())[:MOST_STEPS]:
+        name = _NAME.sub("_", said.lower())[:63].strip("_")
+        if name and name != UNEXPLAINED and 0 <= seconds <= MOST_STEP_S:
+            kept[name] = kept.get(name, 0.0) + float(seconds)
     return kept or None
 
 

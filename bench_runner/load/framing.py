@@ -41,10 +41,11 @@ def parse_head(data: bytes) -> Head | None:
     parts = first.split(b" ", 2)
     if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not parts[1].isdigit():
         raise ValueError("the answer is not HTTP/1.1")
-    headers = {}
+    headers: dict[bytes, bytes] = {}
     for line in lines:
         name, _, value = line.partition(b":")
-        headers[name.strip().lower()] = value.strip()
+        key, value = name.strip().lower(), value.strip()
+        headers[key] = headers[key] + b", " + value if key == b"server-timing" and key in headers else value
     return Head(int(parts[1]), headers, end + len(BLANK))
 
 

@@ -50,4 +50,6 @@ def title(line: RatedLine) -> str:
 def shown(line: RatedLine) -> str:
     if line.value is None:
         return "–"
-    return f"{100 * line.value:.2f} %" if line.unit == "ratio" else seconds(line.value)
+    if line.unit == "ratio":
+        return f"{100 * line.value:.2f} %"
+    return seconds(line.value) if line.unit == "s" else f"{line.value:.4g} {line.unit}"

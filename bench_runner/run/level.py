@@ -42,11 +42,13 @@ class Level:
 
 def rerun(level: Level, judge: Callable[[Level], MeasuredStage], measure: Callable[[Level], bool]) -> Iterator[Rerun]:
     """Takes that lie apart are measured once more, each put in the place of the old one. `measure` appends a take, or says
-    that there is no time for it; whether the new one lies apart too is the reader's to see."""
+    that there was no time for it; a take that was cut short is let go. Whether the new one lies apart too is the reader's to see."""
     found = {each.place: each for each in apart(judge(level))}
     done = []
     for place in sorted(found):
+        before = len(level.takes)
         if not measure(level):
+            del level.takes[before:]
             break
         level.takes[place] = level.takes.pop()
         done.append(found[place])

@@ -115,7 +115,7 @@ class Runner:
             if repetition:
                 self.observer.repetition(repetition - 1, self.result(partial=True))
             if repetition > 1 and self._precise():
-                return
+                break
             for stage in self._ordered(repetition):
                 if self._must_stop():
                     return
@@ -125,8 +125,10 @@ class Runner:
                 self.reruns += rerun(level, self._stage_result, self._once_more)
 
     def _once_more(self, level: Level) -> bool:
-        """Its number, as its order, is above those of the plan's repetitions."""
-        if self._must_stop():
+        """Its number, as its order, is above those of the plan's repetitions. The plan is measured: one for which no time is left
+        stays undone, and takes nothing from the rest."""
+        longest_s = max((take.part.windows[-1].stop_ns - take.part.windows[0].start_ns) / NS for take in level.takes)
+        if self.stop.asked or self._spent_s() + longest_s + self.config.cooldown_seconds > self.config.deadline_s:
             return False
         self._measure(level, self.order)
         return not self.stop.asked
@@ -305,6 +307,8 @@ class Runner:
         gpus = Reading(self.gpus.read if self.gpus else dict, EVERY_S)
         host = Reading(self.host.read if self.host else dict, self.host.every_s if self.host else EVERY_S)
         swapped = self.host.counters() if self.host else {}
+        if self.host:
+            self.host.read()  # what the processors did since the stage before is not this one's
         overseer = Lookout(watch, [states, gpus, host])
         part = self.bench.measure(self._order_of(stage, stage.name, repetition), overseer)
         grown = growth(self.config.target.engine, before, self.server.counters())
@@ -320,8 +324,11 @@ class Runner:
             label, stage, repetition, salt_of(run.name, run.uid, run.attempt, label, repetition, self.started)
         )
 
+    def _spent_s(self) -> float:
+        return (time.monotonic_ns() - self.started) / NS
+
     def _must_stop(self) -> bool:
-        if not self.stop.asked and time.monotonic_ns() - self.started > self.config.deadline_s * NS:
+        if not self.stop.asked and self._spent_s() > self.config.deadline_s:
             self.stop.ask(f"the run's own deadline of {self.config.deadline_s} s has passed")
         return self.stop.asked
 

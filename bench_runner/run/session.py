@@ -137,9 +137,16 @@ class Session:
         return result
 
     def _problems(self, result: RunResult) -> list[str]:
-        url = self.config.target.gpu_metrics_url
-        silent = f"{url} told of no GPU" if url and not any(stage.resources for stage in result.stages) else ""
-        return [problem for problem in (self.unsaved, self.log.problem, silent) if problem]
+        target, used = self.config.target, [stage.resources for stage in result.stages if stage.resources]
+        silent = [
+            f"{url} told of no {what}"
+            for url, what, told in (
+                (target.gpu_metrics_url, "GPU", any(each.gpu for each in used)),
+                (target.host_metrics_url, "machine", any(each.host for each in used)),
+            )
+            if url and not told
+        ]
+        return [problem for problem in (self.unsaved, self.log.problem, *silent) if problem]
 
     def _store(self, result: RunResult) -> None:
         """Into the object stores, once everything is safe here; what they say is a frame of a pod's log."""

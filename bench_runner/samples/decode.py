@@ -142,8 +142,11 @@ def server_timing(data: bytes) -> dict[str, float] | None:
     """Steps of an answer's header Server-Timing (W3C: `name;dur=milliseconds`), in seconds."""
     head = parse_head(data)
     said = head.headers.get(b"server-timing", b"").decode("latin-1") if head is not None else ""
-    told = [(name, _DURATION.search(parameters)) for name, parameters in _METRIC.findall(said)]
-    return sane({name: float(ms[1]) / 1000 for name, ms in told if ms is not None})
+    told: dict[str, float] = {}
+    for name, parameters in _METRIC.findall(said):
+        if (ms := _DURATION.search(parameters)) is not None:
+            told[name] = told.get(name, 0.0) + float(ms[1]) / 1000
+    return sane(told)
 
 
 def _uncertainty(sample: Sample, content: list[int], reads: list[int], events: Events, exchange: Exchange) -> None:

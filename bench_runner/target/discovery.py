@@ -181,7 +181,7 @@ def _text(value: Any) -> str | None:
 
 
 def _whole(value: Any) -> int | None:
-    return value if type(value) is int and value > 0 else None
+    return value if type(value) is int and 0 < value < 2**53 else None
 
 
 def _billions(value: Any) -> str | None:

@@ -8,6 +8,7 @@ What a machine does not tell is absent.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -181,7 +182,7 @@ def node_readings(series: Series, busy: Busy) -> Readings:
     values: dict[str, list[float]] = {}
     idle = whole = 0.0
     for name, labels, value in series:
-        if value != value:
+        if not math.isfinite(value):
             continue
         if name == "node_cpu_seconds_total":
             whole += value
@@ -209,8 +210,10 @@ def node_counters(series: Series) -> Readings:
     pages = os.sysconf("SC_PAGE_SIZE")
     sums: Readings = {}
     for name, _, value in series:
-        if name in ("node_vmstat_pswpin", "node_vmstat_pswpout") and value == value:
+        if not math.isfinite(value):
+            continue
+        if name in ("node_vmstat_pswpin", "node_vmstat_pswpout"):
             sums["swapped_bytes"] = sums.get("swapped_bytes", 0.0) + value * pages
-        elif name == "node_cpu_core_throttles_total" and value == value:
+        elif name == "node_cpu_core_throttles_total":
             sums["throttles"] = sums.get("throttles", 0.0) + value
     return sums

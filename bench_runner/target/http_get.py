@@ -68,7 +68,9 @@ def ask(
         return f"no answer within {timeout_s:g} s"
     except ConnectionRefusedError:
         return "the connection is refused: nothing listens there"
-    except (OSError, http.client.HTTPException, ValueError) as exc:
+    except ValueError:  # its words may hold what was to be sent
+        return "it cannot be asked: the address or a header is none"
+    except (OSError, http.client.HTTPException) as exc:
         return f"{getattr(exc, 'strerror', None) or exc or type(exc).__name__}"
 
 

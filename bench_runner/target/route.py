@@ -137,4 +137,13 @@ def bearer_token(config: RunConfig) -> str | None:
     token = os.environ.get(config.target.token_env, "").strip()
     if not token:
         raise InvalidInput(f"the environment variable {config.target.token_env} should hold the API token and is empty")
+    if not fit_for_header(token):
+        raise InvalidInput(
+            f"the environment variable {config.target.token_env} holds what no header can carry: one line of plain characters is a token"
+        )
     return token
+
+
+def fit_for_header(token: str) -> bool:
+    """Visible ASCII, as RFC 6750 has it: a line end would begin another header."""
+    return all("!" <= character <= "~" for character in token)

@@ -15,9 +15,9 @@ import typer
 import yaml
 
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
-from tokenmark_schemas.documents import read_models, read_text, read_workload
+from tokenmark_schemas.documents import read_models, read_workload
 from tokenmark_schemas.errors import InvalidInput
-from tokenmark_schemas.run import inline_prices
+from tokenmark_schemas.run import RunConfig, inline_prices
 from tokenmark_schemas.support import unsupported_run
 from tokenmark_schemas.workload import Workload
 
@@ -62,10 +62,8 @@ def _run(path: Path, namespace: str | None) -> BenchmarkRun:
     runs = [model for model in models if isinstance(model, BenchmarkRun)]
     if len(runs) != 1 or len(models) != 1:
         raise InvalidInput(f"{path} holds {len(models)} documents; render takes one BenchmarkRun")
-    run = runs[0]
-    uid = hashlib.sha256(read_text(path).encode()).hexdigest()[:32]
-    meta = run.metadata.model_copy(update={"namespace": namespace or run.metadata.namespace, "uid": uid})
-    return run.model_copy(update={"metadata": meta})
+    meta = runs[0].metadata.model_copy(update={"namespace": namespace or runs[0].metadata.namespace, "uid": "0" * 32})
+    return runs[0].model_copy(update={"metadata": meta})
 
 
 def _workload(run: BenchmarkRun, path: Path | None) -> Workload | None:
@@ -91,18 +89,20 @@ def rendered(run: BenchmarkRun, image: str, workload: Workload | None) -> list[d
         raise InvalidInput("only the operator can do this:\n" + "\n".join(refused))
     settings = Settings(runner_image=image, netprobe_image="")
     try:
-        config = plan_config(
-            run,
-            1,
-            settings,
-            workload=workload,
-            dataset=None,
-            detected={},
-            prices=inline_prices(spec, datetime.now(UTC).date()),
-        )
+        config = _config(run, settings, workload)
+        # names follow from the uid, and what stands under one name can never become other: so it is made of all that is rendered
+        whole = f"{config.model_dump_json()} {image} {spec.model_dump_json()}"
+        uid = hashlib.sha256(whole.encode()).hexdigest()[:32]
+        run = run.model_copy(update={"metadata": run.metadata.model_copy(update={"uid": uid})})
+        config = _config(run, settings, workload)
     except ValueError as exc:
         raise InvalidInput(str(exc)) from exc
     return [_without_operator(each, run) for each in plan_attempt(run, config, settings)]
+
+
+def _config(run: BenchmarkRun, settings: Settings, workload: Workload | None) -> RunConfig:
+    prices = inline_prices(run.spec, datetime.now(UTC).date())
+    return plan_config(run, 1, settings, workload=workload, dataset=None, detected={}, prices=prices)
 
 
 def _operators_own(run: BenchmarkRun) -> list[str]:
@@ -121,12 +121,15 @@ def _operators_own(run: BenchmarkRun) -> list[str]:
 
 
 def _without_operator(made: dict[str, Any], run: BenchmarkRun) -> dict[str, Any]:
-    labels = {"app.kubernetes.io/name": run.metadata.name, "app.kubernetes.io/managed-by": "tokenmark-render"}
+    own = {"app.kubernetes.io/name": run.metadata.name, "app.kubernetes.io/managed-by": "tokenmark-render"}
     meta = {key: value for key, value in made["metadata"].items() if key != "ownerReferences"}
     queue = {key: value for key, value in meta.get("labels", {}).items() if key.startswith("kueue")}
-    out = {**made, "metadata": {**meta, "namespace": run.metadata.namespace, "labels": {**labels, **queue}}}
+    out = {**made, "metadata": {**meta, "namespace": run.metadata.namespace, "labels": {**own, **queue}}}
     if made["kind"] == "Job":
         template = made["spec"]["template"]
-        pod = {**template, "metadata": {**template["metadata"], "labels": labels}}
+        pod = {
+            **template,
+            "metadata": {**template["metadata"], "labels": {**(run.spec.execution.pod_labels or {}), **own}},
+        }
         out["spec"] = {**made["spec"], "template": pod, "ttlSecondsAfterFinished": ONE_DAY}
     return out

@@ -49,11 +49,14 @@ class RagMapping(Contract):
     def _is_an_object(cls, value: str) -> str:
         try:
             found = json.loads(value)
+            strings = strings_of(found)
+        except RecursionError:
+            raise ValueError("request is nested too deeply") from None
         except ValueError:
             raise ValueError('request is no JSON; quote the places, as "{k}": they become numbers') from None
         if not isinstance(found, dict):
             raise ValueError("request is no JSON object")
-        if "{query}" not in strings_of(found):
+        if "{query}" not in strings:
             raise ValueError('request lacks "{query}": nothing would be asked')
         return value
 

@@ -18,8 +18,8 @@ class Vary(Contract):
     """`clients` (a closed loop) or `rates` (an open one) are the levels of every run; each engine, model and workload is a run of
     its own. Engines are names of an engines file."""
 
-    clients: Annotated[list[Level], Field(max_length=64)] = []
-    rates: Annotated[list[Rate], Field(max_length=64)] = []
+    clients: Annotated[list[Level], Field(max_length=32)] = []
+    rates: Annotated[list[Rate], Field(max_length=32)] = []
     engines: Annotated[list[Label], Field(max_length=16)] = []
     models: Annotated[list[Text253], Field(max_length=32)] = []
     workloads: Annotated[list[Label], Field(max_length=16)] = []

@@ -118,19 +118,19 @@ class Requests(Contract):
     failed: int
     cancelled: int
     errors: dict[str, int] = {}
-    unstreamed: int = Field(default=0, description="Answers in one piece where a stream was asked for.")
-    failing_most: int = Field(default=0, description="The longest run of failures, one after the other.")
+    unstreamed: int | None = Field(default=None, description="Answers in one piece where a stream was asked for.")
+    failing_most: int | None = Field(default=None, description="The longest run of failures, one after the other.")
 
 
 class TokenCounts(Contract):
     prompt: int | None
     output: int | None
     max_output: int | None
-    asked: int = Field(default=0, description="The most tokens that the requests allowed, together.")
+    asked: int | None = Field(default=None, description="The most tokens that the requests allowed, together.")
     output_source: Literal["usage", "tokenizer", "chunks", "mixed"] | None
     mismatches: int | None
     cached: int | None = Field(default=None, description="Prompt tokens that the engine took from its prefix cache.")
-    reasoning: int = Field(default=0, description="Output tokens that the engine counts as reasoning.")
+    reasoning: int | None = Field(default=None, description="Output tokens that the engine counts as reasoning.")
 
 
 class StageThroughput(Contract):
@@ -317,10 +317,17 @@ class MeasuredWindow(Window):
     drain_s: float
 
 
+class MeasuredRequests(Requests):
+    unstreamed: int = 0
+    failing_most: int = 0
+
+
 class MeasuredTokens(TokenCounts):
     output: int
     max_output: int
     mismatches: int
+    asked: int = 0
+    reasoning: int = 0
 
 
 class MeasuredStage(StageResult):
@@ -328,6 +335,7 @@ class MeasuredStage(StageResult):
 
     load: Stage
     window: MeasuredWindow
+    requests: MeasuredRequests
     tokens: MeasuredTokens
     client: Client
 

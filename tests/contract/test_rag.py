@@ -178,3 +178,23 @@ def test_an_address_may_end_in_the_route() -> None:
 @given(st.binary(max_size=200))
 def test_no_header_makes_reading_steps_raise(garbage: bytes) -> None:
     server_timing(b"HTTP/1.1 200 OK\r\nServer-Timing: " + garbage.replace(b"\n", b"") + b"\r\n\r\n")
+
+
+def test_a_step_that_several_tell_takes_all_of_their_times() -> None:
+    """Proxies add a header of their own; a service may do a thing twice; names may come to the same."""
+    two = b"Server-Timing: retrieval;dur=20, retrieval;dur=5\r\nServer-Timing: edge;dur=1\r\n"
+    sample = answered(rag(), sse({"token": "a"}), sse({"done": True}), head=two)
+    assert sample.steps_s == {"retrieval": pytest.approx(0.025), "edge": pytest.approx(0.001)}
+    spoken = {"Re-rank": 0.1, "re rank": 0.2, "检索": 0.3, "other": 0.4, "": 0.5}
+    sample = answered(rag(), sse({"token": "a"}), sse({"done": True, "steps": spoken}))
+    assert sample.steps_s == {"re_rank": pytest.approx(0.3)}, "what has no name, or that of the rest, is no step"
+
+
+def test_a_number_beyond_all_time_is_no_step() -> None:
+    huge = line({"choices": [{"delta": "x"}], "times": {"embed_ms": int("9" * 400), "search": 0.5}, "end": True})
+    assert answered(mapped(), huge).steps_s == {"retrieval": 0.5}
+
+
+def test_a_body_that_is_nested_without_end_is_refused() -> None:
+    with pytest.raises(ValidationError, match="nested too deeply"):
+        RagMapping.model_validate({**OTHER, "request": '{"a":' + "[" * 2000 + '"{query}"' + "]" * 2000 + "}"})

@@ -177,3 +177,29 @@ def test_without_an_engine_it_says_what_is_missing(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "tokenmark_rag"], env=env, capture_output=True, text=True)
     assert done.returncode == 2
     assert "RAG_ENGINE_URL is missing" in done.stderr
+
+
+def test_an_address_of_another_scheme_is_refused_without_its_password(tmp_path: Path) -> None:
+    env = {
+        **os.environ, "PYTHONPATH": str(TREE / "deploy" / "rag"), "RAG_ENGINE_URL": "http://127.0.0.1:1",
+        "RAG_DOCUMENTS": str(tmp_path), "RAG_DATABASE_URL": "mysql://u:hush@h/db",
+    }  # fmt: skip
+    ended = subprocess.run(
+        [sys.executable, "-m", "tokenmark_rag"], env=env, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.returncode != 0
+    assert "RAG_DATABASE_URL is no PostgreSQL address" in ended.stderr
+    assert "hush" not in ended.stderr + ended.stdout
+
+
+def test_a_mounted_folder_s_hidden_copies_are_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ConfigMap is mounted as links into a folder whose name begins with two dots."""
+    monkeypatch.syspath_prepend(str(TREE / "deploy" / "rag"))
+    from tokenmark_rag.passages import cut
+
+    hidden = tmp_path / "..2030_01"
+    hidden.mkdir()
+    (hidden / "a.md").write_text("# A\n\none text\n")
+    (tmp_path / "..data").symlink_to(hidden.name)
+    (tmp_path / "a.md").symlink_to("..data/a.md")
+    assert [(each.source, each.body) for each in cut(tmp_path)] == [("a.md", "A: one text")]

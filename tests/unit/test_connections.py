@@ -15,6 +15,7 @@ from bench_runner import cli
 from bench_runner.config.connections import DEFAULT_PORTS, connections, named, token_of
 from bench_runner.formats.tables import REQUEST_COLUMNS
 from bench_runner.target.discovery import FIRST_PAUSE_S, health, models
+from bench_runner.target.http_get import ask
 from tests.cluster.layout import TREE
 from tests.support.ports import free_port
 from tests.support.serving import in_thread, simulated
@@ -313,3 +314,12 @@ def test_doctor_reads_a_cluster_by_what_kubectl_says() -> None:
     assert poor == {"cluster": "ok", "crds": "fail", "rights": "fail", "operator": "fail", "quota": "fail"}
     blind = says(version="v1", crd="crd/x", auth="yes", deploy=None, resourcequota=None)
     assert (blind["operator"], blind["quota"]) == ("warn", "warn")
+
+
+def test_a_token_of_two_lines_is_refused_and_never_shown() -> None:
+    with pytest.raises(InvalidInput, match="holds what no header can carry") as caught:
+        token_of(an_engine("http://h:1", token_env="TOK"), {"TOK": "sk-secret\nX-Other: 1"})
+    assert "sk-secret" not in str(caught.value)
+    said = ask("http://127.0.0.1:1/", token="sk-secret\nfoo")
+    assert isinstance(said, str)
+    assert "sk-secret" not in said

@@ -138,3 +138,10 @@ def test_an_open_loop_may_leave_gpus_idle() -> None:
     stage = a_stage()
     opened = stage.model_copy(update={"load": stage.load.model_copy(update={"concurrency": None, "request_rate": "5"})})
     assert judged(idle, opened) == []
+
+
+def test_a_number_that_is_none_is_passed_by() -> None:
+    page = "node_vmstat_pswpin +Inf\nnode_vmstat_pswpout 3\nnode_memory_MemTotal_bytes +Inf\nnode_memory_MemAvailable_bytes 1\n"
+    series = list(read_page(page))
+    assert node_readings(series, Busy()) == {}
+    assert node_counters(series)["swapped_bytes"] == 3 * 4096

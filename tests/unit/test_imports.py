@@ -289,3 +289,143 @@ def test_an_imported_run_is_listed_reported_and_priced(tmp_path: Path, capsys: p
     page = (tmp_path / "report" / "report.md").read_text()
     assert "**unknown**" in page
     assert "its own error was not measured" in page
+
+
+# --- what must not pass for the same work, or for a value -----------------------------------------------------------
+
+
+def changed(tmp_path: Path, name: str, file: str, **changes: Any) -> str:
+    (tmp_path / file).write_text(json.dumps({**document(name), **changes}))
+    return str(tmp_path / file)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("vllm-0.33.0-plain.json", {"request_rate": 20.0, "max_concurrency": 3}, "max_concurrency: None | 3"),
+        ("vllm-0.33.0-detailed.json", {"total_input_tokens": 40_000}, "prompts have .* tokens in one file and .* in another"),
+    ],
+)  # fmt: skip
+def test_other_work_is_no_repetition(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, changes: dict[str, Any], said: str
+) -> None:
+    base = changed(
+        tmp_path,
+        name,
+        "base.json",
+        **{key: document(name).get(key) if key != "request_rate" else v for key, v in changes.items()},
+    )
+    other = changed(tmp_path, name, "other.json", **changes)
+    assert tokenmark("import", base, other, "--out", str(tmp_path)) == 2
+    assert re.search(said.replace("|", r"\|"), capsys.readouterr().err)
+
+
+def test_llama_bench_with_and_without_flash_attention_is_not_the_same_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tests = [{**test, "flash_attn": not test.get("flash_attn")} for test in document("llama-bench-0.7.0.json")]
+    (tmp_path / "other.json").write_text(json.dumps(tests))
+    assert tokenmark("import", str(FOREIGN / "llama-bench-0.7.0.json"), str(tmp_path / "other.json")) == 2
+    assert "is not a repetition" in capsys.readouterr().err
+
+
+def test_files_that_do_not_tell_their_load_are_repetitions_when_somebody_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = changed(tmp_path, "k6-export-new-1.8.1.json", "again.json")
+    assert tokenmark("import", str(FOREIGN / "k6-export-new-1.8.1.json"), again, "--out", str(tmp_path)) == 2
+    assert "k6's files do not tell their load" in capsys.readouterr().err
+    result = imported(tmp_path, "k6-export-new-1.8.1.json", again, more=("--one-work",))
+    assert result.run.repetitions == 2
+
+
+def test_a_repetition_without_an_answer_leaves_the_others_their_values(tmp_path: Path) -> None:
+    empty = changed(
+        tmp_path, "vllm-0.33.0-detailed.json", "empty.json", completed=0, failed=6, ttfts=[], itls=[], total_input_tokens=0
+    )  # fmt: skip
+    stat = imported(tmp_path, "vllm-0.33.0-detailed.json", empty).stages[0].metrics["ttft"]
+    assert (stat.count, stat.mean) == (6, pytest.approx(mean(stage("vllm-0.33.0-detailed.json").values["ttft"])))
+
+
+def test_of_values_and_a_summary_the_mean_is_known(tmp_path: Path) -> None:
+    said = document("vllm-0.33.0-detailed.json")
+    plain = {
+        key: value for key, value in said.items() if key not in ("ttfts", "itls", "output_lens", "errors", "latencies")
+    }
+    (tmp_path / "plain.json").write_text(json.dumps(plain))
+    stat = imported(tmp_path, "vllm-0.33.0-detailed.json", str(tmp_path / "plain.json")).stages[0].metrics["ttft"]
+    assert stat.count == 12
+    assert stat.mean == pytest.approx(said["mean_ttft_ms"] / 1000, rel=0.01)
+
+
+def test_a_nought_that_stands_for_nothing_is_absent(tmp_path: Path) -> None:
+    """vLLM writes 0 where no answer had a second token."""
+    zeros = {f"{what}_{word}_ms": 0.0 for word in ("tpot", "itl") for what in ("mean", "median", "std", "p99")}
+    result = imported(tmp_path, changed(tmp_path, "vllm-0.33.0-plain.json", "one.json", **zeros))
+    metrics = result.stages[0].metrics
+    assert (metrics["tpot"].count, metrics["tpot"].p50, metrics["chunk_gap"].count) == (0, None, 0)
+    assert metrics["ttft"].count > 0
+
+
+def test_how_arrivals_were_spaced_is_said() -> None:
+    arrivals = {
+        name: [each.load.arrival for each in found(name).repetitions[0] if each.load is not None]
+        for name in ("aiperf-0.13.0-rate.json", "guidellm-0.8.1-rate.json", "inference-perf-0.7.0-stage-0.json")
+    }
+    assert arrivals == {
+        "aiperf-0.13.0-rate.json": ["Poisson"], "guidellm-0.8.1-rate.json": ["Constant"], "inference-perf-0.7.0-stage-0.json": [None],
+    }  # fmt: skip
+    bursts = {**document("vllm-0.33.0-plain.json"), "request_rate": 20.0, "burstiness": 0.5}
+    load = read_foreign(json.dumps(bursts).encode(), "f").repetitions[0][0].load
+    assert load is not None
+    assert (load.arrival, load.burstiness) == ("Gamma", "0.5")
+
+
+def test_an_older_aiperf_tells_its_load_elsewhere_and_no_counts() -> None:
+    said = document("aiperf-0.13.0-rate.json")
+    said = {
+        key: {k: v for k, v in value.items() if k != "count"} if isinstance(value, dict) else value
+        for key, value in said.items()
+    }
+    said |= {"schema_version": "1.0", "aiperf_version": "0.7.0", "was_cancelled": True, "input_config": {
+        "endpoint": {"model_names": ["sim"]}, "loadgen": {"concurrency": 4},
+    }}  # fmt: skip
+    ours = read_foreign(json.dumps(said).encode(), "f")
+    only = ours.repetitions[0][0]
+    assert (ours.model, only.name, ours.interrupted) == ("sim", "c4", True)
+    assert only.summaries["ttft"].count == only.succeeded
+    assert "chunk_gap" not in only.summaries, "how many gaps there were nobody can tell"
+
+
+def test_k6_without_its_failures_is_refused() -> None:
+    said = document("k6-export-new-1.8.1.json")
+    text = json.dumps(said).replace("http_req_failed", "http_req_gone")
+    with pytest.raises(InvalidInput, match="lacks http_req_failed"):
+        read_foreign(text.encode(), "f")
+
+
+def test_llama_bench_ends_after_its_samples(tmp_path: Path) -> None:
+    run = imported(tmp_path, "llama-bench-0.7.0.json").run
+    assert run.started_at is not None
+    assert run.ended_at is not None
+    assert run.ended_at > run.started_at
+
+
+def test_what_no_file_tells_is_null(tmp_path: Path) -> None:
+    only = imported(tmp_path, "k6-export-new-1.8.1.json").stages[0]
+    assert (only.tokens.reasoning, only.tokens.asked, only.requests.unstreamed, only.requests.failing_most) == (
+        None,
+    ) * 4
+
+
+def test_a_header_of_another_type_is_refused_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = changed(tmp_path, "guidellm-0.8.1-rate.json", "odd.json", metadata={"guidellm_version": {"a": 8}})
+    assert tokenmark("import", file, "--out", str(tmp_path)) == 2
+    assert "is not as its tool writes it" in capsys.readouterr().err
+
+
+def test_the_number_of_requests_is_no_part_of_the_work(tmp_path: Path) -> None:
+    longer = changed(tmp_path, "vllm-0.33.0-plain.json", "longer.json", num_prompts=60, max_concurrency=2)
+    shorter = changed(tmp_path, "vllm-0.33.0-plain.json", "shorter.json", max_concurrency=2)
+    prints = {imported(tmp_path, each, name=f"n{k}").provenance.fingerprint for k, each in enumerate((longer, shorter))}
+    assert len(prints) == 1

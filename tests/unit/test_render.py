@@ -97,3 +97,16 @@ def test_what_only_the_operator_can_do_is_refused(
 
 def test_a_probe_is_no_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "render takes one BenchmarkRun" in refused(capsys, str(TREE / "deploy" / "examples" / "netprobe.yaml"))
+
+
+def test_labels_that_pods_were_asked_to_have_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job = rendered(capsys, a_manifest(tmp_path, execution={"podLabels": {"team": "a"}}))[1]
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    assert (labels["team"], labels["app.kubernetes.io/managed-by"]) == ("a", "tokenmark-render")
+
+
+def test_what_differs_has_another_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An immutable ConfigMap cannot become another."""
+    manifest = a_manifest(tmp_path)
+    names = {rendered(capsys, manifest, "--image", image)[0]["metadata"]["name"] for image in ("a:1", "b:1", "a:1")}
+    assert len(names) == 2

@@ -78,3 +78,14 @@ def test_it_takes_five_repetitions_and_a_plan(more: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match="rerunOutliers needs five repetitions or more, and no search"):
         BenchmarkRunSpec.model_validate({"target": target, "rerunOutliers": True, **more})
     assert BenchmarkRunSpec.model_validate({"target": target, "rerunOutliers": True, "repetitions": 5}).rerun_outliers
+
+
+def test_one_that_was_cut_short_is_let_go() -> None:
+    level = a_level(99, 100, 180, 101, 100)
+
+    def cut_short(level: Level) -> bool:
+        level.takes.append(a_take(5, 3))
+        return False
+
+    assert list(rerun(level, judge, cut_short)) == []
+    assert [take.order for take in level.takes] == [0, 1, 2, 3, 4]

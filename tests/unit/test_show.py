@@ -53,3 +53,12 @@ def test_one_that_is_under_way_is_not_over(run: Path, capsys: pytest.CaptureFixt
     (run / "result.json").write_text(json.dumps(document))
     assert tokenmark("watch", str(run), "--timeout", "1") == 5
     assert "is not over after 1 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", ["ended: verdict invalid, interrupted by SIGINT", "failed: no request succeeded"])
+def test_one_that_was_cut_short_is_over_and_did_not_succeed(run: Path, end: str) -> None:
+    document = a_result().snake()
+    document["run"]["interrupted"] = True
+    (run / "result.json").write_text(json.dumps(document))
+    (run / "runner.log").write_text(f"2030-01-01T00:00:00Z warmup\n2030-01-01T00:01:00Z {end}\n")
+    assert tokenmark("watch", str(run), "--timeout", "60") == 5

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from bench_runner.analysis.saturation import saturation
+from bench_runner.cli.sweep import _flags
 from bench_runner.config.connections import connections
 from bench_runner.config.recipes import Cell, cells_of, read_recipe, sweep_id
 from bench_runner.reports.sweep import Swept, markdown
@@ -262,3 +263,47 @@ def test_the_range_its_margin_and_where_it_breaks() -> None:
     assert "| a | vllm | m | w | valid | 4 streams | 410 | 4 to 8 streams | 30 % |" in text
     assert "- ttft p50 breaks at 16 streams, holds at 8." in text
     assert "failed: there is no result." in text
+
+
+def test_a_search_s_levels_that_nobody_judged_are_in_no_range() -> None:
+    result = at_levels([10 * (k + 1) for k in range(len(LEVELS))], [0.1] * len(LEVELS), limit=0.5)
+    only = result.model_copy(
+        update={"objectives": [each for each in result.objectives if each.stage == result.stages[0].name]}
+    )
+    found = saturation(only)
+    assert found is not None
+    assert (found.low, found.high) == (found.loads[0], found.loads[0])
+
+
+# --- one run of it ----------------------------------------------------------------------------------------------------
+
+
+def test_another_target_is_other_work() -> None:
+    recipe = a_recipe()
+    hashes = {cells_of(recipe, [], target)[0].hash for target in (None, "sim", "http://127.0.0.1:9")}
+    assert len(hashes) == 3
+
+
+def test_what_an_engines_file_says_of_tokens_and_certificates_goes_along(tmp_path: Path) -> None:
+    file = tmp_path / "engines.yaml"
+    file.write_text(
+        "schemaVersion: engines/v1\nengines:\n  - {name: far, engine: vllm, url: 'https://h', model: m, tokenEnv: TOK, insecureSkipTLSVerify: true}\n"
+    )
+    (cell,) = cells_of(a_recipe(vary={"clients": [1], "engines": ["far"]}), connections(file, {}))
+    assert cell.manifest["spec"]["target"]["insecureSkipTLSVerify"] is True
+    assert cell.connection is not None
+    assert _flags(cell, None).token_env == "TOK"
+    assert _flags(cell, "sim").token_env is None
+    assert "TOK" not in json.dumps(cell.manifest)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vary": {"clients": [1], "models": ["模型"]}, "name": "x"},
+        {"spec": {"target": {"engine": "vllm", "model": "m", "endpoint": {"url": "http://h:1"}}, "rerunOutliers": True, "repetitions": 5}},
+    ],
+)  # fmt: skip
+def test_a_run_that_is_none_is_said(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="the recipe's run"):
+        cells(**changes)

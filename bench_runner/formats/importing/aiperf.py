@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenmark_schemas.errors import InvalidInput
-from tokenmark_schemas.workload import Stage
+from tokenmark_schemas.workload import Arrival, Stage
 
 from .found import Found, FoundStage, Summary, at, closed, known, number, opened, scaled, whole
 
@@ -34,13 +34,16 @@ STATISTICS = {
 }
 DEFINITIONS = {
     "tpot": "inter_token_latency: (t_last − t1) / (N − 1), N by its own tokenizer unless --use-server-token-count was given",
-    "requests_per_s": "from the first request's send to the last one's end",
-    "output_tokens_per_s": "from the first request's send to the last one's end",
 }
+OVER_THE_PHASE = "over the measured phase, its end when streams run dry included"
+OVER_THE_REQUESTS = "from the first request's send to the last one's end"
 REFUSED = {
     "adj_*": "percentiles with failures as infinitely slow; here those are ttft_inclusive and the like, of runs measured here",
     "effective_latency": "counts from when the request was let go, not from when it was due",
 }
+
+
+ARRIVALS = {"poisson": Arrival.POISSON, "constant": Arrival.CONSTANT}
 
 
 def is_ours(document: Any) -> bool:
@@ -71,14 +74,17 @@ def read(document: Any) -> Found:
         prompt_tokens=whole(_average(document, "total_isl")), output_tokens=whole(_average(document, "total_osl")),
         requests_per_s=_average(document, "request_throughput"), output_tokens_per_s=_average(document, "output_token_throughput"),
         total_tokens_per_s=_average(document, "total_token_throughput"), goodput=_average(document, "good_request_fraction"),
-        summaries={ours: found for theirs, ours in WORDS.items() if (found := _summary(document.get(theirs)))},
+        summaries={ours: found for theirs, ours in WORDS.items() if (found := _summary(document.get(theirs), done, ours))},
     )  # fmt: skip
-    models = (config.get("models") or {}).get("items") or [{}]
     return Found(
-        tool=TOOL, version=document.get("aiperf_version"), repetitions=[[stage]], model=models[0].get("name"),
+        tool=TOOL, version=document.get("aiperf_version"), repetitions=[[stage]], model=_model(config), interrupted=document.get("was_cancelled") is True,
         environment={"local_time": said} if isinstance(said := document.get("start_time"), str) else {},
-        about={"prompts": [each.get("prompts") for each in config.get("datasets") or []]},
-        definitions=DEFINITIONS, refused=REFUSED,
+        load_told=load is not None,
+        about={
+            "prompts": [each.get("prompts") for each in config.get("datasets") or []] or config.get("input"),
+            "load": [{key: phase.get(key) for key in ("type", "rate", "concurrency", "smoothness")} for phase in _phases(config)],
+        },
+        definitions=DEFINITIONS | dict.fromkeys(("requests_per_s", "output_tokens_per_s"), OVER_THE_PHASE), refused=REFUSED,
     )  # fmt: skip
 
 
@@ -86,13 +92,32 @@ def _average(document: Mapping[str, Any], name: str) -> float | None:
     return number((document.get(name) or {}).get("avg"))
 
 
+def _phases(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The measured ones; files before `phases` came have one, as `loadgen`."""
+    if "phases" in config:
+        return [each for each in config["phases"] or [] if each.get("kind", "profiling") == "profiling"]
+    said = config.get("loadgen") or {}
+    load = {
+        "rate": said.get("request_rate"),
+        "concurrency": said.get("concurrency"),
+        "type": said.get("request_rate_mode"),
+    }
+    return [load] if said else []
+
+
+def _model(config: Mapping[str, Any]) -> str | None:
+    named = [each.get("name") for each in (config.get("models") or {}).get("items") or []]
+    older = (config.get("endpoint") or {}).get("model_names") or []
+    return next((name for name in (*named, *older) if isinstance(name, str)), None)
+
+
 def _load(config: Mapping[str, Any], count: int) -> Stage | None:
-    phases = [each for each in config.get("phases") or [] if each.get("kind", "profiling") == "profiling"]
+    phases = _phases(config)
     if len(phases) != 1:
         return None
     rate, streams = number(phases[0].get("rate")), whole(phases[0].get("concurrency"))
     if rate:
-        return opened(rate, count)
+        return opened(rate, count, ARRIVALS.get(str(phases[0].get("type"))))
     return closed(streams, count) if streams else None
 
 
@@ -106,8 +131,13 @@ def _errors(summary: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return found
 
 
-def _summary(found: Mapping[str, Any] | None) -> Summary | None:
-    if not found or not (count := whole(found.get("count"))):
+def _summary(found: Mapping[str, Any] | None, done: int, metric: str) -> Summary | None:
+    """Before schema 1.1 no count stands in it: it is of all answers, but for gaps of chunks, which are more."""
+    if not found:
+        return None
+    said = whole(found.get("count"))
+    count = said if said is not None or metric == "chunk_gap" else done
+    if not count:
         return None
     return Summary(count, **{ours: scaled(found.get(theirs), MS) for ours, theirs in STATISTICS.items()})
 
@@ -135,8 +165,8 @@ def _of_lines(lines: Sequence[Mapping[str, Any]]) -> Found:
         values={name: found for name, found in values.items() if found},
     )  # fmt: skip
     return Found(
-        tool=TOOL, repetitions=[[stage]], started_at=at(began / 1e9), ended_at=at(ended / 1e9), definitions=DEFINITIONS,
-        refused=REFUSED, about={"requests": len(measured)},
+        tool=TOOL, repetitions=[[stage]], started_at=at(began / 1e9), ended_at=at(ended / 1e9), refused=REFUSED, load_told=False,
+        definitions=DEFINITIONS | dict.fromkeys(("requests_per_s", "output_tokens_per_s"), OVER_THE_REQUESTS),
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from tokenmark_decisions import compared
@@ -39,31 +40,43 @@ from ...stats.summary import QUANTILES, enough_for, stat
 from .found import Found, FoundStage, Summary
 
 UNKNOWN = "unknown"
+PROMPTS_DIFFER = 1.1
 Number = TypeVar("Number", int, float)
 
 
 def imported_result(
-    name: str, files: Mapping[str, bytes], found: Sequence[Found], environment: Mapping[str, str]
+    name: str,
+    files: Mapping[str, bytes],
+    found: Sequence[Found],
+    environment: Mapping[str, str],
+    *,
+    one_work: bool = False,
 ) -> RunResult:
-    """`files` are the bytes that `found` was read from. Raises InvalidInput where they are not of one tool and one work."""
+    """`files` are the bytes that `found` was read from; `one_work` where somebody says that those which do not tell it are repetitions.
+    Raises InvalidInput where they are not of one tool and one work."""
     first = found[0]
     for file, other in zip(files, found, strict=True):
         if (other.tool, other.model, other.about) != (first.tool, first.model, first.about):
             raise InvalidInput(
                 f"{file} is not a repetition of {next(iter(files))}: {_differing(first, other)}; import them as two runs"
             )
-    repetitions = [each for file in found for each in file.repetitions]
+    if len(found) > 1 and not one_work and not all(each.load_told for each in found):
+        raise InvalidInput(
+            f"{first.tool}'s files do not tell their load, so several may be different work; if they are repetitions of one, say --one-work"
+        )
+    repetitions = [[_cleared(stage) for stage in each] for file in found for each in file.repetitions]
     names = list(dict.fromkeys(stage.name for stages in repetitions for stage in stages))
     if not names:
         raise InvalidInput("it holds no measured load")
     takes = {name: [stage for stages in repetitions for stage in stages if stage.name == name] for name in names}
     stages = [_stage(name, takes[name]) for name in names]
-    loads = {stage.name: stage.load.snake() if stage.load else None for stage in stages}
+    # how many requests there were is an outcome where a test ends by its time
+    loads = {stage.name: stage.load.snake() | {"request_count": None} if stage.load else None for stage in stages}
     fields = {"tool": first.tool, "model": first.model, "work": first.about, "stages": loads}
     work = hashlib.sha256(canonical_json(fields["work"])).hexdigest()
     return RunResult(
         run=RunFacts(
-            name=name, namespace="", uid="", attempt=1, repetitions=min(len(each) for each in takes.values()),
+            name=name, namespace="", uid="", attempt=1, interrupted=any(each.interrupted for each in found), repetitions=min(len(each) for each in takes.values()),
             started_at=min(filter(None, (each.started_at for each in found)), default=None),
             ended_at=max(filter(None, (each.ended_at for each in found)), default=None),
         ),
@@ -103,7 +116,27 @@ def _measured(stages: Sequence[StageResult]) -> Phase:
     )  # fmt: skip
 
 
+def _cleared(stage: FoundStage) -> FoundStage:
+    """Without summaries of times that are all nought: some tools write those where there was nothing to time."""
+    kept = {
+        name: each for name, each in stage.summaries.items()
+        if name.endswith("per_s") or any((each.mean, each.max, each.p50, each.p99))
+    }  # fmt: skip
+    return replace(stage, summaries=kept)
+
+
+def _same_prompts(name: str, takes: Sequence[FoundStage]) -> None:
+    """Raises InvalidInput where one's prompts are longer by a tenth or more: that is other work."""
+    lengths = sorted(take.prompt_tokens / take.succeeded for take in takes if take.prompt_tokens and take.succeeded)
+    if lengths and lengths[-1] > PROMPTS_DIFFER * lengths[0]:
+        raise InvalidInput(
+            f"{name}: prompts have {lengths[0]:.0f} tokens in one file and {lengths[-1]:.0f} in another, so these are no repetitions; "
+            "import them as two runs"
+        )
+
+
 def _stage(name: str, takes: Sequence[FoundStage]) -> StageResult:
+    _same_prompts(name, takes)
     errors: dict[str, int] = {}
     for take in takes:
         for kind, count in take.errors.items():
@@ -153,12 +186,20 @@ def _over_time(takes: Sequence[FoundStage], field: str) -> float | None:
 
 
 def _stat(metric: str, unit: str, takes: Sequence[FoundStage]) -> Stat:
+    """Of the takes in which something succeeded; values where all have them."""
+    takes = [take for take in takes if take.succeeded] or takes
     if all(metric in take.values for take in takes):
         return stat(Distribution([value for take in takes for value in take.values[metric]]), unit)
-    summaries = [take.summaries[metric] for take in takes if metric in take.summaries]
+    summaries = [each for take in takes if (each := take.summaries.get(metric) or _summary(take.values.get(metric)))]
     if len(summaries) < len(takes) or not sum(each.count for each in summaries):
         return Stat(unit=unit, count=0, withheld=list(QUANTILES))
     return _of_summary(summaries[0], unit) if len(summaries) == 1 else _of_summaries(summaries, unit)
+
+
+def _summary(values: Sequence[float] | None) -> Summary | None:
+    if not values:
+        return None
+    return Summary(len(values), mean=math.fsum(values) / len(values), min=min(values), max=max(values))
 
 
 def _shown(found: Summary) -> dict[str, float]:

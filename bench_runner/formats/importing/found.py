@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tokenmark_schemas.errors import InvalidInput
-from tokenmark_schemas.workload import Stage
+from tokenmark_schemas.workload import Arrival, Stage
 
 MOST_REQUESTS = 10_000_000
 
@@ -69,6 +69,8 @@ class Found:
     engine_version: str | None = None
     started_at: str | None = None
     ended_at: str | None = None
+    interrupted: bool = False
+    load_told: bool = True  # whether loads and `about` tell two works apart; else somebody has to say that they are one
     environment: dict[str, str] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)  # of the work: what two files must share to be the same
     definitions: dict[str, str] = field(default_factory=dict)
@@ -79,9 +81,13 @@ def closed(streams: int, count: int) -> Stage:
     return Stage(name=f"c{streams}", concurrency=streams, request_count=max(1, min(count, MOST_REQUESTS)))
 
 
-def opened(rate: float, count: int) -> Stage:
+def opened(rate: float, count: int, arrival: Arrival | None, burstiness: float | None = None) -> Stage:
+    """`burstiness` is the shape of gamma arrivals. Of an arrival that nobody tells the stage says nothing either."""
     text = f"{rate:.6g}"
-    return Stage(name=label("r" + text), request_rate=text, request_count=max(1, min(count, MOST_REQUESTS)))
+    return Stage(
+        name=label("r" + text), request_rate=text, request_count=max(1, min(count, MOST_REQUESTS)), arrival=arrival,
+        burstiness=None if burstiness is None else f"{burstiness:.6g}",
+    )  # fmt: skip
 
 
 def label(text: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.workload import Arrival
 
 from .found import Found, FoundStage, Summary, at, closed, label, need, number, opened, scaled, whole
 
@@ -25,6 +26,9 @@ TO_THE_END = "request_latency: to the end of the stream; here it is to the last 
 REFUSED = {
     "time_per_output_token_ms": "(t_last − sent) / N: it holds the time to the first token, and TPOT here does not"
 }
+
+
+ARRIVALS = {"constant": Arrival.CONSTANT, "poisson": Arrival.POISSON}
 
 
 def is_ours(document: Any) -> bool:
@@ -45,8 +49,14 @@ def read(document: Mapping[str, Any]) -> Found:
         started_at=at(min((each.get("start_time") or 0 for each in benchmarks), default=None)),
         ended_at=at(max((each.get("end_time") or 0 for each in benchmarks), default=None)),
         definitions=DEFINITIONS | ({} if whole_run else {"e2e": TO_THE_END}), refused=REFUSED,
-        about={"strategies": [_strategy(each) for each in benchmarks]},
+        about={"strategies": [_strategy(each) for each in benchmarks], "data": _data(document)},
     )  # fmt: skip
+
+
+def _data(document: Mapping[str, Any]) -> Any:
+    """What was asked, as the command line said it."""
+    spec = (document.get("config") or {}).get("spec") or {}
+    return (document.get("args") or {}).get("data") or spec.get("data")
 
 
 def _apart(stages: list[FoundStage]) -> list[FoundStage]:
@@ -90,7 +100,7 @@ def _stage(benchmark: Mapping[str, Any]) -> FoundStage:
     requests = (benchmark.get("requests") or {}).get("successful") or []
     if len(requests) == done and done:  # else a sample of them is there, and a sample is not the run
         stage.values = _each(requests)
-    else:
+    if not stage.values:
         stage.summaries = dict(_summaries(metrics))
     return stage
 
@@ -101,7 +111,7 @@ def _load(strategy: Mapping[str, Any], count: int) -> Any:
         return closed(1, count)
     if streams:
         return closed(streams, count)
-    return opened(rate, count) if rate else None
+    return opened(rate, count, ARRIVALS.get(str(strategy.get("type_")))) if rate else None
 
 
 def _of(metrics: Mapping[str, Any], name: str, status: str) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ DEFINITIONS = {
     "ttft": "first visible text: what a model thinks before it does not count",
     "e2e": "request_latency: to the end of the stream; here it is to the last text",
     "tpot": "of answers with two tokens or more, N by the server's usage or its own tokenizer, as it was configured",
+    "arrival": "the file does not tell how arrivals were spaced",
     "requests_per_s": "from the first request's start to the last one's end",
     "output_tokens_per_s": "from the first request's start to the last one's end",
 }
@@ -49,7 +50,7 @@ def read(document: Mapping[str, Any]) -> Found:
         output_tokens_per_s=number(rates.get("output_tokens_per_sec")), total_tokens_per_s=number(rates.get("total_tokens_per_sec")),
         summaries={ours: found for theirs, ours in WORDS.items() if (found := _summary((good.get("latency") or {}).get(theirs), done))},
     )  # fmt: skip
-    return Found(tool=TOOL, repetitions=[[stage]], definitions=DEFINITIONS, refused=REFUSED)
+    return Found(tool=TOOL, repetitions=[[stage]], definitions=DEFINITIONS, refused=REFUSED, load_told=load is not None)
 
 
 def _load(summary: Mapping[str, Any], count: int) -> Stage | None:
@@ -57,7 +58,7 @@ def _load(summary: Mapping[str, Any], count: int) -> Stage | None:
     rate, streams = number(summary.get("requested_rate")), whole(summary.get("concurrency"))
     if streams:
         return closed(streams, count)
-    return opened(rate, count) if rate else None
+    return opened(rate, count, None) if rate else None
 
 
 def _errors(bad: Mapping[str, Any], failed: int) -> dict[str, int]:

@@ -59,7 +59,9 @@ def read(document: Mapping[str, Any]) -> Found:
     sent, duration = whole(metrics["http_reqs"].get("count")), _duration(document, metrics)
     if not sent:
         raise InvalidInput("no request was made")
-    failed = _failed(metrics.get("http_req_failed") or {}, sent)
+    if "http_req_failed" not in metrics:
+        raise InvalidInput("it lacks http_req_failed: which requests failed nobody can tell")
+    failed = _failed(metrics["http_req_failed"], sent)
     good = metrics.get(GOOD) or (metrics.get("http_req_duration") if not failed else None)
     dropped = whole((metrics.get("dropped_iterations") or {}).get("count")) or 0
     metadata = document.get("metadata") or {}
@@ -71,7 +73,7 @@ def read(document: Mapping[str, Any]) -> Found:
     return Found(
         tool=TOOL, version=metadata.get("k6_version") or metadata.get("k6Version"), repetitions=[[stage]],
         ended_at=_time(metadata.get("generated_at") or metadata.get("generatedAt")),
-        about={"vus_max": whole((metrics.get("vus_max") or {}).get("max"))}, definitions=DEFINITIONS, refused=REFUSED,
+        load_told=False, definitions=DEFINITIONS, refused=REFUSED,
     )  # fmt: skip
 
 

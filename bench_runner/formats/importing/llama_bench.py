@@ -7,12 +7,13 @@ speed is a floor under TTFT and no TTFT; a step of generation is what TPOT is ov
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 from tokenmark_schemas.errors import InvalidInput
 
-from .found import Found, FoundStage, known, label, whole
+from .found import Found, FoundStage, at, known, label, whole
 
 TOOL = "llama-bench"
 NS = 1e9
@@ -37,6 +38,13 @@ SAME_WORK = (
     "type_k",
     "type_v",
     "n_gpu_layers",
+    "flash_attn",
+    "split_mode",
+    "main_gpu",
+    "tensor_split",
+    "no_kv_offload",
+    "use_mmap",
+    "n_cpu_moe",
 )
 
 
@@ -64,7 +72,7 @@ def read(document: Sequence[Mapping[str, Any]]) -> Found:
         repetitions=[
             [_stage(name, test, ns[k]) for name, test, ns in zip(names, tests, samples, strict=True)] for k in range(count)
         ],
-        started_at=_time(first), ended_at=_time(tests[-1]),
+        started_at=_time(first), ended_at=_end(tests[-1]),
         environment={name: said for name, said in (("client_cpu_model", first.get("cpu_info")), ("gpu_model", first.get("gpu_info"))) if said},
         about={"tests": [{key: test.get(key) for key in SAME_WORK} for test in tests]},
         definitions=DEFINITIONS, refused=REFUSED,
@@ -101,6 +109,13 @@ def _model(test: Mapping[str, Any]) -> str:
 def _build(test: Mapping[str, Any]) -> str | None:
     number = whole(test.get("build_number"))
     return None if number is None else f"{test['build_commit']} ({number})"
+
+
+def _end(test: Mapping[str, Any]) -> str | None:
+    """Its time is when it began; its samples followed."""
+    if (began := _time(test)) is None:
+        return None
+    return at(datetime.fromisoformat(began).timestamp() + sum(known(test.get("samples_ns") or [])) / NS)
 
 
 def _time(test: Mapping[str, Any]) -> str | None:

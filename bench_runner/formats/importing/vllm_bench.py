@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from tokenmark_schemas.errors import InvalidInput
-from tokenmark_schemas.workload import Stage
+from tokenmark_schemas.workload import Arrival, Stage
 
 from .found import Found, FoundStage, Summary, closed, known, need, number, opened, scaled, whole
 
@@ -56,7 +56,9 @@ def read(document: Any) -> Found:
 
 def _work(run: Mapping[str, Any]) -> dict[str, Any]:
     ramp = [run.get(f"ramp_up_{name}") for name in ("strategy", "start_rps", "end_rps")]
-    found: dict[str, Any] = {"burstiness": str(run.get("burstiness"))}
+    found: dict[str, Any] = {
+        "burstiness": str(run.get("burstiness")), "max_concurrency": run.get("max_concurrency"), "backend": _text(run.get("backend"))
+    }  # fmt: skip
     if any(ramp):
         found["ramp"] = ramp
     return found if _load(run, 1) else found | {"requests": whole(run.get("num_prompts"))}
@@ -94,7 +96,9 @@ def _load(run: Mapping[str, Any], asked: int) -> Stage | None:
     if run.get("ramp_up_strategy"):
         return None
     if rate:
-        return opened(rate, asked)
+        shape = number(run.get("burstiness"))  # gamma arrivals, of which 1 is Poisson; files without it are of Poisson
+        even = shape is None or shape == 1
+        return opened(rate, asked, Arrival.POISSON if even else Arrival.GAMMA, None if even else shape)
     return closed(streams, asked) if streams else None
 
 

@@ -21,7 +21,7 @@ Row = tuple[float, float, float, float]  # sent, TTFT, TPOT (NaN of one token), 
 
 def curves_of(result: RunResult, log: Path | None) -> list[dict[str, Any]]:
     """A stage each: percentile curves, histograms and what happened when."""
-    rows = _by_stage(log) if log is not None and log.is_file() else {}
+    rows = _by_stage(log, result) if log is not None and log.is_file() else {}
     sent = [row[0] for found in rows.values() for row in found]
     began, width = min(sent, default=0.0), (max(sent, default=0.0) - min(sent, default=0.0)) / MOMENTS or 1.0
     return [
@@ -30,13 +30,19 @@ def curves_of(result: RunResult, log: Path | None) -> list[dict[str, Any]]:
     ]
 
 
-def _by_stage(log: Path) -> Mapping[str, list[Row]]:
-    """Rows by stage. A log that cannot be read leaves the percentiles."""
+def _by_stage(log: Path, result: RunResult) -> Mapping[str, list[Row]]:
+    """Rows by stage, without those of a repetition that another took the place of. A log that cannot be read leaves the percentiles."""
     found: dict[str, list[Row]] = {}
+    replaced = {(each.stage, each.repetition - 1) for each in result.run.reruns}
     try:
         for row in read_rows(log):
             content, sent = row.get("content_ns"), row.get("sent_ns")
-            if row.get("error") is not None or not content or sent is None:
+            if (
+                row.get("error") is not None
+                or not content
+                or sent is None
+                or (row["stage"], row.get("repetition")) in replaced
+            ):
                 continue
             tokens = row.get("output_tokens") or 0
             tpot = (content[-1] - content[0]) / (tokens - 1) / NS if tokens > 1 else math.nan

@@ -35,8 +35,11 @@ class Passage:
 
 
 def cut(folder: Path) -> Iterator[Passage]:
-    """Paragraphs under their heading, laid together up to a length."""
+    """Paragraphs under their heading, laid together up to a length. Hidden folders are passed by: a mounted ConfigMap has every file
+    once more in one."""
     for path in sorted([*folder.rglob("*.md"), *folder.rglob("*.txt")]):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
         heading, held = path.stem, ""
         for block in re.split(r"\n\s*\n", path.read_text(encoding="utf-8", errors="replace")):
             text = " ".join(block.split())
