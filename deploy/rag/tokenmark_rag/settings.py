@@ -36,7 +36,9 @@ class Settings:
         if not Path(said["DOCUMENTS"]).is_dir():
             raise BadSettings(f"RAG_DOCUMENTS {said['DOCUMENTS']} is no folder of texts")
         if said["DATABASE_URL"] and not said["DATABASE_URL"].startswith(("postgresql://", "postgres://")):
-            raise BadSettings("RAG_DATABASE_URL is no PostgreSQL address: postgresql://USER@HOST/DATABASE")  # it may hold a password
+            raise BadSettings(
+                "RAG_DATABASE_URL is no PostgreSQL address: postgresql://USER@HOST/DATABASE"
+            )  # it may hold a password
         if not said["PORT"].isdigit() or not said["ENGINE_TIMEOUT_S"].isdigit():
             raise BadSettings("RAG_PORT and RAG_ENGINE_TIMEOUT_S are whole numbers")
         return cls(
