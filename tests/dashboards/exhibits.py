@@ -85,7 +85,7 @@ def _prices(folder: Path) -> Path:
 def measured(folder: Path, provider: str, url: str, *, concurrency: str = "4,16", seed: int = 1) -> RunResult:
     """A real run against a simulator, as a provider's."""
     words = [
-        "run", "--target", url, "--model", "llama-8b", "--engine", "vllm", "--concurrency", concurrency, "--requests", "110", "--provider", provider,
+        "run", "--target", url, "--model", "llama-8b", "--engine", "vllm", "--concurrency", concurrency, "--requests", "40", "--repetitions", "3", "--provider", provider,
         "--max-output-tokens", "32", "--input-tokens", "64", "--seed", str(seed), "--objective", "ttft:p95<=60ms", "--quiet", "--out", str(folder), "--cost", str(_prices(folder)), "--name", f"chat-{provider}-{seed}-{concurrency.replace(',', '-')}",
     ]  # fmt: skip
     done = subprocess.run(
@@ -318,7 +318,7 @@ def three_providers(folder: Path) -> list[dict[str, Any]]:
 
 
 def against(run: dict[str, Any], before: RunResult, result: RunResult) -> None:
-    """What the operator says of a run with a baseline. These have one repetition: the exhibition compares what nobody should."""
+    """What the operator says of a run with a baseline."""
     ref = BaselineRef(name=before.run.name)
     found = compare(before, result, Rules(gates=[Gate("ttft", "p50"), Gate("tpot", "p50")]))
     status, reason, message = baseline.condition(ref, found)
