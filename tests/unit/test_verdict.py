@@ -13,7 +13,7 @@ from bench_runner.analysis.warmup import unsteadiness
 from bench_runner.samples.aggregate import Collected
 from tests.support.builders import MS, a_sample
 from tests.support.results import a_stage
-from tokenmark_schemas.result import StageResult
+from tokenmark_schemas.result import GpuUse, HostUse, StageResources, StageResult
 
 
 def verdict(stage: StageResult, **changes: Any) -> tuple[str, list[str]]:
@@ -39,6 +39,10 @@ def blurred(by_s: float) -> StageResult:
 
 def with_requests(**changes: Any) -> StageResult:
     return STAGE.model_copy(update={"requests": STAGE.requests.model_copy(update=changes)})
+
+
+def with_resources(**changes: Any) -> StageResult:
+    return STAGE.model_copy(update={"resources": StageResources(**changes)})
 
 
 STAGE = a_stage()
@@ -76,6 +80,9 @@ CASES: list[tuple[str, StageResult, str]] = [
     ("cancelled", STAGE.model_copy(update={"requests": STAGE.requests.model_copy(update={"cancelled": 90})}), "invalid"),
     ("token_mismatch", STAGE.model_copy(update={"tokens": STAGE.tokens.model_copy(update={"mismatches": 10})}), "degraded"),
     ("few_samples", a_stage(samples=20), "degraded"),
+    ("gpu_underused", with_resources(gpu=GpuUse(source="nvml", utilization_avg=0.7, samples=9, interval_s=1.0)), "degraded"),
+    ("throttled", with_resources(host=HostUse(source="proc", throttles=1, samples=9, interval_s=0.5)), "degraded"),
+    ("swapping", with_resources(host=HostUse(source="proc", swapped_bytes=2**21, samples=9, interval_s=0.5)), "degraded"),
 ]  # fmt: skip
 
 
