@@ -51,7 +51,7 @@ def test_every_dashboard_of_the_operator_has_figures_after_three_runs_and_a_prob
         lab.until(
             "all is scraped", lambda: len(ask(url, f'tokenmark_run_info{{run_namespace="{lab.namespace}"}}')) == 3, 45
         )
-        lab.apply(run_object("busy", stages=long_stage(25)))  # what does nothing has no times to show
+        lab.apply(run_object("busy", stages=long_stage(120)))  # what does nothing has no times to show
         lab.running_pod("busy")
         time.sleep(2)  # two scrapes
         with gallery(url) as browser:
