@@ -24,7 +24,7 @@ from tokenmark_schemas.result import (
 )
 from tokenmark_schemas.workload import Stage
 
-from ..engines.rag import MOST_STEPS
+from ..engines.rag import MOST_STEPS, UNEXPLAINED
 from ..load.clock import NS, iso_at
 from ..load.resending import TELLS
 from ..samples.aggregate import Collected
@@ -43,7 +43,6 @@ INCLUSIVE = (
     "e2e",
     "e2e_scheduled",
 )  # what a request without an answer failed to have
-OTHER = "other"  # the step that no step is: the way there, queues, what the service does not tell
 
 
 def stage_result(
@@ -128,7 +127,7 @@ def _with_intervals(name: str, found: Stat, pooled: Collected, parts: list[Colle
 def _steps(pooled: Collected) -> dict[str, Stat] | None:
     told = {name: stat(seconds, "s") for name, seconds in list(pooled.steps.seconds.items())[:MOST_STEPS]}
     if told and pooled.steps.unexplained:
-        told[OTHER] = stat(pooled.steps.gap_s, "s")
+        told[UNEXPLAINED] = stat(pooled.steps.gap_s, "s")
     return told or None
 
 

@@ -76,10 +76,9 @@ def info(
 
     Example: tokenmark engines info vllm
     """
-    from tokenmark_schemas.run import RunTarget
-
     from ..config.connections import connections, named, token_of
     from ..target.discovery import health as health_of
+    from ..target.discovery import target_of
     from ..target.http_get import Pages
     from ..target.identity import identity_of
 
@@ -88,11 +87,7 @@ def info(
     said = health_of(connection, token)
     if not said.up:
         raise RunFailed(f"{name} at {connection.url} is down: {said.said}")
-    target = RunTarget(
-        engine=connection.engine, model=connection.model or "", url=connection.url, ca_file=connection.ca_file,
-        insecure_skip_tls_verify=connection.insecure_skip_tls_verify,
-    )  # fmt: skip
-    facts = identity_of(connection.engine, Pages(target, token)).snake()
+    facts = identity_of(connection.engine, Pages(target_of(connection, connection.model or ""), token)).snake()
     if output == "json":
         print(json.dumps({"name": name, "url": connection.url, **facts, "engine": connection.engine}, indent=2))
         return

@@ -35,17 +35,18 @@ def export(
         from ..formats.tables import METRIC_COLUMNS, REQUEST_COLUMNS, metric_rows
 
         if rows == "requests":
-            _write_table(format, REQUEST_COLUMNS, _requests(runs), out)
+            write_table(format, REQUEST_COLUMNS, _requests(runs), out)
         else:
             results = [find_result(run, store_endpoint, store_region) for run in runs]
-            _write_table(format, METRIC_COLUMNS, (row for each in results for row in metric_rows(each)), out)
+            write_table(format, METRIC_COLUMNS, (row for each in results for row in metric_rows(each)), out)
         return
     if rows == "requests":
         raise InvalidInput(f"--rows requests is for csv, jsonl and parquet; {format} has no requests")
     _write_documents(format, [find_result(run, store_endpoint, store_region) for run in runs], out)
 
 
-def _write_table(format: str, columns: Mapping[str, type], found: Iterable[dict[str, Any]], out: Path | None) -> None:
+def write_table(format: str, columns: Mapping[str, type], found: Iterable[dict[str, Any]], out: Path | None) -> None:
+    """To a file, or printed; Parquet to a file alone."""
     if format == "parquet":
         from ..formats.parquet import write_parquet
 

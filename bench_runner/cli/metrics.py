@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,15 +46,10 @@ def export(
 
     Example: tokenmark metrics export --since 7d --out requests.csv
     """
-    from ..formats.tables import REQUEST_COLUMNS, as_csv, as_jsonl
-    from ..storage.text_file import write_pieces
+    from ..formats.tables import REQUEST_COLUMNS
+    from .export import write_table
 
-    rows = _rows(where, engine, since)
-    pieces = as_csv(REQUEST_COLUMNS, rows) if format == "csv" else as_jsonl(rows)
-    if out is None:
-        sys.stdout.writelines(pieces)
-    else:
-        write_pieces(out, pieces, f"--out {out}")
+    write_table("csv" if format == "csv" else "jsonl", REQUEST_COLUMNS, _rows(where, engine, since), out)
 
 
 def _rows(where: Path, engine: str | None, since: str | None) -> Iterator[dict[str, Any]]:

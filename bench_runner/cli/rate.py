@@ -10,12 +10,11 @@ import typer
 
 from tokenmark_schemas.errors import InvalidInput
 
+from .show import SOURCE
+
 
 def rate(
-    run: str = typer.Argument(
-        ...,
-        help="A run's folder or result.json, a store's address, NAMESPACE/NAME of a run in the cluster, or baseline:NAME.",
-    ),
+    run: str = typer.Argument(..., help=SOURCE),
     use: str | None = typer.Option(
         None, help="chat, code-completion, rag, batch, or one of --ratings; that of the run's workload if unsaid."
     ),

@@ -37,10 +37,11 @@ def single_request(
     """
     from ..instrument.single import ask_once
     from ..storage.text_file import write_text
+    from ..target.discovery import target_of
 
     connection, token = connection_of(engine, kind, file)
     model = model or connection.model or _first(connection, token)
-    found = ask_once(_target(connection, model, timeout), _workload(prompt, max_output_tokens, stream), token)
+    found = ask_once(target_of(connection, model, timeout), _workload(prompt, max_output_tokens, stream), token)
     document = _document(connection, model, found)
     if save is not None:
         write_text(save, json.dumps(document, indent=2, ensure_ascii=False) + "\n", f"--save {save}")
@@ -88,17 +89,6 @@ def _first(connection: Any, token: str | None) -> str:
             f"--model is missing, and {connection.name} does not tell which it serves: {found or 'none'}"
         )
     return str(found[0].id)
-
-
-def _target(connection: Any, model: str, timeout: int) -> Any:
-    from tokenmark_schemas.rag import Retrieval
-    from tokenmark_schemas.run import RunTarget
-
-    return RunTarget(
-        engine=connection.engine, model=model, url=connection.url, ca_file=connection.ca_file,
-        insecure_skip_tls_verify=connection.insecure_skip_tls_verify, request_timeout_s=timeout,
-        retrieval=Retrieval() if connection.engine == "rag" else None,
-    )  # fmt: skip
 
 
 def _workload(prompt: str, tokens: int, stream: bool) -> Any:

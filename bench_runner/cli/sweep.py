@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from ..config.flags import Flags
     from ..config.recipes import Cell
 
-FAILED, INTERRUPTED = 5, (130, 143)
-
 
 def sweep(
     recipe: Path = typer.Argument(..., help="A recipe (recipe/v1), such as deploy/examples/recipe_vllm_stress.yaml."),
@@ -41,10 +39,12 @@ def sweep(
     """
     from rich.console import Console
 
+    from tokenmark_schemas.errors import RunFailed
+
     from ..config.connections import connections
     from ..config.recipes import cells_of, read_recipe, sweep_id
     from ..reports.sweep import markdown, summary_table
-    from ..run.sweep import Sweep
+    from ..run.sweep import INTERRUPTED, Sweep
     from ..storage.text_file import write_text
 
     asked = read_recipe(recipe)
@@ -73,7 +73,7 @@ def sweep(
     if any(part.exit_code in INTERRUPTED for part in whole.parts):
         raise typer.Exit(INTERRUPTED[0])
     if any(part.state != "done" for part in whole.parts):
-        raise typer.Exit(FAILED)
+        raise typer.Exit(RunFailed.exit_code)
 
 
 def _yaml(document: dict[str, Any]) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tokenmark_schemas.documents import read_models
+from tokenmark_schemas.documents import read_model
 from tokenmark_schemas.engines import EngineConnection, EnginesFile
 from tokenmark_schemas.errors import InvalidInput
 
-from ..target.route import fit_for_header
+from ..target.route import token_in
 
 HERE = Path("engines.yaml")
 DEFAULT_PORTS = {"ollama": 11434, "vllm": 8000, "tgi": 8080, "sglang": 30000, "llamacpp": 8080}
@@ -28,10 +28,7 @@ def connections(path: Path | None, environment: Mapping[str, str] = os.environ) 
             for name, port in DEFAULT_PORTS.items()
         ]
     else:
-        model = read_models(path)[0]
-        if not isinstance(model, EnginesFile):
-            raise InvalidInput(f"{path} is no file of engines; it needs schemaVersion: engines/v1")
-        found = model.engines
+        found = read_model(path, EnginesFile, "file of engines", "engines/v1").engines
     return [_overridden(each, environment) for each in found]
 
 
@@ -58,13 +55,4 @@ def token_of(connection: EngineConnection, environment: Mapping[str, str] = os.e
     """Raises InvalidInput where the variable that should hold it is empty."""
     if connection.token_env is None:
         return None
-    token = environment.get(connection.token_env, "").strip()
-    if not token:
-        raise InvalidInput(
-            f"the environment variable {connection.token_env} should hold the token of {connection.name} and is empty"
-        )
-    if not fit_for_header(token):
-        raise InvalidInput(
-            f"the environment variable {connection.token_env} holds what no header can carry: one line of plain characters is a token"
-        )
-    return token
+    return token_in(connection.token_env, f"the token of {connection.name}", environment)

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
-from tokenmark_schemas.documents import read_models
+from tokenmark_schemas.documents import read_model
 from tokenmark_schemas.engines import EngineConnection
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.problems import problems_of
@@ -43,10 +43,7 @@ class Cell:
 
 def read_recipe(path: Path) -> Recipe:
     """Raises InvalidInput where it is none."""
-    model = read_models(path)[0]
-    if not isinstance(model, Recipe):
-        raise InvalidInput(f"{path} is no recipe; it needs schemaVersion: recipe/v1")
-    return model
+    return read_model(path, Recipe, "recipe", "recipe/v1")
 
 
 def sweep_id(recipe: Recipe) -> str:

@@ -16,7 +16,8 @@ from tokenmark_schemas.workload import WorkloadSpec
 from .base import SILENT, VISIBLE, Answer, Count, Dialect, Prompt, error_text
 
 PATH, WHOLE = "/query/stream", "/query"
-MOST_STEPS, MOST_STEP_S, UNEXPLAINED = 16, 86_400.0, "other"
+MOST_STEPS, MOST_STEP_S = 16, 86_400.0
+UNEXPLAINED = "other"  # the step that no step is: the way there, queues, what the service does not tell
 _NAME = re.compile(r"[^a-z0-9_]+")
 
 

@@ -80,10 +80,9 @@ def _rates(stage: StageResult) -> dict[str, float | None]:
 
 def _row(result: RunResult, stage: str) -> list[str]:
     place, engine = result.provenance.environment, result.provenance.engine
-    model = str(result.provenance.fingerprint_fields.get("model") or engine.reported_model or "")
     return [
         result.run.name, result.run.namespace, stage, place.get("provider", ""), place.get("region", ""),
-        place.get("cluster_label", ""), model, engine.name,
+        place.get("cluster_label", ""), result.provenance.model, engine.name,
     ]  # fmt: skip
 
 

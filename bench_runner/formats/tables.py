@@ -55,10 +55,9 @@ def metric_rows(result: RunResult) -> Iterator[Row]:
 
 def _figures(stage: StageResult) -> Iterator[tuple[str, str, str, float | None]]:
     done = stage.requests
-    ended = done.succeeded + done.failed
     for name in ("due", "sent", "succeeded", "failed", "cancelled"):
         yield "requests", name, "requests", getattr(done, name)
-    yield "success_rate", "value", "ratio", done.succeeded / ended if ended else None
+    yield "success_rate", "value", "ratio", done.success_rate
     yield "goodput", "value", "ratio", stage.goodput
     for name in ("prompt", "output", "cached", "reasoning"):
         yield "tokens", name, "tokens", getattr(stage.tokens, name)

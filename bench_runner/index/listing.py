@@ -114,7 +114,7 @@ def _row(source: str, read: Any) -> Row | None:
     env = result.provenance.environment
     return Row(
         id=source, name=result.run.name, started_at=result.run.started_at or "", engine=result.provenance.engine.name,
-        model=str(result.provenance.fingerprint_fields.get("model") or result.provenance.engine.reported_model or ""),
+        model=result.provenance.model,
         workload=result.provenance.workload.name, provider=env.get("provider", ""), stages=" ".join(stage.name for stage in result.stages),
         repetitions=result.run.repetitions, status="Interrupted" if result.run.interrupted else "Completed", verdict=result.verdict.state,
         campaign=env.get("campaign", ""), purpose=result.run.purpose or "", fingerprint=result.provenance.fingerprint[:12],

@@ -41,7 +41,7 @@ def series_of(found: Iterable[tuple[str, RunResult]], metric: str, minimum_effec
             continue
         provenance = result.provenance
         head = (
-            provenance.workload.name, str(provenance.fingerprint_fields.get("model") or provenance.engine.reported_model or ""),
+            provenance.workload.name, provenance.model,
             provenance.environment.get("provider", ""), provenance.fingerprint,
         )  # fmt: skip
         for stage in result.stages:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 from rich.text import Text
 
-from tokenmark_schemas.ratings import Rated, RatedLine, RatingUse
+from tokenmark_schemas.ratings import Rated, RatedLine, RatingLine, RatingUse
 
 from .units import seconds
 
@@ -38,12 +38,11 @@ def rating_lines(rated: Rated, use: RatingUse, verdict: str) -> Iterator[Text | 
     yield table
     yield Text()
     for line in use.lines:
-        name = f"{line.metric} {line.statistic}" if line.statistic else "success rate"
-        yield Text.assemble((f"{name}  ", "bold"), line.says, (f"  ({line.source})", "dim"))
+        yield Text.assemble((f"{title(line)}  ", "bold"), line.says, (f"  ({line.source})", "dim"))
     yield Text(f"\nlimits: ratings/v1 version {rated.version}", style="dim")
 
 
-def title(line: RatedLine) -> str:
+def title(line: RatedLine | RatingLine) -> str:
     return f"{line.metric} {line.statistic}" if line.statistic else "success rate"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rich.table import Table
 
@@ -25,6 +26,10 @@ class Swept:
     state: str
     result: RunResult | None
 
+    @cached_property
+    def far(self) -> Saturation | None:
+        return saturation(self.result) if self.result else None
+
 
 def summary_table(found: Sequence[Swept]) -> Table:
     """80 columns."""
@@ -32,7 +37,7 @@ def summary_table(found: Sequence[Swept]) -> Table:
     for head in ("run", "verdict", "saturates", "best tok/s", "range", "margin"):
         table.add_column(head, overflow="fold")
     for each in found:
-        far = saturation(each.result) if each.result else None
+        far = each.far
         if each.result is None or far is None:
             table.add_row(each.name, each.state, "–", "–", "–", "–")
             continue
@@ -63,7 +68,7 @@ def markdown(identity: str, purpose: str | None, found: Sequence[Swept]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for each in found:
-        far = saturation(each.result) if each.result else None
+        far = each.far
         facts = (
             (each.result.verdict.state, _at(far), rate(far.best_tokens_per_s), _range(far), _margin(far))
             if each.result and far
@@ -75,9 +80,8 @@ def markdown(identity: str, purpose: str | None, found: Sequence[Swept]) -> str:
         if each.result is None:
             out.append(f"{each.state}: there is no result.")
             continue
-        far = saturation(each.result)
-        if far is not None:
-            out += [f"- {line}" for line in saturation_lines(far, judged=bool(each.result.objectives))]
+        if each.far is not None:
+            out += [f"- {line}" for line in saturation_lines(each.far, judged=bool(each.result.objectives))]
         out += [f"- {reason.message}" for reason in each.result.verdict.reasons]
         out += ["", *_levels(each.result)]
     return "\n".join(out) + "\n"

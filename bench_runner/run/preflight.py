@@ -16,14 +16,13 @@ from typing import Literal
 
 from tokenmark_schemas.engines import EngineConnection
 from tokenmark_schemas.errors import TokenmarkError
-from tokenmark_schemas.rag import Retrieval
 from tokenmark_schemas.run import RunTarget
 from tokenmark_schemas.workload import WorkloadSpec
 
 from ..instrument.single import ask_once
 from ..load.cores import cores
 from ..storage import cluster
-from ..target.discovery import health, models
+from ..target.discovery import health, models, target_of
 from ..target.gpu import gpus_of
 
 State = Literal["ok", "warn", "fail"]
@@ -68,12 +67,8 @@ def _serves(names: list[str], wanted: str) -> bool:
 
 
 def _one_request(connection: EngineConnection, token: str | None, model: str) -> Check:
-    target = RunTarget(
-        engine=connection.engine, model=model, url=connection.url, ca_file=connection.ca_file, request_timeout_s=60,
-        insecure_skip_tls_verify=connection.insecure_skip_tls_verify, retrieval=Retrieval() if connection.engine == "rag" else None,
-    )  # fmt: skip
     try:
-        sample = ask_once(target, ONE, token).sample
+        sample = ask_once(target_of(connection, model), ONE, token).sample
     except TokenmarkError as exc:
         return Check("request", "fail", str(exc))
     if sample.failure is not None:

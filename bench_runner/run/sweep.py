@@ -16,6 +16,8 @@ from pydantic import ValidationError
 
 from tokenmark_schemas.result import RunResult
 
+from ..storage.run_folder import write_whole
+
 State = Literal["waiting", "running", "done", "failed", "left"]
 INTERRUPTED = (130, 143)
 FINE = (0, 3, 4)  # done; an objective missed, a verdict invalid: measured all the same
@@ -76,8 +78,5 @@ class Sweep:
 
     def save(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / "sweep.json.partial"
-        partial.write_text(
-            json.dumps({"id": self.folder.name, "runs": [asdict(part) for part in self.parts]}, indent=2) + "\n"
-        )
-        partial.replace(self.folder / "sweep.json")
+        document = {"id": self.folder.name, "runs": [asdict(part) for part in self.parts]}
+        write_whole(self.folder / "sweep.json", json.dumps(document, indent=2).encode() + b"\n")

@@ -38,15 +38,15 @@ def _set_aside(folder: Path) -> None:
 
 
 def write_config(folder: Path, config: RunConfig) -> None:
-    _replace(folder / "config.json", json.dumps(config.snake(), indent=2).encode() + b"\n")
+    write_whole(folder / "config.json", json.dumps(config.snake(), indent=2).encode() + b"\n")
 
 
 def write_result(folder: Path, result: RunResult) -> None:
-    """Whole or not at all: written beside, then renamed."""
-    _replace(folder / "result.json", json.dumps(result.snake(), indent=2).encode() + b"\n")
+    write_whole(folder / "result.json", json.dumps(result.snake(), indent=2).encode() + b"\n")
 
 
-def _replace(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Or not at all: written beside, then renamed. Raises InvalidInput."""
     partial = path.with_suffix(path.suffix + ".partial")
     try:
         partial.write_bytes(content)

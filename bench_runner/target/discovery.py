@@ -14,9 +14,12 @@ from typing import Any
 import msgspec
 
 from tokenmark_schemas.engines import EngineConnection
+from tokenmark_schemas.rag import Retrieval
+from tokenmark_schemas.run import RunTarget
 
 from .http_get import Answer, ask
 
+ONE_REQUEST_S = 60
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 8.0
 NOT_READY = (429, 503)
 MOST_MODELS = 500
@@ -187,3 +190,12 @@ def _whole(value: Any) -> int | None:
 def _billions(value: Any) -> str | None:
     count = _whole(value)
     return None if count is None else f"{count / 1e9:.2f}B" if count >= 10**9 else f"{count / 1e6:.0f}M"
+
+
+def target_of(connection: EngineConnection, model: str, timeout_s: int = ONE_REQUEST_S) -> RunTarget:
+    """What a run would ask, for a few requests without one."""
+    return RunTarget(
+        engine=connection.engine, model=model, url=connection.url, ca_file=connection.ca_file,
+        insecure_skip_tls_verify=connection.insecure_skip_tls_verify, request_timeout_s=timeout_s,
+        retrieval=Retrieval() if connection.engine == "rag" else None,
+    )  # fmt: skip

@@ -6,7 +6,7 @@ import base64
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -134,16 +134,16 @@ def bearer_token(config: RunConfig) -> str | None:
     """The token, from the environment variable that the run names. Raises InvalidInput when that is empty."""
     if config.target.token_env is None:
         return None
-    token = os.environ.get(config.target.token_env, "").strip()
+    return token_in(config.target.token_env, "the API token", os.environ)
+
+
+def token_in(variable: str, what: str, environment: Mapping[str, str]) -> str:
+    """Visible ASCII, as RFC 6750 has it: a line end would begin another header. Raises InvalidInput without the value in it."""
+    token = environment.get(variable, "").strip()
     if not token:
-        raise InvalidInput(f"the environment variable {config.target.token_env} should hold the API token and is empty")
-    if not fit_for_header(token):
+        raise InvalidInput(f"the environment variable {variable} should hold {what} and is empty")
+    if not all("!" <= character <= "~" for character in token):
         raise InvalidInput(
-            f"the environment variable {config.target.token_env} holds what no header can carry: one line of plain characters is a token"
+            f"the environment variable {variable} holds what no header can carry: one line of plain characters is a token"
         )
     return token
-
-
-def fit_for_header(token: str) -> bool:
-    """Visible ASCII, as RFC 6750 has it: a line end would begin another header."""
-    return all("!" <= character <= "~" for character in token)

@@ -28,8 +28,7 @@ def _line(stage: StageResult, line: RatingLine) -> RatedLine:
 
 def _value(stage: StageResult, line: RatingLine) -> tuple[float | None, str]:
     if line.statistic is None:
-        ended = stage.requests.succeeded + stage.requests.failed
-        return (stage.requests.succeeded / ended if ended else None), "ratio"
+        return stage.requests.success_rate, "ratio"
     stat = stage.metrics.get(line.metric)
     return (None, "s") if stat is None else (getattr(stat, line.statistic), stat.unit)
 

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .cost import CostFile
     from .ratings import RatingFile
 
+Model = TypeVar("Model", bound=BaseModel)
 MAX_DOCUMENT_BYTES = 64 * 2**20
 MAX_DEPTH = 64
 MAX_ALIASES = 200
@@ -176,9 +177,14 @@ def read_ratings(path: Path | None) -> RatingFile:
     from .ratings import RatingFile
 
     path = path or next(found for folder in _workload_folders() if (found := folder / "ratings" / "v1.yaml").is_file())
+    return read_model(path, RatingFile, "file of ratings", "ratings/v1")
+
+
+def read_model(path: Path, kind: type[Model], what: str, version: str) -> Model:
+    """The one document of a file that is to be `what`. Raises InvalidInput where it is another."""
     model = read_models(path)[0]
-    if not isinstance(model, RatingFile):
-        raise InvalidInput(f"{path} is no file of ratings; it needs schemaVersion: ratings/v1")
+    if not isinstance(model, kind):
+        raise InvalidInput(f"{path} is no {what}; it needs schemaVersion: {version}")
     return model
 
 

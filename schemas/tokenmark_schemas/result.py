@@ -121,6 +121,12 @@ class Requests(Contract):
     unstreamed: int | None = Field(default=None, description="Answers in one piece where a stream was asked for.")
     failing_most: int | None = Field(default=None, description="The longest run of failures, one after the other.")
 
+    @property
+    def success_rate(self) -> float | None:
+        """Succeeded / ended; None where none ended."""
+        ended = self.succeeded + self.failed
+        return self.succeeded / ended if ended else None
+
 
 class TokenCounts(Contract):
     prompt: int | None
@@ -415,6 +421,11 @@ class Provenance(Contract):
     seed: int | None
     images: dict[str, str] = {}
     stamps: Literal["kernel", "user"] | None
+
+    @property
+    def model(self) -> str:
+        """The one that was asked for, else what the engine reported; empty where neither is known."""
+        return str(self.fingerprint_fields.get("model") or self.engine.reported_model or "")
 
 
 class Imported(Contract):

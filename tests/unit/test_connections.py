@@ -11,22 +11,16 @@ from typing import Any
 
 import pytest
 
-from bench_runner import cli
 from bench_runner.config.connections import DEFAULT_PORTS, connections, named, token_of
 from bench_runner.formats.tables import REQUEST_COLUMNS
 from bench_runner.target.discovery import FIRST_PAUSE_S, health, models
 from bench_runner.target.http_get import ask
 from tests.cluster.layout import TREE
+from tests.support.commands import tokenmark
 from tests.support.ports import free_port
 from tests.support.serving import in_thread, simulated
 from tokenmark_schemas.engines import EngineConnection
 from tokenmark_schemas.errors import InvalidInput
-
-
-def tokenmark(*words: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        cli.main(list(words))
-    return int(ended.value.code or 0)
 
 
 def an_engine(url: str, engine: str = "vllm", **more: Any) -> EngineConnection:

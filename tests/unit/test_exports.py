@@ -12,23 +12,17 @@ from typing import Any
 
 import pytest
 
-from bench_runner import cli
 from bench_runner.formats.benchmark_report import benchmark_reports
 from bench_runner.formats.openmetrics import SERIES, openmetrics
 from bench_runner.formats.tables import METRIC_COLUMNS, REQUEST_COLUMNS, metric_rows
 from bench_runner.storage.request_log import request_row
 from tests.support.builders import a_sample
+from tests.support.commands import tokenmark
 from tests.support.results import a_result
 from tokenmark_operator.telemetry.runs import RUN, run_metrics
 from tokenmark_schemas.result import RunResult
 
 NOW = 1_893_456_060.0  # when a_result ended
-
-
-def tokenmark(*words: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        cli.main(list(words))
-    return int(ended.value.code or 0)
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from bench_runner import cli
 from bench_runner.formats.importing.found import Found, FoundStage
 from bench_runner.formats.importing.registry import NAMES, TOOLS, read_foreign
+from tests.support.commands import tokenmark
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.result import RunResult
 
@@ -46,12 +46,6 @@ def imported(tmp_path: Path, *names: str, name: str = "x", more: tuple[str, ...]
         == 0
     )
     return RunResult.model_validate_json((tmp_path / name / "result.json").read_text())
-
-
-def tokenmark(*words: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        cli.main(list(words))
-    return int(ended.value.code or 0)
 
 
 def mean(values: list[float]) -> float:

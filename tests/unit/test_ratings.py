@@ -8,18 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench_runner import cli
+from tests.support.commands import tokenmark
 from tests.support.results import a_result
 from tokenmark_decisions.rating import rate, use_of, word_of
 from tokenmark_schemas.documents import builtin_workloads, read_ratings
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.result import RunResult
-
-
-def tokenmark(*words: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        cli.main(list(words))
-    return int(ended.value.code or 0)
 
 
 def of_workload(name: str, state: str = "valid") -> RunResult:

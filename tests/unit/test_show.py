@@ -7,14 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench_runner import cli
+from tests.support.commands import tokenmark
 from tests.support.results import a_result
-
-
-def tokenmark(*words: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        cli.main(list(words))
-    return int(ended.value.code or 0)
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ from typing import Any
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.workload import Arrival, Stage
 
-from .found import Found, FoundStage, Summary, at, closed, known, number, opened, scaled, whole
+from .found import MS, Found, FoundStage, Summary, at, closed, known, number, opened, scaled, whole
 
 TOOL = "AIPerf"
-MS = 0.001
 WORDS = {
     "time_to_first_token": "ttft",
     "inter_token_latency": "tpot",

@@ -15,6 +15,7 @@ from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.workload import Arrival, Stage
 
 MOST_REQUESTS = 10_000_000
+MS = 0.001
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from typing import Any
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.workload import Arrival
 
-from .found import Found, FoundStage, Summary, at, closed, label, need, number, opened, scaled, whole
+from .found import MS, Found, FoundStage, Summary, at, closed, label, need, number, opened, scaled, whole
 
 TOOL = "GuideLLM"
-MS = 0.001
 DEFINITIONS = {
     "tpot": "inter_token_latency_ms: (t_last − t1) / (N − 1); where the file holds no requests its summary is weighted by tokens",
     "requests_per_s": "over the measured window, without its warm-up and cool-down",

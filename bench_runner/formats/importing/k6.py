@@ -11,10 +11,9 @@ from typing import Any
 
 from tokenmark_schemas.errors import InvalidInput
 
-from .found import Found, FoundStage, Summary, number, scaled, whole
+from .found import MS, Found, FoundStage, Summary, number, scaled, whole
 
 TOOL = "k6"
-MS = 0.001
 GOOD = "http_req_duration{expected_response:true}"
 DEFINITIONS = {
     "e2e": "http_req_duration: to the last byte of the answer; here it is to the last text",

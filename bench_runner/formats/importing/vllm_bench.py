@@ -13,10 +13,9 @@ from typing import Any
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.workload import Arrival, Stage
 
-from .found import Found, FoundStage, Summary, closed, known, need, number, opened, scaled, whole
+from .found import MS, Found, FoundStage, Summary, closed, known, need, number, opened, scaled, whole
 
 TOOL = "vLLM bench"
-MS = 0.001
 WORDS = {"ttft": "ttft", "tpot": "tpot", "itl": "chunk_gap", "e2el": "e2e"}  # theirs -> ours
 DEFINITIONS = {
     "chunk_gap": "itl: gaps between chunks over all requests, not divided by the tokens in a chunk",
