@@ -35,6 +35,7 @@ from ..stats.summary import bounded, enough_for, highest_of, inclusive, percenti
 from .objectives import latency_limits
 from .throughput import steady_window, throughput_of
 
+MOST_SAID = 300  # characters of what a failure said
 INCLUSIVE = (
     "ttft",
     "ttft_scheduled",
@@ -72,6 +73,7 @@ def stage_result(
         requests=MeasuredRequests(
             due=done.due, sent=done.sent, succeeded=done.succeeded, failed=done.failed,
             cancelled=done.cancelled, errors=dict(done.errors), unstreamed=done.unstreamed, failing_most=done.failing_most,
+            error_messages={kind: said[:MOST_SAID] for kind, said in done.messages.items()},
         ),
         tokens=MeasuredTokens(
             prompt=tokens.prompt,

@@ -110,7 +110,8 @@ def _verdict(result: RunResult) -> Text:
         text.append(f"\n  · {said(rerun)}")
     for stage in result.stages:
         for kind, count in stage.requests.errors.items():
-            text.append(f"\n  · stage {stage.name}: {count} × {kind}")
+            first = stage.requests.error_messages.get(kind)
+            text.append(f"\n  · stage {stage.name}: {count} × {kind}" + (f", the first: {first}" if first else ""))
     if withheld:
         text.append("\n  – a dash is a percentile with fewer than 5 samples above it", style="dim")
     return text

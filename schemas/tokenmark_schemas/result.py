@@ -118,6 +118,9 @@ class Requests(Contract):
     failed: int
     cancelled: int
     errors: dict[str, int] = {}
+    error_messages: dict[str, str] = Field(
+        default={}, description="What the first failure of each class said, at most 300 characters."
+    )
     unstreamed: int | None = Field(default=None, description="Answers in one piece where a stream was asked for.")
     failing_most: int | None = Field(default=None, description="The longest run of failures, one after the other.")
 

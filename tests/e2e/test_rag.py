@@ -56,7 +56,7 @@ def test_the_steps_of_a_service_beside_a_real_engine(lab: Lab) -> None:
     assert condition(done, "Valid")["status"] == "True", lab.explain()
     result = lab.result("ask-result")
     (stage,) = result["stages"]
-    assert stage["requests"]["errors"] == {}
+    assert stage["requests"]["error_messages"] == {}
     assert stage["tokens"]["output_source"] == "usage"
     steps = {name: stat["mean"] for name, stat in stage["steps"].items()}
     assert set(steps) >= {"embedding", "retrieval", "inference"}

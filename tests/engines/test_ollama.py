@@ -13,20 +13,10 @@ from tests.accuracy.test_truth import healthy, rows, run
 from tests.cluster import ollama
 from tests.support.beforehand import asked_before_a_load
 
-SHAPE = (
-    "--engine",
-    "ollama",
-    "--model",
-    ollama.MODEL,
-    "--concurrency",
-    "1",
-    "--requests",
-    "24",
-    "--input-tokens",
-    "24",
-)
+SHAPE = ("--engine", "ollama", "--model", ollama.MODEL, "--concurrency", "1")
 MS = 1e6
 SLACK_MS = 15.0  # of one answer, between the engine's clock and ours: HTTP, JSON and two cores for three programs
+SLACK_SHARE = 0.1  # of an answer, where the machine is so slow that this is more
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +29,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def measured(
     server: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Result and requests of one run over one of its routes: of three tries the first in which engine and client had their cores."""
+    """Result and requests of a healthy run over one of its routes: of three tries the first in which engine and client had their cores."""
     for _ in range(3):
         out = tmp_path_factory.mktemp("run")
-        result = run(server + request.param, out, *SHAPE, "--max-output-tokens", "16")
-        found = rows(out)
-        if median(_behind_ms(row) for row in found) < SLACK_MS:
+        flags = (*SHAPE, "--requests", "100", "--input-tokens", "12", "--max-output-tokens", "6")
+        result = healthy(server + request.param, out, *flags)
+        found = rows(max(out.iterdir()))  # of its chances the last
+        if median(_behind_ms(row) for row in found) < _slack_ms(found):
             break
     return result, found
 
@@ -54,14 +45,19 @@ def _behind_ms(row: dict[str, Any]) -> float:
     return (row["end_ns"] - row["sent_ns"] - row["engine_timings"]["total_duration_ns"]) / MS
 
 
+def _slack_ms(found: list[dict[str, Any]]) -> float:
+    whole = median(row["engine_timings"]["total_duration_ns"] for row in found) / MS
+    return max(SLACK_MS, SLACK_SHARE * whole)
+
+
 def test_every_answer_is_whole_and_counted_by_the_engine(measured: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
     result, found = measured
     stage = result["stages"][0]
     assert stage["requests"]["errors"] == {}
-    assert stage["requests"]["succeeded"] == len(found) == 24
+    assert stage["requests"]["succeeded"] == len(found) == 100
     assert stage["tokens"]["output_source"] == "usage"
     assert stage["tokens"]["mismatches"] == 0
-    assert stage["tokens"]["prompt"] > 24 * 20
+    assert stage["tokens"]["prompt"] > 12 * 80
     engine = result["provenance"]["engine"]
     assert (engine["version"], engine["served_model"]) == (ollama.VERSION, f"{ollama.MODEL}:latest")
 
@@ -78,10 +74,10 @@ def test_our_times_are_the_engines_own(measured: tuple[dict[str, Any], list[dict
             ours = (content[-1] - content[0]) / (row["output_tokens"] - 1)
             paces.append(ours / (engine["eval_duration_ns"] / row["output_tokens"]))
     assert min(ends) > -0.5, "nothing ends before the engine says that it did"
-    assert median(ends) < SLACK_MS
+    assert median(ends) < _slack_ms(found)
     assert min(firsts) > -1.0, "no token comes before its prompt was read"
     a_token_ms = median(row["engine_timings"]["eval_duration_ns"] / row["output_tokens"] for row in found) / MS
-    assert median(firsts) < a_token_ms + SLACK_MS
+    assert median(firsts) < a_token_ms + _slack_ms(found)
     assert median(paces) == pytest.approx(1.0, abs=0.25)
 
 
@@ -100,7 +96,7 @@ def test_what_a_person_asks_before_a_load_is_answered(server: str, tmp_path: Pat
 
 def test_a_conversation_finds_its_history_in_the_prefix_cache(server: str, tmp_path: Path) -> None:
     """Ollama counts the whole prompt each time and spends less on it."""
-    flags = ("--engine", "ollama", "--model", ollama.MODEL, "--concurrency", "1", "--requests", "21", "--turns", "3",
+    flags = (*SHAPE, "--requests", "21", "--turns", "3",
              "--input-tokens", "60", "--max-output-tokens", "8")  # fmt: skip
     result = run(server, tmp_path, *flags)
     turns = result["stages"][0]["turns"]
@@ -134,10 +130,3 @@ def test_a_model_that_is_not_there_fails_with_the_servers_own_words(server: str,
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 5
     assert "model 'nope' not found" in done.stderr
-
-
-@pytest.mark.parametrize("route", ["", "/api/generate"], ids=["chat", "generate"])
-def test_a_healthy_run_is_valid(server: str, route: str, tmp_path: Path) -> None:
-    shape = (*SHAPE[:-4], "--requests", "100", "--input-tokens", "12")
-    result = healthy(server + route, tmp_path, *shape, "--max-output-tokens", "6")
-    assert result["stages"][0]["requests"]["succeeded"] == 100

@@ -14,13 +14,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster.layout import TREE
-from tests.support.serving import simulated
+from tests.support.serving import in_thread, simulated
 
 NAMES = {
     "rag_requests_total", "rag_ttft_seconds", "rag_tpot_seconds", "rag_latency_seconds", "rag_tokens_per_second", "rag_k_retrieved",
@@ -169,6 +170,38 @@ def test_an_engine_that_is_away_is_an_error_that_is_counted() -> None:
         assert "the engine at http://127.0.0.1:9 did not answer" in events(text)[-1]["error"]["message"]
         assert ask(url, "/query", query="anything")[0] == 502
         assert 'rag_requests_total{status="error"} 2.0' in page(url)
+
+
+class Forgetful(BaseHTTPRequestHandler):
+    """Says that a connection stays, and closes it where the second request comes."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if getattr(self, "answered", False):
+            self.close_connection = True
+            return
+        self.answered = True
+        body = b'data: {"choices": [{"delta": {"content": "yes"}}]}\n\ndata: [DONE]\n\n'
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+
+def test_a_kept_connection_that_the_engine_closes_costs_no_answer() -> None:
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Forgetful) as engine,
+        in_thread(engine),
+        backend(f"http://127.0.0.1:{engine.server_port}") as url,
+    ):
+        answers = [json.loads(ask(url, "/query", query="anything")[1]) for _ in range(4)]
+    assert [answer["answer"] for answer in answers] == ["yes"] * 4
 
 
 def test_without_an_engine_it_says_what_is_missing(tmp_path: Path) -> None:

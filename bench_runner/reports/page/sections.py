@@ -181,11 +181,17 @@ def _cost(result: RunResult, read: Reader) -> Section | None:
 
 def _errors(result: RunResult, read: Reader) -> Section | None:
     rows: list[Sequence[Cell]] = [
-        (read(f"stages[{k}].name"), kind, read(f"stages[{k}].requests.errors.{kind}", "count"))
+        (
+            read(f"stages[{k}].name"),
+            kind,
+            read(f"stages[{k}].requests.errors.{kind}", "count"),
+            stage.requests.error_messages.get(kind, "not told"),
+        )
         for k, stage in enumerate(result.stages)
         for kind in stage.requests.errors
     ]
-    return Section("errors", "Errors", tables=[Table(("Stage", "Class", "Requests"), rows)]) if rows else None
+    heads = ("Stage", "Class", "Requests", "The first one said")
+    return Section("errors", "Errors", tables=[Table(heads, rows)]) if rows else None
 
 
 def _client(result: RunResult, read: Reader) -> Section | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import aiohttp
 from .passages import Passage
 
 ASK = "Answer the question by these passages, in a few sentences.\n\n{passages}\n\nQuestion: {question}"
+TRIES = 3  # of one question
 
 
 class EngineFailed(Exception):
@@ -41,7 +43,7 @@ class Engine:
             "messages": [{"role": "user", "content": ASK.format(passages="\n\n".join(p.body for p in passages), question=question)}],
         }  # fmt: skip
         try:
-            async with self._session.post(f"{self._url}/v1/chat/completions", json=body) as answer:
+            async with await self._asked(body) as answer:
                 if answer.status != 200:
                     raise EngineFailed(f"the engine answered {answer.status}: {(await answer.text())[:200]}")
                 async for line in answer.content:
@@ -49,6 +51,14 @@ class Engine:
                         yield text
         except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
             raise EngineFailed(f"the engine at {self._url} did not answer: {type(exc).__name__}: {exc}") from exc
+
+    async def _asked(self, body: dict[str, Any]) -> aiohttp.ClientResponse:
+        """The head of an answer. A kept connection may be closed by the engine in the moment in which it is taken, as llama-server
+        does once in some fifty times: nothing of an answer has come then, and the question goes out again."""
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                return await self._session.post(f"{self._url}/v1/chat/completions", json=body)
+        return await self._session.post(f"{self._url}/v1/chat/completions", json=body)
 
 
 def _taken(line: bytes, usage: Usage) -> str:
