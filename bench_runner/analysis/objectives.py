@@ -15,7 +15,9 @@ from tokenmark_schemas.result import ObjectiveResult, StageResult, Stat
 OBJECTIVE = re.compile(
     r"^(?P<metric>[a-z_0-9]+):(?P<stat>p50|p90|p95|p99|mean)(?P<op><=|>=)(?P<value>\d+(?:\.\d+)?)(?P<unit>us|ms|s|%|/s)$"
 )
-SHAPES = "such as ttft:p99<=800ms, tpot:mean<=4.5ms, errors:mean<=1% or output_tokens_per_s:mean>=1000/s"
+SHAPES = (
+    "such as ttft:p99<=800ms, tpot:mean<=4.5ms, errors:mean<=1%, output_tokens_per_s:mean>=1000/s or recall:mean>=95%"
+)
 _MICROSECONDS = {"us": 1, "ms": 1000, "s": 1_000_000}
 _RATES = {"output_tokens_per_s", "requests_per_s"}
 MOST_LOST = 0.01  # of the requests due, without counting
@@ -29,11 +31,12 @@ def parse_objective(text: str) -> dict[str, Any]:
     match = OBJECTIVE.match(text.replace(" ", ""))
     if match is None:
         raise InvalidInput(f"--objective {text!r}: expected METRIC:STATISTIC<=VALUE with its unit, {SHAPES}")
-    unit = match["unit"]
-    if (unit == "/s") != (match["op"] == ">="):
-        raise InvalidInput(f"--objective {text!r}: times and errors take <=, rates take >=")
+    unit, least = match["unit"], match["metric"] == "recall" or match["unit"] == "/s"
+    if least != (match["op"] == ">="):
+        raise InvalidInput(f"--objective {text!r}: times and errors take <=, rates and recall take >=")
     objective = {"metric": match["metric"], "statistic": match["stat"], "onViolation": "Fail"}
-    return {**objective, **_limit(text, Decimal(match["value"]), unit)}
+    limit = _limit(text, Decimal(match["value"]), unit)
+    return {**objective, **({"minPerMille": limit["maxPerMille"]} if least and "maxPerMille" in limit else limit)}
 
 
 def _limit(text: str, value: Decimal, unit: str) -> dict[str, int]:
@@ -68,11 +71,12 @@ def _held_to(stage: StageResult, objective: Objective) -> ObjectiveResult:
     value, unit, reason = _measured(stage, objective)
     if objective.max_seconds is not None:
         limit = objective.max_seconds
-    elif objective.max_per_mille is not None:
-        limit = objective.max_per_mille / 1e3
+    elif (share := objective.max_per_mille if objective.min_per_mille is None else objective.min_per_mille) is not None:
+        limit = share / 1e3
     else:
         limit = (objective.min_per_second_milli or 0) / 1e3
-    keeps = value is not None and (value >= limit if objective.metric in _RATES else value <= limit)
+    least = objective.metric in _RATES or objective.metric == "recall"
+    keeps = value is not None and (value >= limit if least else value <= limit)
     infinite = value == math.inf
     return ObjectiveResult(
         metric=objective.metric, statistic=objective.statistic, stage=stage.name, limit=limit, value=None if infinite else value, unit=unit,
@@ -97,6 +101,10 @@ def _measured(stage: StageResult, objective: Objective) -> tuple[float | None, s
     if objective.metric == "errors":
         ended = stage.requests.succeeded + stage.requests.failed
         return (stage.requests.failed / ended if ended else None), "ratio", None
+    if objective.metric == "recall":
+        recalls = [each.recall for each in stage.operations or [] if each.recall is not None]
+        worst = min((recall.mean for recall in recalls if recall.mean is not None), default=None)
+        return worst, "ratio", None if worst is not None else "no search was made"
     if objective.metric in _RATES:
         value = getattr(stage.throughput, objective.metric)
         return value, "1/s", None if value is not None else "no steady window: the stage was too short"

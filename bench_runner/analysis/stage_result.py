@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tokenmark_decisions import compared
 from tokenmark_decisions.distribution import Distribution
 from tokenmark_schemas.benchmarkrun import Objective
+from tokenmark_schemas.database import Operation
 from tokenmark_schemas.result import (
     Client,
     Coalesced,
@@ -15,6 +16,7 @@ from tokenmark_schemas.result import (
     MeasuredStage,
     MeasuredTokens,
     MeasuredWindow,
+    OperationResult,
     Repetition,
     RepetitionMetric,
     StageResources,
@@ -58,6 +60,7 @@ def stage_result(
     server: dict[str, float] | None = None,
     server_dropped: str | None = None,
     resources: StageResources | None = None,
+    operations: Sequence[Operation] = (),
 ) -> MeasuredStage:
     """One stage over all its repetitions: samples pooled, each repetition's figures beside them.
 
@@ -96,6 +99,7 @@ def stage_result(
         steps=_steps(pooled),
         retrieved=stat(pooled.steps.retrieved, "passages") if pooled.steps.retrieved.count else None,
         turns=_turns(pooled),
+        operations=_operations(pooled, operations),
         repetitions=[_repetition(i, order[i], part, stage) for i, part in enumerate(parts)],
     )  # fmt: skip
 
@@ -147,6 +151,20 @@ def _turns(pooled: Collected) -> list[TurnResult] | None:
         )
         for number, turn in sorted(pooled.turns.items())
     ]
+
+
+def _operations(pooled: Collected, operations: Sequence[Operation]) -> list[OperationResult] | None:
+    """In the workload's order; one that chance never chose is left out."""
+    found = [
+        OperationResult(
+            name=each.name, kind=each.kind, failed=called.failed, e2e=stat(called.e2e, "s"),
+            e2e_scheduled=stat(called.e2e_scheduled, "s"), searches=each.searches,
+            recall=stat(called.recall, "ratio") if called.recall.count else None,
+        )
+        for each in operations
+        if (called := pooled.called.get(each.name)) is not None
+    ]  # fmt: skip
+    return found or None
 
 
 def _source(tokens: Tokens) -> str | None:
@@ -228,7 +246,10 @@ def _repetition(index: int, order: int, part: Collected, stage: Stage) -> Repeti
     for metric in METRICS:
         ordered, clusters = part.latencies.values[metric.id].ordered(), part.latencies.clusters.get(metric.id)
         metrics[metric.id] = repetition_metric(ordered, clusters, errors=metric.id in compared.METRICS)
+    searched = [called.recall for called in part.called.values() if called.recall.count]
+    searches = sum(recall.count for recall in searched)
     return Repetition(
+        recall=sum((recall.mean or 0.0) * recall.count for recall in searched) / searches if searches else None, searches=searches,
         index=index, order=order, succeeded=part.outcomes.succeeded, failed=part.outcomes.failed, metrics=metrics,
         output_tokens_per_s=throughput.output_tokens_per_s, requests_per_s=throughput.requests_per_s,
     )  # fmt: skip

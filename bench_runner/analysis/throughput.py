@@ -62,14 +62,15 @@ def throughput_of(stage: Stage, parts: Sequence[Collected]) -> StageThroughput:
     prompt, output = (sum(getattr(p.tokens, name) or 0 for p in parts) for name in ("prompt", "output"))
     done = sum(part.outcomes.succeeded for part in parts)
     good = sum(part.outcomes.good_tokens for part in parts) if any(part.limits for part in parts) else None
-    rate = tokens / (steady_ns / NS) if steady_ns else None
+    told = any(part.tokens.sources for part in parts)  # a database's answers are no tokens
+    rate = tokens / (steady_ns / NS) if steady_ns and told else None
     return StageThroughput(
         requests_per_s=requests / (steady_ns / NS) if steady_ns else None,
         output_tokens_per_s=rate,
         total_tokens_per_s=rate * (1 + prompt / output) if rate is not None and output and prompt else None,
         good_output_tokens_per_s=rate * good / output if rate is not None and good is not None and output else None,
         requests_per_s_whole=done / whole_s if whole_s else 0.0,
-        output_tokens_per_s_whole=output / whole_s if whole_s else 0.0,
+        output_tokens_per_s_whole=(output / whole_s if whole_s else 0.0) if told else None,
     )
 
 

@@ -58,6 +58,8 @@ def execute(manifest: Path | None, flags: Flags, out: Path, format: str, quiet: 
     """Measures, prints, and gives the exit code; target `sim` brings its server."""
     if flags.target == "sim":
         return _with_simulator(manifest, flags, out, format, quiet)
+    if flags.target == "embedded":
+        return _with_postgres(manifest, flags, out, format, quiet)
     return _execute(manifest, flags, out, format, quiet, pod)
 
 
@@ -90,5 +92,17 @@ def _with_simulator(manifest: Path | None, flags: Flags, out: Path, format: str,
     flags.target, flags.model = "http://127.0.0.1:1", flags.model or (None if manifest else "sim")
     model = load(manifest, flags).target.model
     with simulator_beside(Scenario(model=model)) as url:
+        flags.target = url
+        return _execute(manifest, flags, out, format, quiet)
+
+
+def _with_postgres(manifest: Path | None, flags: Flags, out: Path, format: str, quiet: bool) -> int:
+    """Starts a PostgreSQL of the run's own beside it, once what is asked is known to make sense."""
+    from ..pipelines.embedded import postgres_beside
+
+    flags.target = "postgresql://127.0.0.1:1"
+    flags.engine = flags.engine or (None if manifest else "postgres")
+    load(manifest, flags)
+    with postgres_beside() as url:
         flags.target = url
         return _execute(manifest, flags, out, format, quiet)

@@ -21,7 +21,9 @@ class Flags:
     """What was said on the command line; None is not said."""
 
     engine: str | None = flag("The dialect the server speaks; openai if unsaid. One of {engines}.")
-    target: str | None = flag("http://host:port of the server, or `sim` for the bundled simulator.")
+    target: str | None = flag(
+        "http://host:port of the server, `sim` for the bundled simulator, or `embedded` for a PostgreSQL of its own."
+    )
     model: str | None = flag("The model, as the server knows it.")
     workload: str | None = flag("A built-in workload or a workload file; smoke if unsaid.")
     concurrency: str | None = flag("Closed loop: requests in flight, such as 1,8,64; the workload's stages if unsaid.")
@@ -85,7 +87,7 @@ def parameters() -> Iterator[inspect.Parameter]:
     """Every flag as a parameter that typer understands."""
     import typer
 
-    from ..engines import ENGINES
+    from tokenmark_schemas.support import ENGINES
 
     hints = get_type_hints(Flags)
     for row in fields(Flags):

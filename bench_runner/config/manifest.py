@@ -37,7 +37,7 @@ def load(manifest: Path | None, flags: Flags, *, pod: bool = False) -> RunConfig
     document = _read(manifest) if manifest else None
     if isinstance(document, RunConfig):
         return document if pod else _rerun(document, flags)
-    spec = document.spec.camel() if document else {"target": {"engine": "openai", "model": ""}, "repetitions": 1}
+    spec = document.spec.camel() if document else {"target": {"engine": "openai"}, "repetitions": 1}
     refuse_idle_flags(flags, spec)
     override(spec, flags)
     checked = _checked(spec)
@@ -170,5 +170,5 @@ def _url(spec: BenchmarkRunSpec, flags: Flags) -> str:
 
 
 def _default_name(spec: BenchmarkRunSpec) -> str:
-    model = re.sub(r"[^a-z0-9]+", "-", spec.target.model.lower()).strip("-")[:32] or "model"
+    model = re.sub(r"[^a-z0-9]+", "-", spec.target.called.lower()).strip("-")[:32] or "model"
     return f"{model}-{spec.target.engine}"

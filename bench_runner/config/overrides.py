@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.support import ENGINES as SUPPORTED
 
 from ..analysis.objectives import parse_objective
-from ..engines import ENGINES
 from .flags import Flags
 
 NAME = r"[a-z0-9]([-a-z0-9]{0,46}[a-z0-9])?"
@@ -16,8 +16,8 @@ NAME = r"[a-z0-9]([-a-z0-9]{0,46}[a-z0-9])?"
 
 def refuse_idle_flags(flags: Flags, spec: dict[str, Any]) -> None:
     """A flag that would change nothing is a mistake, and is said to be one."""
-    if flags.engine is not None and flags.engine not in ENGINES:
-        raise InvalidInput(f"--engine {flags.engine}: choose {', '.join(ENGINES)}")
+    if flags.engine is not None and flags.engine not in SUPPORTED:
+        raise InvalidInput(f"--engine {flags.engine}: choose {', '.join(SUPPORTED)}")
     if flags.name is not None and not re.fullmatch(NAME, flags.name):
         raise InvalidInput(
             f"--name {flags.name}: use lower-case letters, digits and dashes, at most 48, as for a manifest"
@@ -46,7 +46,8 @@ def override(spec: dict[str, Any], flags: Flags) -> None:
     target = spec["target"]
     if flags.target:
         target.pop("serviceRef", None)
-        target["endpoint"] = {"url": flags.target if "://" in flags.target else f"http://{flags.target}"}
+        scheme = "postgresql" if (flags.engine or target.get("engine")) == "postgres" else "http"
+        target["endpoint"] = {"url": flags.target if "://" in flags.target else f"{scheme}://{flags.target}"}
     for key, value in (
         ("engine", flags.engine), ("model", flags.model), ("requestTimeoutSeconds", flags.timeout),
         ("insecureSkipTLSVerify", flags.insecure or None), ("proxyUrl", flags.proxy), ("gpuMetricsUrl", flags.gpu_metrics), ("hostMetricsUrl", flags.host_metrics),

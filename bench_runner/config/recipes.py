@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
+from tokenmark_schemas.database import Index
 from tokenmark_schemas.documents import read_model
 from tokenmark_schemas.engines import EngineConnection
 from tokenmark_schemas.errors import InvalidInput
@@ -58,7 +59,8 @@ def cells_of(recipe: Recipe, connections: Sequence[EngineConnection], target: st
     engines: list[EngineConnection | None] = [named(list(connections), name) for name in vary.engines] or [None]
     models: list[str | None] = [*vary.models] or [None]
     workloads: list[str | None] = [*vary.workloads] or [None]
-    found = [_cell(recipe, base, target, *each) for each in product(engines, models, workloads)]
+    indexes: list[Index | None] = [*vary.indexes] or [None]
+    found = [_cell(recipe, base, target, *each) for each in product(engines, models, workloads, indexes)]
     if len(found) > MOST_RUNS:
         raise InvalidInput(f"the recipe stands for {len(found)} runs; {MOST_RUNS} are the most")
     names = [cell.name for cell in found]
@@ -77,6 +79,7 @@ def _cell(
     engine: EngineConnection | None,
     model: str | None,
     workload: str | None,
+    index: Index | None,
 ) -> Cell:
     target = dict(base["target"])
     if engine is not None:
@@ -94,13 +97,15 @@ def _cell(
     }  # fmt: skip
     if workload is not None:
         spec["workloadRef"] = {"name": workload}
+    if index is not None:
+        spec["database"] = {**spec.get("database", {}), "index": index.camel()}
     if recipe.purpose:
         spec["purpose"] = recipe.purpose
     environment = dict(spec.get("environment") or {})
     identity = hashlib.sha256(canonical_json([spec, instead] if instead else spec)).hexdigest()[:12]
     environment["labels"] = {**environment.get("labels", {}), "sweep": sweep_id(recipe), "cell": identity}
     spec["environment"] = environment
-    parts = [engine.name if engine else None, model, workload]
+    parts = [engine.name if engine else None, model, workload, _indexed(index)]
     name = _name("-".join(filter(None, parts)) or recipe.name)
     manifest = {
         "apiVersion": "tokenmark.dev/v1alpha1",
@@ -116,7 +121,13 @@ def _cell(
         ) from exc
     said = checked.workload_ref.name if checked.workload_ref else "inline" if checked.workload else "smoke"
     return Cell(
-        name, engine.name if engine else target["engine"], target["model"], said or "file", identity, manifest, engine
+        name,
+        engine.name if engine else target["engine"],
+        checked.target.called,
+        said or "file",
+        identity,
+        manifest,
+        engine,
     )
 
 
@@ -125,6 +136,12 @@ def _stage(recipe: Recipe, level: int | str) -> dict[str, Any]:
     if isinstance(level, int):
         return {"name": f"c{level}", "concurrency": level, **each}
     return {"name": "r" + level.replace(".", "-"), "requestRate": level, **each}
+
+
+def _indexed(index: Index | None) -> str | None:
+    if index is None:
+        return None
+    return "flat" if index.kind == "Flat" else f"m{index.m}-ef{index.ef_construction}-{index.ef_search}"
 
 
 def _name(text: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenmark_schemas.run import RunConfig
-from tokenmark_schemas.workload import Stage
+from tokenmark_schemas.workload import Dataset, Stage, Synthetic, TokenLengths, WorkloadSpec
 
 from ..engines import dialect_of
 from ..load.clock import NS
@@ -61,7 +61,7 @@ def _drive(config: RunConfig, url: str, streams: int, stopped: Callable[[], bool
     target = config.target.model_copy(
         update={"url": url, "engine": "openai", "model": "calibration", "proxy_url": None, "token_env": None}
     )
-    workload = config.workload.model_copy(update={"streaming": True, "max_output_tokens": TOKENS})
+    workload = _streams(config.workload)
     route, (dialect, _) = route_to(target), dialect_of("openai")
     factory = RequestFactory(dialect, "calibration", workload, host=route.host, path=dialect.path, token=None,
                              dataset_file=config.dataset_file)  # fmt: skip
@@ -79,6 +79,14 @@ def _drive(config: RunConfig, url: str, streams: int, stopped: Callable[[], bool
         if stopped():
             drive.stop()
     return samples, end
+
+
+def _streams(workload: WorkloadSpec) -> WorkloadSpec:
+    """The run's own prompts, answered by streams; a database has none, and short ones stand for them."""
+    if workload.operations is not None:
+        few = TokenLengths(mean=32)
+        return WorkloadSpec(dataset=Dataset(synthetic=Synthetic(input_tokens=few)), max_output_tokens=TOKENS)
+    return workload.model_copy(update={"streaming": True, "max_output_tokens": TOKENS})
 
 
 def _compared(samples: list[Sample], sent: dict[str, dict[str, Any]], end: End, streams: int) -> Calibration | None:

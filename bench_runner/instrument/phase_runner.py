@@ -15,18 +15,13 @@ from tokenmark_schemas.run import DRAIN_LIMIT_S, RunConfig
 from tokenmark_schemas.workload import Stage
 
 from ..analysis.objectives import latency_limits
-from ..engines import dialect_of
 from ..load.clock import NS
 from ..load.counters import Tick
 from ..load.drive import Drive
 from ..load.frames import End, Exchange
 from ..load.phase import Limits, Phase, stage_phase, warmup_phase
 from ..samples.aggregate import Collected
-from ..samples.decode import decode
-from ..samples.sample import Sample
-from ..target.route import bearer_token, masked, route_to
-from ..workload.conversations import Conversations, step_of
-from ..workload.prompts import RequestFactory
+from .asks import Part, asks_of
 from .progress import Observer, Progress, Quantiles
 from .stop import Stop
 
@@ -90,20 +85,7 @@ class Instrument:
 
     def __init__(self, config: RunConfig, observer: Observer, stop: Stop, must_stop: Callable[[], bool]) -> None:
         self.config, self.observer, self.stop, self.must_stop = config, observer, stop, must_stop
-        self.destination = route_to(config.target, lambda: stop.asked)
-        self.dialect, base = dialect_of(config.target.engine, self.destination.path, config.target.retrieval)
-        self.token = bearer_token(config)
-        self._secrets = [self.token, (self.destination.proxy_authorization or "").removeprefix("Basic ")]
-        self.factory = RequestFactory(
-            self.dialect,
-            config.target.model,
-            config.workload,
-            host=self.destination.host,
-            path=self.destination.origin + base + self.dialect.path_for(config.workload.streaming),
-            token=self.token,
-            proxy_authorization=self.destination.proxy_authorization,
-            dataset_file=config.dataset_file,
-        )
+        self.asks = asks_of(config, lambda: stop.asked)
 
     def measure(self, order: PhaseOrder, overseer: Overseer | None = None, peers: Peers | None = None) -> Collected:
         """One phase: fork, decode what comes, watch the time, and wait for peers. Raises RunFailed when a worker dies."""
@@ -154,8 +136,7 @@ class Instrument:
         config, target, streaming = self.config, self.config.target, self.config.workload.streaming
         name, stage = order.label, order.stage
         common: dict[str, object] = {
-            "route": self.destination.route,
-            **self._said(order),
+            **self.asks.fields(self._part(order)),
             "seed": config.seed,
             "limits": Limits(
                 request_ns=target.request_timeout_s * NS,
@@ -168,34 +149,19 @@ class Instrument:
             phase = warmup_phase(stage, config.warmup.request_count, config.warmup.duration_seconds, **common)
         else:
             if stage.trace is not None:
-                common["offsets"] = self.factory.trace_offsets(float(stage.trace.speedup))
+                common["offsets"] = self.asks.trace_offsets(float(stage.trace.speedup))
             phase = stage_phase(stage, **common)
         return replace(phase, shard=order.shard, begin_ns=order.begin_ns)
 
-    def _said(self, order: PhaseOrder) -> dict[str, object]:
-        """What is sent: requests by themselves, or turns of conversations."""
-        prefix, spec = self.request_id(order.label, order.repetition), self.config.workload.conversation
-        if spec is None:
-            return {"render": self.factory.renderer(order.salt, prefix)}
-        dialogue = Conversations(self.factory, spec, self.config.seed, order.salt, prefix)
-        return {"render": dialogue.render, "dialogue": dialogue}
+    def _part(self, order: PhaseOrder) -> Part:
+        return Part(order.label, order.repetition, order.salt, self.request_id(order.label, order.repetition))
 
     def _take(self, event: Exchange, out: Collected, order: PhaseOrder) -> None:
-        event.data = masked(event.data, self._secrets)
-        sample = decode(
-            event, self.dialect, stage=order.label, repetition=order.repetition, stream=self.config.workload.streaming,
-            request_id=f"{self.request_id(order.label, order.repetition)}-{event.seq}",
-        )  # fmt: skip
-        sample.output_limit = self._limit_of(sample)
+        sample = self.asks.sample(event, self._part(order))
         if order.ahead_ns:
             sample.move(-order.ahead_ns)
         out.add(sample)
         self.observer.sample(sample)
-
-    def _limit_of(self, sample: Sample) -> int:
-        if sample.conversation is None or sample.turn is None:
-            return self.factory.output_limit(sample.seq)
-        return self.factory.output_limit(sample.conversation, step_of(sample.conversation, sample.turn))
 
     def _judge(self, overseer: Overseer, tick: Tick, out: Collected) -> None:
         """A stop rule ends the stage, or the run."""
@@ -217,6 +183,7 @@ class Instrument:
                 failed=out.outcomes.failed + sum(tick.refused for tick in others),
                 ttft=Quantiles.of(out.recent.ttft_s),
                 tpot=Quantiles.of(out.recent.tpot_s),
+                calls=Quantiles.of(out.recent.call_s) if out.recent.call_s else None,
                 send_lag_p99_s=Quantiles.of(out.recent.send_lag_s).p99,
                 read_lag_p99_s=Quantiles.of(out.recent.read_lag_s).p99,
                 away_s=together.loop_lag_max_ns / NS,

@@ -43,6 +43,7 @@ class Progress:
     failed: int = 0
     ttft: Quantiles = Quantiles()
     tpot: Quantiles = Quantiles()
+    calls: Quantiles | None = None  # of a database, which has no first token
     send_lag_p99_s: float | None = None
     read_lag_p99_s: float | None = None
     away_s: float = 0.0  # the longest that the client was away

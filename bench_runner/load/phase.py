@@ -8,6 +8,7 @@ from typing import Any
 
 from tokenmark_schemas.workload import Stage
 
+from .calls import Calls
 from .clock import NS
 from .dialogue import Dialogue
 from .route import Route
@@ -49,6 +50,8 @@ class Phase:
     duration_ns: int | None = None
     minimum: int = 0
     minimum_ns: int = 0
+    calls: Calls | None = None  # in place of `render` and `route`, where a library makes the calls
+    pool: int = 16  # channels of an open loop of such calls
     dialogue: Dialogue | None = None  # where requests are turns of conversations; `render` is its own then
     shard: tuple[int, int] = (0, 1)  # this worker, of how many
     begin_ns: int = 0  # when all workers begin; at once if it has passed
@@ -61,6 +64,8 @@ class Phase:
     @property
     def lanes(self) -> int:
         """Connections worth opening before the clock starts."""
+        if self.calls is not None:
+            return self.share(self.concurrency or self.pool)
         if self.offsets is not None:
             wanted = TRACE_LANES
         else:

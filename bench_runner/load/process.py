@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 
+from .caller import Caller
 from .counters import CounterPage, Tick
 from .frames import End, Event, Unpacker
 from .phase import Phase
@@ -88,7 +89,7 @@ def work(phase: Phase, link: socket.socket, board: CounterPage) -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    worker = Worker(phase, link, board)
+    worker = Worker(phase, link, board) if phase.calls is None else Caller(phase, phase.calls, link, board)
     began = [0]
 
     def note(moment: str, _info: dict[str, int]) -> None:

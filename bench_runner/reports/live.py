@@ -70,7 +70,8 @@ class LiveView:
         self._live.update(picture(progress), refresh=True)
 
 
-BEFORE = {"calibration": "this client against the simulator", "network": "the way to {}, about a minute"}
+BEFORE = {"calibration": "this client against the simulator", "network": "the way to {}, about a minute",
+          "filling": "{}: the run's own database, and what is nearest to what"}  # fmt: skip
 
 
 def line(p: Progress, *, over: bool = False) -> str:
@@ -82,10 +83,17 @@ def line(p: Progress, *, over: bool = False) -> str:
     own = f" · sent {seconds(p.send_lag_p99_s)} late" if (p.send_lag_p99_s or 0) > SHOWN_LATE_S else ""
     away = f" · client away {seconds(p.away_s)}" if p.away_s > SHOWN_AWAY_S else ""
     flying = "" if over else f" · {p.in_flight} in flight"
+    title, times = ("call", p.calls) if p.calls else ("TTFT", p.ttft)
     return (
         f"{where:<12} {p.elapsed_s:4.0f} s{flying} · {p.done} done{failed}"
-        f" · TTFT {seconds(p.ttft.p50)} p99 {seconds(p.ttft.p99)} · {rate(p.tokens_per_s)} tok/s{own}{away}"
+        f" · {title} {seconds(times.p50)} p99 {seconds(times.p99)} · {_pace(p)}{own}{away}"
     )
+
+
+def _pace(p: Progress) -> str:
+    if p.calls:
+        return f"{rate(p.done / p.elapsed_s if p.elapsed_s > 0 else None)} calls/s"
+    return f"{rate(p.tokens_per_s)} tok/s"
 
 
 def picture(p: Progress) -> Text:
@@ -101,14 +109,19 @@ def picture(p: Progress) -> Text:
     state, style, why = _so_far(p)
     failed = (f"{p.failed:,}", "bold red" if p.failed else "dim")
     return Text.assemble(
-        (where, "bold"), f"  {turn}{p.elapsed_s:.0f}{end or ' s'} · {rate(p.tokens_per_s)} tok/s\n",
+        (where, "bold"), f"  {turn}{p.elapsed_s:.0f}{end or ' s'} · {_pace(p)}\n",
         ("load    ", "dim"), f"{p.in_flight:,} in flight · {p.done:,}{count} done · ", failed, " failed\n",
-        ("TTFT    ", "dim"), _quantiles(p.ttft), "\n",
-        ("TPOT    ", "dim"), _quantiles(p.tpot), "\n",
+        *_times(p),
         ("client  ", "dim"), f"sent {seconds(p.send_lag_p99_s)} late · read {seconds(p.read_lag_p99_s)} late · "
         f"away {seconds(p.away_s)} · {p.cores:.2f} cores\n",
         ("so far  ", "dim"), (state, style), f"  {why}" if why else "",
     )  # fmt: skip
+
+
+def _times(p: Progress) -> list[str | tuple[str, str]]:
+    if p.calls:
+        return [("calls   ", "dim"), _quantiles(p.calls), "\n"]
+    return [("TTFT    ", "dim"), _quantiles(p.ttft), "\n", ("TPOT    ", "dim"), _quantiles(p.tpot), "\n"]
 
 
 def _quantiles(q: Quantiles) -> str:

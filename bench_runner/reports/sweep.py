@@ -8,7 +8,7 @@ from functools import cached_property
 
 from rich.table import Table
 
-from tokenmark_schemas.result import RunResult
+from tokenmark_schemas.result import RunResult, StageResult
 
 from ..analysis.saturation import Saturation, load_of, saturation
 from .page.operating import saturation_lines
@@ -34,7 +34,8 @@ class Swept:
 def summary_table(found: Sequence[Swept]) -> Table:
     """80 columns."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for head in ("run", "verdict", "saturates", "best tok/s", "range", "margin"):
+    best = "best calls/s" if _calls(found) else "best tok/s"
+    for head in ("run", "verdict", "saturates", best, "range", "margin"):
         table.add_column(head, overflow="fold")
     for each in found:
         far = each.far
@@ -45,6 +46,11 @@ def summary_table(found: Sequence[Swept]) -> Table:
             each.name, each.result.verdict.state, _at(far), rate(far.best_tokens_per_s), _range(far), _margin(far)
         )
     return table
+
+
+def _calls(found: Sequence[Swept]) -> bool:
+    """Whether it is a database that was asked."""
+    return any(each.result is not None and each.result.database is not None for each in found)
 
 
 def _at(far: Saturation) -> str:
@@ -64,7 +70,7 @@ def markdown(identity: str, purpose: str | None, found: Sequence[Swept]) -> str:
     out = [f"# {identity}", ""]
     out += [purpose, ""] if purpose else []
     out += [
-        "| run | engine | model | workload | verdict | saturates | best tokens/s | recommended range | margin |",
+        f"| run | engine | model | workload | verdict | saturates | best {'calls' if _calls(found) else 'tokens'}/s | recommended range | margin |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for each in found:
@@ -88,15 +94,33 @@ def markdown(identity: str, purpose: str | None, found: Sequence[Swept]) -> str:
 
 
 def _levels(result: RunResult) -> Iterator[str]:
-    yield "| load | requests | failed | TTFT p50 | TTFT p99 | TPOT p50 | E2E p50 | tokens/s | objectives |"
+    calls = result.database is not None
+    heads = (
+        ("E2E p50", "E2E p95", "E2E p99", "recall", "calls/s")
+        if calls
+        else ("TTFT p50", "TTFT p99", "TPOT p50", "E2E p50", "tokens/s")
+    )
+    yield f"| load | requests | failed | {' | '.join(heads)} | objectives |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for stage in sorted(result.stages, key=lambda stage: load_of(stage) or 0):
-        ttft, tpot, e2e = (stage.metrics[name] for name in ("ttft", "tpot", "e2e"))
         outcomes = [o.met for o in result.objectives if o.stage == stage.name]
         met = (
             "–" if not outcomes else "missed" if "false" in outcomes else "unknown" if "unknown" in outcomes else "met"
         )
-        yield (
-            f"| {load_of(stage):g} | {stage.requests.succeeded} | {stage.requests.failed} | {seconds(ttft.p50)} | {seconds(ttft.p99)} | "
-            f"{seconds(tpot.p50)} | {seconds(e2e.p50)} | {rate(stage.throughput.output_tokens_per_s)} | {met} |"
-        )
+        figures = " | ".join(_of_calls(stage) if calls else _of_streams(stage))
+        yield f"| {load_of(stage):g} | {stage.requests.succeeded} | {stage.requests.failed} | {figures} | {met} |"
+
+
+def _of_streams(stage: StageResult) -> Iterator[str]:
+    ttft, tpot, e2e = (stage.metrics[name] for name in ("ttft", "tpot", "e2e"))
+    yield from (seconds(value) for value in (ttft.p50, ttft.p99, tpot.p50, e2e.p50))
+    yield rate(stage.throughput.output_tokens_per_s)
+
+
+def _of_calls(stage: StageResult) -> Iterator[str]:
+    """Of several kinds of search the worst recall."""
+    e2e = stage.metrics["e2e"]
+    yield from (seconds(value) for value in (e2e.p50, e2e.p95, e2e.p99))
+    recalls = [each.recall.mean for each in stage.operations or [] if each.recall and each.recall.mean is not None]
+    yield f"{min(recalls):.3f}" if recalls else "–"
+    yield rate(stage.throughput.requests_per_s)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from tokenmark_decisions.repetitions import said
-from tokenmark_schemas.result import RunResult, StageResult, Stat
+from tokenmark_schemas.result import OperationResult, RunResult, StageResult, Stat
 
 from .cost import cost_lines
 from .network import network_lines
@@ -41,9 +43,24 @@ def render(result: RunResult) -> RenderableType:
 
 def _table(result: RunResult) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("stage", "", "p50", "p90", "p95", "p99", "tok/s", "req", "err"):
+    calls = any(stage.operations for stage in result.stages)
+    for name in (
+        "stage",
+        "",
+        "p50",
+        "p90",
+        "p95",
+        "p99",
+        "calls/s" if calls else "tok/s",
+        "req",
+        "err",
+        *(["recall"] if calls else []),
+    ):
         table.add_column(name, justify="left" if name in ("stage", "") else "right", no_wrap=True)
     for stage in result.stages:
+        if stage.operations:
+            _operations(table, stage, stage.operations)
+            continue
         for row, (metric, title) in enumerate(SHOWN):
             first = row == 0
             table.add_row(
@@ -59,6 +76,22 @@ def _table(result: RunResult) -> Table:
         for turn in (stage.turns or [])[:MOST_TURNS]:
             table.add_row(f"  turn {turn.turn}", "TTFT", *_quantiles(turn.ttft), "", str(turn.count), "")
     return table
+
+
+def _operations(table: Table, stage: StageResult, operations: Sequence[OperationResult]) -> None:
+    """All calls of a stage, then by operation; what a search found of the nearest beside how fast it was."""
+    done = str(stage.requests.succeeded)
+    pace = rate(stage.throughput.requests_per_s)
+    alone = operations[0] if len(operations) == 1 else None
+    title, recall = (alone.name, _recall(alone)) if alone else ("all", "")
+    table.add_row(stage.name, title, *_quantiles(stage.metrics["e2e"]), pace, done, _errors(stage), recall)
+    for each in () if alone else operations:
+        times = _quantiles(each.e2e)
+        table.add_row("", f"· {each.name}", *times, "", str(each.e2e.count), str(each.failed), _recall(each))
+
+
+def _recall(found: OperationResult) -> str:
+    return f"{found.recall.mean:.3f}" if found.recall and found.recall.mean is not None else ""
 
 
 def _quantiles(stat: Stat) -> list[str]:
@@ -99,7 +132,12 @@ def _objectives(result: RunResult) -> list[Text]:
 def _verdict(result: RunResult) -> Text:
     word, style = MARK[result.verdict.state]
     text = Text.assemble("verdict   ", (word, style))
-    withheld = any(stage.metrics[m].withheld[:-1] for stage in result.stages for m, _ in SHOWN)
+    withheld = any(
+        stage.metrics[m].withheld[:-1]
+        for stage in result.stages
+        for m, _ in SHOWN
+        if stage.metrics[m].count or not stage.operations
+    )
     if result.stages:
         lags = [stage.client.read_lag.tail or 0 for stage in result.stages if stage.client is not None]
         if lags:

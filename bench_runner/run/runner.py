@@ -36,6 +36,7 @@ from ..analysis.stage_result import stage_result
 from ..analysis.stoprules import Watch, precise_enough
 from ..analysis.verdict import CLIENT_RULES, judge
 from ..analysis.warmup import unsteadiness
+from ..instrument.asks import DatabaseAsks
 from ..instrument.phase_runner import WARMUP, Instrument, Overseer, Peers, PhaseOrder
 from ..instrument.progress import Observer, Progress
 from ..instrument.stop import Stop
@@ -74,6 +75,7 @@ class Runner:
         self.config, self.observer, self.stop = config, observer, stop
         self.started = time.monotonic_ns()
         instrument = Instrument(config, observer, stop, self._must_stop)
+        self.asks = instrument.asks
         self.bench = spread(instrument)
         self.warmup = Collected()
         self.levels = {stage.name: Level(stage) for stage in config.stages} if config.search is None else {}
@@ -81,7 +83,7 @@ class Runner:
         self.reruns: list[Rerun] = []
         self.search: Search | None = None
         self.unjudged = ""  # why a search could not go on
-        self.pages = Pages(config.target, instrument.token)
+        self.pages = Pages(config.target, self.asks.token)
         self.server = ServerMetrics(config.target.engine, self.pages)
         self.engine = EngineFacts(name=config.target.engine)
         self.gpus = gpus_of(config.target)
@@ -90,7 +92,26 @@ class Runner:
         self.floors: dict[int, dict[str, float] | None] = {}
 
     def run(self) -> RunResult:
-        """The whole plan, or as much of it as there was time for."""
+        """The whole plan, or as much of it as there was time for. A database that was made for it is dropped, whatever happens."""
+        try:
+            self._prepare()
+            result = self._planned()
+        finally:
+            left = self._clean_up()
+        if result.database is None or not left:
+            return result
+        return result.model_copy(update={"database": result.database.model_copy(update={"left": left})})
+
+    def _prepare(self) -> None:
+        if isinstance(self.asks, DatabaseAsks):
+            self.observer.progress(Progress("filling", self.config.target.engine, 1, 1, 0.0))
+            self.asks.prepare(self._must_stop)
+
+    def _clean_up(self) -> str | None:
+        """What it left behind, in a sentence."""
+        return self.asks.calls.database.drop() if isinstance(self.asks, DatabaseAsks) else None
+
+    def _planned(self) -> RunResult:
         self._know_the_way()
         self._calibrate()
         self._warm_up()
@@ -103,12 +124,18 @@ class Runner:
             return self._broken_off(exc)
         if self.stop.asked:
             return self.result()
-        self.engine = identity_of(self.config.target.engine, self.pages)
+        self.engine = self._identity()
         result = self.result()
         self.observer.repetition(self.config.repetitions - 1, result)
         if not self._parts(succeeded=True):
             raise RunFailed(f"no request succeeded: {self._first_message()} (target {self.config.target.url})")
         return result
+
+    def _identity(self) -> EngineFacts:
+        engine = self.config.target.engine
+        if isinstance(self.asks, DatabaseAsks):
+            return EngineFacts(name=engine, version=self.asks.calls.database.version)
+        return identity_of(engine, self.pages)
 
     def _repeat(self) -> None:
         for repetition in range(self.config.repetitions):
@@ -231,11 +258,11 @@ class Runner:
     def _stage_result(self, level: Level, seed: int | None = None) -> MeasuredStage:
         config = self.config
         return stage_result(
-            level.stage, level.parts, max_output=config.workload.max_output_tokens, objectives=config.objectives,
+            level.stage, level.parts, max_output=config.workload.most_tokens, objectives=config.objectives,
             order=[take.order for take in level.takes], seed=seed, calibration=level.floor,
             server=facts_over([take.growth for take in level.takes], [take.states for take in level.takes]),
             server_dropped=next((take.growth.dropped for take in level.takes if take.growth.dropped), None),
-            resources=self._resources(level),
+            resources=self._resources(level), operations=config.workload.operations or (),
         )  # fmt: skip
 
     def _resources(self, level: Level) -> StageResources | None:
@@ -269,6 +296,7 @@ class Runner:
             stages=stages,
             objectives=objective_results(judged, config.objectives),
             search=found,
+            database=self.asks.calls.database.facts if isinstance(self.asks, DatabaseAsks) else None,
             network=network_facts(self.network, stages, os.environ.get(NODE)),
             provenance=provenance(
                 config, stamps=stamps, gpus=self.gpus,

@@ -13,7 +13,7 @@ from ..engines.rag import MOST_STEPS
 from ..load.clock import NS
 from ..load.frames import End
 from .metrics import METRICS
-from .records import CLUSTERED, Flow, Latencies, Outcomes, Reads, Recent, Steps, Tokens, Traffic, Turn
+from .records import CLUSTERED, Called, Flow, Latencies, Outcomes, Reads, Recent, Steps, Tokens, Traffic, Turn
 from .sample import Sample
 
 EXPLAINED = 0.01  # of TTFT: what the steps may leave open
@@ -34,6 +34,7 @@ class Collected:
     latencies: Latencies = field(default_factory=Latencies)
     steps: Steps = field(default_factory=Steps)
     turns: dict[int, Turn] = field(default_factory=dict)
+    called: dict[str, Called] = field(default_factory=dict)
     flow: Flow = field(default_factory=Flow)
     recent: Recent = field(default_factory=Recent)
     windows: list[End] = field(default_factory=list)
@@ -68,6 +69,8 @@ class Collected:
     def _fail(self, sample: Sample) -> None:
         assert sample.failure is not None
         outcomes = self.outcomes
+        if sample.operation is not None:
+            self.called.setdefault(sample.operation, Called()).failed += sample.failure.kind != "cancelled"
         if sample.failure.kind == "cancelled":
             outcomes.cancelled += 1  # the server was serving it: its tokens count towards throughput, a chunk as one
             self._arrived(sample.content_ns, 1.0)
@@ -106,10 +109,7 @@ class Collected:
             outcomes.good_tokens += sample.output_tokens or 0
         self._bounds(sample, firsts)
         self._count_tokens(sample)
-        if sample.steps_s:
-            self._steps(sample, sample.steps_s, firsts.get("ttft"))
-        if sample.turn is not None:
-            self._turn(sample, sample.turn, firsts)
+        self._parts(sample, firsts)
         self.flow.begun.append(sample.due_ns)
         self.flow.ended.append(sample.end_ns)
 
@@ -127,6 +127,15 @@ class Collected:
             if name in values:
                 self.latencies.lowest[name].extend((max(0.0, values[name] - early),))
                 self.latencies.highest[name].extend((values[name] + late,))
+
+    def _parts(self, sample: Sample, firsts: dict[str, float]) -> None:
+        """By step of a pipeline, by turn of a conversation, by operation on a database."""
+        if sample.steps_s:
+            self._steps(sample, sample.steps_s, firsts.get("ttft"))
+        if sample.turn is not None:
+            self._turn(sample, sample.turn, firsts)
+        if sample.operation is not None:
+            self._call(sample, sample.operation, firsts)
 
     def _steps(self, sample: Sample, told: dict[str, float], ttft: float | None) -> None:
         known = self.steps.seconds
@@ -149,6 +158,14 @@ class Collected:
         turn.cached_tokens += sample.cached_tokens or 0
         turn.prompts_told += sample.prompt_tokens is not None
         turn.cached_told += sample.cached_tokens is not None
+
+    def _call(self, sample: Sample, operation: str, values: dict[str, float]) -> None:
+        called = self.called.setdefault(operation, Called())
+        called.e2e.extend((values["e2e"],))
+        self.recent.call_s.append(values["e2e"])
+        called.e2e_scheduled.extend((values["e2e_scheduled"],))
+        if sample.recall is not None:
+            called.recall.extend((sample.recall,))
 
     def _count_tokens(self, sample: Sample) -> None:
         tokens, chunks = self.tokens, len(sample.content_ns)
@@ -186,6 +203,8 @@ class Collected:
         self.latencies.merge(part.latencies)
         for number, turn in part.turns.items():
             self.turns.setdefault(number, Turn()).merge(turn)
+        for operation, called in part.called.items():
+            self.called.setdefault(operation, Called()).merge(called)
         self.windows.extend(part.windows)
         self.pods = max(self.pods, part.pods)
         self.clock_uncertainty_ns = max(self.clock_uncertainty_ns, part.clock_uncertainty_ns)

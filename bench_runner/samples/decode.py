@@ -56,6 +56,16 @@ def decode(
     exchange: Exchange, dialect: Dialect, *, stage: str, repetition: int, request_id: str, stream: bool
 ) -> Sample:
     """One exchange -> its sample. Whatever the server sent, this returns; a bad answer is a Failure on the sample."""
+    sample = stamped(exchange, stage=stage, repetition=repetition, request_id=request_id)
+    try:
+        _read(sample, exchange, dialect, stream)
+    except ProtocolError as exc:
+        sample.failure = sample.failure or Failure("protocol", str(exc)[:300])
+    return sample
+
+
+def stamped(exchange: Exchange, *, stage: str, repetition: int, request_id: str) -> Sample:
+    """What the worker saw, before anybody reads what the answer says."""
     stamps = exchange.stamps_ns
     sample = Sample(
         id=request_id,
@@ -79,10 +89,6 @@ def decode(
     )
     if exchange.outcome != "ok":
         sample.failure = Failure(*TRANSPORT_FAILURES[exchange.outcome])
-    try:
-        _read(sample, exchange, dialect, stream)
-    except ProtocolError as exc:
-        sample.failure = sample.failure or Failure("protocol", str(exc)[:300])
     return sample
 
 
@@ -91,7 +97,7 @@ def _read(sample: Sample, exchange: Exchange, dialect: Dialect, stream: bool) ->
     try:
         events = events_of(exchange.data, exchange.sizes, dialect, stream=stream, ended=exchange.outcome == "ok")
     except Refused as exc:
-        sample.status, sample.failure = exc.body.head.status, _refused(exc.body)
+        sample.status, sample.failure = exc.body.head.status, refused(exc.body)
         return
     sample.status, sample.unstreamed = 200, stream and events.whole
     _fill(sample, dialect.read(events.decoded), events, exchange)
@@ -99,7 +105,7 @@ def _read(sample: Sample, exchange: Exchange, dialect: Dialect, stream: bool) ->
         sample.steps_s = server_timing(exchange.data)
 
 
-def _refused(body: Body) -> Failure:
+def refused(body: Body) -> Failure:
     status = body.head.status
     kind = {401: "unauthorized", 403: "unauthorized", 404: "not_found", 429: "rate_limited"}.get(
         status, "server_error" if status >= 500 else "rejected"

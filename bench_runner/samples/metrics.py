@@ -32,7 +32,8 @@ def _between(a: int | None, b: int | None) -> tuple[float, ...]:
 
 
 def _first(s: Sample) -> int | None:
-    return s.content_ns[0] if s.content_ns else None
+    """A call to a database has an end, and no first token before it."""
+    return s.content_ns[0] if s.content_ns and s.operation is None else None
 
 
 def _last(s: Sample) -> int | None:
@@ -86,7 +87,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("e2e_scheduled", "s", "lower", "tk − due", "Last text chunk, from when the schedule wanted the request.",
            lambda s: _between(s.due_ns, _last(s))),
     Metric("stream_close", "s", "lower", "end − tk", "From the last text to the end of the stream.",
-           lambda s: _between(_last(s), s.end_ns)),
+           lambda s: _between(_last(s) if s.operation is None else None, s.end_ns)),
     Metric("send_lag", "s", "lower", "taken up − due", "How late the client itself was: until a worker had a hand free.",
            lambda s: _between(s.due_ns, s.ready_ns)),
     Metric("connect", "s", "lower", "usable − begun", "TCP, proxy and TLS of a connection, where a request was the first on it.",

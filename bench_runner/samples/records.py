@@ -104,6 +104,16 @@ class Reads(Record):
 
 
 @dataclass
+class Called(Record):
+    """Calls of one operation, in seconds; what failed is in none of the times."""
+
+    failed: int = 0
+    e2e: Distribution = field(default_factory=Distribution)
+    e2e_scheduled: Distribution = field(default_factory=Distribution)
+    recall: Distribution = field(default_factory=Distribution)
+
+
+@dataclass
 class Traffic(Record):
     """Of answers that came whole. `stalled` of them had waited for lost segments of their request, `stalled_ns` together."""
 
@@ -165,6 +175,7 @@ class Recent:
 
     ttft_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     tpot_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    call_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))  # of a database
     read_lag_s: deque[float] = field(default_factory=lambda: deque(maxlen=10 * RECENT))
     send_lag_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     # without a closed loop's first wave

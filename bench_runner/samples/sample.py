@@ -61,6 +61,8 @@ class Sample:
     turn: int | None = None  # from 0
     steps_s: dict[str, float] | None = None  # of a pipeline, before the first token, as the service tells them
     retrieved: int | None = None  # passages that the answer was made from
+    operation: str | None = None  # of a call to a database: which of the workload's
+    recall: float | None = None  # of a search: the share of the nearest that it found
 
     @cached_property
     def gaps_s(self) -> list[float]:

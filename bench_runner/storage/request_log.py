@@ -47,6 +47,8 @@ def request_row(sample: Sample, *, chunks: bool) -> dict[str, Any]:
         **({"steps_s": sample.steps_s} if sample.steps_s else {}),
         **({"retrieved": sample.retrieved} if sample.retrieved is not None else {}),
         **({"conversation": sample.conversation, "turn": sample.turn} if sample.turn is not None else {}),
+        **({"operation": sample.operation} if sample.operation is not None else {}),
+        **({"recall": sample.recall} if sample.recall is not None else {}),
         "error": {"class": sample.failure.kind, "message": sample.failure.message} if sample.failure else None,
     }
 
@@ -63,6 +65,7 @@ def sample_of(row: Mapping[str, Any]) -> Sample:
         status=row["status"], failure=Failure(error["class"], error["message"]) if error else None,
         connect_ns=row["connect_ns"], stalled_ns=row.get("stalled_ns", 0),
         conversation=row.get("conversation"), turn=row.get("turn"), steps_s=row.get("steps_s"), retrieved=row.get("retrieved"),
+        operation=row.get("operation"), recall=row.get("recall"),
     )  # fmt: skip
 
 

@@ -85,7 +85,7 @@ class RequestFactory:
         said = self._prompt(number).max_output_tokens if self._literal else None
         if said is None and self._outputs:
             said = self._outputs[number if step is None else step]
-        return min(self._workload.max_output_tokens, said or self._workload.max_output_tokens)
+        return min(self._workload.most_tokens, said or self._workload.most_tokens)
 
     def renderer(self, salt: str, id_prefix: str) -> Callable[[int], bytes]:
         """A function from sequence number to the bytes of that request."""
@@ -134,7 +134,7 @@ class RequestFactory:
 
     @cached_property
     def _script(self) -> SyntheticText:
-        return SyntheticText(2, self._workload.max_output_tokens)
+        return SyntheticText(2, self._workload.most_tokens)
 
     def _prompt(self, number: int) -> Prompt:
         assert self._literal is not None

@@ -7,10 +7,11 @@ part() { lock --constraints deploy/locks/dev.lock "$@"; }
 upgrade=--upgrade
 [ "${TOKENMARK_LOCK_KEEP:-}" ] && upgrade=
 lock $upgrade pyproject.toml --extra dev -o deploy/locks/dev.lock
-part $upgrade pyproject.toml --extra store -o deploy/locks/runner.lock
+part $upgrade pyproject.toml --extra store --extra databases -o deploy/locks/runner.lock
 part $upgrade pyproject.toml -o deploy/locks/netprobe.lock
 part $upgrade pyproject.toml --extra operator -o deploy/locks/operator.lock
 part $upgrade --group rag -o deploy/locks/rag.lock # the reference RAG backend
 part $upgrade --group build -o deploy/locks/build.lock
 lock $upgrade --group fronts -o deploy/locks/fronts.lock # servers that tests measure: an environment of their own
+lock $upgrade --group chroma -o deploy/locks/chroma.lock # a real server for tests
 python -m tests.drift.locks --write

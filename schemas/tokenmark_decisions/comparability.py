@@ -21,6 +21,15 @@ def objections(baseline: RunResult, current: RunResult, least_repetitions: int) 
             )
         if result.verdict.state == "invalid":
             found.append(f"{name} is invalid: {reasons_of(result)}; its own result says more")
+        if unknown := [
+            each.name
+            for stage in result.stages
+            for each in stage.operations or []
+            if each.searches and each.recall is None
+        ]:
+            found.append(
+                f"{name} searched by {unknown[0]} and does not know how many of the nearest it found: speed without recall says nothing"
+            )
         if result.run.interrupted:
             found.append(f"{name} was interrupted: not all of its repetitions are there")
         if result.run.repetitions < least_repetitions:

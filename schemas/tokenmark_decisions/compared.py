@@ -19,7 +19,8 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 class Row:
     """`read` gives (value, standard error from its requests, 0 where that is not known) of a repetition, None where it has none.
 
-    Of a `ratio` kind differences are taken of logarithms, of a `share` of the values themselves.
+    Of a `ratio` kind differences are taken of logarithms, of a `share` of the values themselves, and of how many stands in the
+    place of the error.
     """
 
     metric: str
@@ -38,17 +39,21 @@ class Row:
 
 
 def _success(rep: Repetition) -> tuple[float, float] | None:
-    """Of the requests that ended; what they leave open is worked out over all repetitions, in `_of_shares`."""
+    """Of the requests that ended, and how many those are."""
     ended = rep.succeeded + rep.failed
-    return (rep.succeeded / ended, 0.0) if ended else None
+    return (rep.succeeded / ended, ended) if ended else None
 
 
-def _of_shares(values: Sequence[float], repetitions: Sequence[Repetition]) -> Side:
-    """The error of a repetition's share is that of the run's, with half a request more on either side (Jeffreys): of 300
-    requests without a failure it is not known that there never is one."""
-    succeeded, ended = sum(rep.succeeded for rep in repetitions), sum(rep.succeeded + rep.failed for rep in repetitions)
-    near = (succeeded + 0.5) / (ended + 1)
-    return Side(values, [math.sqrt(near * (1 - near) / (rep.succeeded + rep.failed)) for rep in repetitions])
+def _recall(rep: Repetition) -> tuple[float, float] | None:
+    """Of the nearest, and how many searches looked for them."""
+    return (rep.recall, rep.searches) if rep.recall is not None and rep.searches else None
+
+
+def _of_shares(pairs: Sequence[tuple[float, float]]) -> Side:
+    """(share, of how many) of each repetition. Its error is that of the run's share, with half a request more on either side
+    (Jeffreys): of 300 requests without a failure it is not known that there never is one."""
+    near = (sum(share * of for share, of in pairs) + 0.5) / (sum(of for _, of in pairs) + 1)
+    return Side([share for share, _ in pairs], [math.sqrt(near * (1 - near) / of) for _, of in pairs])
 
 
 def _rate(name: str) -> Callable[[Repetition], tuple[float, float] | None]:
@@ -75,6 +80,7 @@ LATENCIES = (
 )  # fmt: skip
 COMPARED: tuple[Row, ...] = (
     Row("success_rate", None, "Success rate", "ratio", "higher", "share", 0.01, _success),
+    Row("recall", None, "Recall", "ratio", "higher", "share", 0.01, _recall),
     Row("requests_per_s", None, "Requests/s", "1/s", "higher", "ratio", EFFECT, _rate("requests_per_s")),
     Row("output_tokens_per_s", None, "Output tokens/s", "tokens/s", "higher", "ratio", EFFECT, _rate("output_tokens_per_s")),
     *(
@@ -94,7 +100,7 @@ def side_of(row: Row, repetitions: Sequence[Repetition]) -> Side | str:
     if len(values) < len(found) or not values:
         return _missing(row, repetitions)
     if row.kind == "share":
-        return _of_shares([value for value, _ in values], repetitions)
+        return _of_shares(values)
     if any(value <= 0 for value, _ in values):
         return "a repetition's value is nought, and no share can be taken of it"
     return Side([math.log(value) for value, _ in values], [error / value for value, error in values])

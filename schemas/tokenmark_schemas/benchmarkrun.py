@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from .base import (
     Contract,
@@ -27,6 +27,7 @@ from .base import (
     list_map,
     rules,
 )
+from .database import DATABASES, DatabaseSpec
 from .kube import (
     ConfigMapKey,
     Environment,
@@ -49,7 +50,7 @@ EngineName = Literal[
 
 
 class Endpoint(Contract):
-    url: Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^https?://")]
+    url: Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^(https?|postgresql)://")]
 
     @field_validator("url")
     @classmethod
@@ -110,10 +111,24 @@ class Target(Contract):
                 "firstTokenTimeoutSeconds must not be above requestTimeoutSeconds",
                 path=".firstTokenTimeoutSeconds",
             ),
+            cel(
+                "has(self.model) || self.engine in ['postgres', 'chroma']",
+                "model is missing: name it as the server knows it",
+                path=".model",
+            ),
+            cel(
+                "!has(self.endpoint) || self.endpoint.url.startsWith('postgresql://') == (self.engine == 'postgres')",
+                "endpoint.url: postgresql://host:5432 for engine postgres, http:// or https:// for every other",
+                path=".endpoint.url",
+            ),
         )
     )
     engine: EngineName = "openai"
-    model: Annotated[str, Field(min_length=1, max_length=253)]
+    model: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
+        default=None,
+        validate_default=True,
+        description="As the server knows it; of a database a name of your choice, or none.",
+    )
     endpoint: Endpoint | None = None
     service_ref: ServiceRef | None = None
     auth_secret_ref: SecretKeyRef | None = None
@@ -146,6 +161,25 @@ class Target(Contract):
             raise ValueError("firstTokenTimeoutSeconds must not be above requestTimeoutSeconds")
         return self
 
+    @field_validator("endpoint")
+    @classmethod
+    def _of_the_engines_kind(cls, endpoint: Endpoint | None, info: ValidationInfo) -> Endpoint | None:
+        if endpoint and endpoint.url.startswith("postgresql:") != (info.data.get("engine") == "postgres"):
+            raise ValueError("postgresql://host:5432 for engine postgres, http:// or https:// for every other")
+        return endpoint
+
+    @field_validator("model")
+    @classmethod
+    def _named(cls, model: str | None, info: ValidationInfo) -> str | None:
+        if model is None and info.data.get("engine", "openai") not in DATABASES:
+            raise ValueError("model is missing: name it as the server knows it")
+        return model
+
+    @property
+    def called(self) -> str:
+        """The model, or of a database that none is named for, the engine."""
+        return self.model or self.engine
+
 
 class WorkloadRef(Contract):
     model_config = ConfigDict(json_schema_extra=rules(exactly_one("name", "configMap")))
@@ -169,14 +203,14 @@ class Objective(Contract):
         json_schema_extra=rules(
             cel(
                 "[has(self.maxMilliseconds), has(self.maxMicroseconds), has(self.minPerSecondMilli), "
-                "has(self.maxPerMille)].filter(x, x).size() == 1",
-                "set exactly one of maxMilliseconds, maxMicroseconds, minPerSecondMilli, maxPerMille",
+                "has(self.maxPerMille), has(self.minPerMille)].filter(x, x).size() == 1",
+                "set exactly one of maxMilliseconds, maxMicroseconds, minPerSecondMilli, maxPerMille, minPerMille",
             )
         )
     )
     metric: Literal[
         "ttft", "ttft_scheduled", "ttfo", "tpot", "itl", "e2e", "e2e_scheduled", "output_tokens_per_s",
-        "requests_per_s", "errors",
+        "requests_per_s", "errors", "recall",
     ]  # fmt: skip
     statistic: Literal["p50", "p90", "p95", "p99", "mean"] = "p99"
     max_milliseconds: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
@@ -189,14 +223,16 @@ class Objective(Contract):
     max_per_mille: Annotated[int, Field(ge=0, le=1000)] | None = Field(
         default=None, description="For errors: failed requests per thousand sent."
     )
+    min_per_mille: Annotated[int, Field(ge=0, le=1000)] | None = Field(
+        default=None, description="For recall: found of a thousand of the nearest."
+    )
     on_violation: Literal["Report", "Fail"] = "Report"
 
     @model_validator(mode="after")
     def _limit_fits_metric(self) -> Objective:
         rates = ("output_tokens_per_s", "requests_per_s")
-        wanted = (
-            ["maxPerMille"] if self.metric == "errors" else ["minPerSecondMilli"] if self.metric in rates else LATENCY
-        )
+        shares = {"errors": ["maxPerMille"], "recall": ["minPerMille"]}
+        wanted = shares.get(self.metric) or (["minPerSecondMilli"] if self.metric in rates else LATENCY)
         given = [name for name, value in self.camel().items() if name[:3] in ("max", "min") and value is not None]
         if len(given) != 1 or given[0] not in wanted:
             raise ValueError(f"an objective on {self.metric} takes {' or '.join(wanted)} and no other limit")
@@ -217,7 +253,7 @@ class BaselineGate(Contract):
     """A line of the comparison that decides: with no statistic all of the metric's, with no stage at every stage."""
 
     metric: Literal[
-        "success_rate", "requests_per_s", "output_tokens_per_s", "ttft", "ttft_scheduled", "tpot", "itl", "e2e", "e2e_scheduled",
+        "success_rate", "recall", "requests_per_s", "output_tokens_per_s", "ttft", "ttft_scheduled", "tpot", "itl", "e2e", "e2e_scheduled",
     ]  # fmt: skip
     statistic: Literal["p50", "p90", "p95", "p99"] | None = None
     stage: Label | None = None
@@ -286,7 +322,7 @@ class Cost(Contract):
 
 _RUN_IMMUTABLE = (
     ("target", True), ("workloadRef", False), ("workload", False), ("maxOutputTokens", False), ("warmup", False),
-    ("retrieval", False), ("repetitions", True), ("rerunOutliers", True), ("cooldownSeconds", True), ("stopRules", True), ("calibration", True),
+    ("retrieval", False), ("database", False), ("repetitions", True), ("rerunOutliers", True), ("cooldownSeconds", True), ("stopRules", True), ("calibration", True),
     ("seed", True), ("baselineRef", False),
     ("netProbeRef", False), ("network", False), ("cost", False), ("search", False), ("purpose", False), ("environment", True),
     ("execution", True), ("exclusivity", True), ("results", True),
@@ -316,6 +352,7 @@ class BenchmarkRunSpec(Contract):
     max_output_tokens: Tokens | None = Field(default=None, description="Overrides the workload's.")
     warmup: Warmup | None = Field(default=None, description="Default: the workload's, else 10 requests and 5 s.")
     retrieval: Retrieval | None = None
+    database: DatabaseSpec | None = None
     stages: Stages | None = Field(default=None, description="Default: the workload's.")
     repetitions: Annotated[int, Field(ge=1, le=50)] = 3
     rerun_outliers: bool = Field(

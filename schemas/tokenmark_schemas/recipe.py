@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from .base import Contract, Label, Text253, Text1024
 from .benchmarkrun import BenchmarkRunSpec
+from .database import DATABASES, Index
 from .workload import DECIMAL_RATE
 
 Level = Annotated[int, Field(ge=1, le=100_000)]
@@ -15,21 +16,22 @@ Rate = Annotated[str, Field(min_length=1, max_length=10, pattern=DECIMAL_RATE)]
 
 
 class Vary(Contract):
-    """`clients` (a closed loop) or `rates` (an open one) are the levels of every run; each engine, model and workload is a run of
-    its own. Engines are names of an engines file."""
+    """`clients` (a closed loop) or `rates` (an open one) are the levels of every run; each engine, model, workload and index is a run
+    of its own. Engines are names of an engines file."""
 
     clients: Annotated[list[Level], Field(max_length=32)] = []
     rates: Annotated[list[Rate], Field(max_length=32)] = []
     engines: Annotated[list[Label], Field(max_length=16)] = []
     models: Annotated[list[Text253], Field(max_length=32)] = []
     workloads: Annotated[list[Label], Field(max_length=16)] = []
+    indexes: Annotated[list[Index], Field(max_length=16)] = Field(default=[], description="Of a database's vectors.")
 
     @model_validator(mode="after")
     def _levels(self) -> Vary:
         if bool(self.clients) == bool(self.rates):
             raise ValueError("set clients or rates: the levels of load")
-        for name in ("clients", "rates", "engines", "models", "workloads"):
-            values = getattr(self, name)
+        for name in ("clients", "rates", "engines", "models", "workloads", "indexes"):
+            values = [str(value) for value in getattr(self, name)]
             if len(set(values)) < len(values):
                 raise ValueError(f"{name}: each value may stand once")
         return self
@@ -71,4 +73,6 @@ class Recipe(Contract):
             raise ValueError("spec.stages and spec.search: leave them out; vary says which levels are tried")
         if self.vary.workloads and self.spec.workload is not None:
             raise ValueError("vary.workloads: leave spec.workload out")
+        if self.vary.indexes and self.spec.target.engine not in DATABASES:
+            raise ValueError(f"vary.indexes: with engine {self.spec.target.engine}; it is for postgres and chroma")
         return self

@@ -230,6 +230,8 @@ class Repetition(Contract):
     requests_per_s: float | None
     succeeded: int
     failed: int
+    recall: float | None = None
+    searches: int = 0
     metrics: dict[str, RepetitionMetric]
 
 
@@ -292,6 +294,31 @@ class Traffic(Contract):
     stalled_s: float | None
 
 
+class OperationResult(Contract):
+    """Of one kind of call to a database. `recall`: of the nearest vectors, the share that each search found."""
+
+    name: str
+    kind: str
+    failed: int
+    e2e: Stat
+    e2e_scheduled: Stat
+    searches: bool = Field(default=False, description="Whether it looks for the nearest vectors.")
+    recall: Stat | None = None
+
+
+class DatabaseFacts(Contract):
+    """What the run filled a database with, and what that took. Null: the server does not tell."""
+
+    records: int
+    dimensions: int
+    index: str
+    load_s: float
+    index_s: float | None = Field(default=None, description="Building the index, where it is built after loading.")
+    index_bytes: int | None = None
+    data_bytes: int | None = None
+    left: str | None = Field(default=None, description="What could not be removed at the end.")
+
+
 class StageResult(Contract):
     """One load level. `load` and `client` are null where another tool measured and does not tell them."""
 
@@ -307,6 +334,7 @@ class StageResult(Contract):
         "that is more than a hundredth of it for some request.",
     )
     retrieved: Stat | None = Field(default=None, description="Passages that each answer was made from.")
+    operations: list[OperationResult] | None = None
     resources: StageResources | None = None
     throughput: StageThroughput
     traffic: Traffic | None = None
@@ -452,6 +480,7 @@ class RunResult(Contract):
     search: SearchResult | None = None
     cost: RunCost | None = None
     network: Network | None = None
+    database: DatabaseFacts | None = None
     baseline: dict[str, Any] | None = None
     imported: Imported | None = Field(default=None, description="Of a run that another tool measured.")
     provenance: Provenance

@@ -17,6 +17,7 @@ from pydantic import Field
 from .base import Contract, Text63, Text253
 from .benchmarkrun import BenchmarkRunSpec, EngineName, Objective
 from .cost import CostFile, Price
+from .database import DATABASES, DatabaseSpec
 from .kube import Environment
 from .network import RunNetwork, WayToMeasure
 from .rag import Retrieval
@@ -56,6 +57,7 @@ class RunTarget(Contract):
     first_token_timeout_s: int = 120
     idle_timeout_s: int = 60
     retrieval: Retrieval | None = None
+    database: DatabaseSpec | None = None
 
 
 class WorkloadIdentity(Contract):
@@ -185,7 +187,7 @@ def resolve(
         name, version, stages = workload.name, workload.version, spec.stages or workload.stages
     if stages is None:
         raise ValueError("spec.stages is missing: an inline workload has no stages of its own")
-    if spec.max_output_tokens is not None:
+    if spec.max_output_tokens is not None and base.operations is None:
         base = base.model_copy(update={"max_output_tokens": spec.max_output_tokens})
     warmup = spec.warmup or (workload.warmup if workload else Warmup())
     target = spec.target
@@ -198,7 +200,7 @@ def resolve(
         run=run,
         target=RunTarget(
             engine=target.engine,
-            model=target.model,
+            model=target.called,
             url=url,
             request_timeout_s=target.request_timeout_seconds,
             first_token_timeout_s=target.first_token_timeout_seconds,
@@ -213,6 +215,7 @@ def resolve(
             max_connections=target.connections.max_open,
             honour_retry_after=target.retry_after == "Honour",
             retrieval=(spec.retrieval or Retrieval()) if target.engine == "rag" else None,
+            database=(spec.database or DatabaseSpec()) if target.engine in DATABASES else None,
         ),
         workload=base,
         workload_identity=WorkloadIdentity(name=name, version=version, hash=base.content_hash(dataset_sha256)),
@@ -263,4 +266,5 @@ def service_url(spec: BenchmarkRunSpec, namespace: str) -> str:
     ref = spec.target.service_ref
     if ref is None:
         raise ValueError("the target has neither endpoint nor serviceRef")
-    return f"{ref.scheme}://{ref.name}.{namespace}.svc:{ref.port}{ref.path}".rstrip("/")
+    scheme = "postgresql" if spec.target.engine == "postgres" else ref.scheme
+    return f"{scheme}://{ref.name}.{namespace}.svc:{ref.port}{ref.path}".rstrip("/")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .database import DATABASES
+
 if TYPE_CHECKING:
     from .benchmarkrun import BenchmarkRunSpec
     from .kube import Results
     from .netprobe import NetProbeSpec
     from .workload import Stage, WorkloadSpec
 
-ENGINES = ("openai", "openai-completions", "vllm", "sglang", "tgi", "ollama", "llamacpp", "rag")
+ENGINES = ("openai", "openai-completions", "vllm", "sglang", "tgi", "ollama", "llamacpp", "rag", *DATABASES)
 SETS_MIN_TOKENS = ("vllm", "sglang")
 
 
@@ -29,6 +31,7 @@ def unsupported_run(
             spec.retrieval is not None and target.engine != "rag",
             f"spec.retrieval: with engine {target.engine}; it is for rag",
         ),
+        *[(wrong, text) for wrong, text in _databases(spec, workload, stages)],
         (
             spec.baseline_ref is not None and not in_cluster,
             "spec.baselineRef: outside a cluster; use tokenmark compare BASELINE RUN",
@@ -62,6 +65,32 @@ def unsupported_run(
         *[(in_cluster and is_folder, named) for is_folder, named in _folders(spec.results)],
     ]
     return [text for missing, text in checks if missing]
+
+
+def _databases(spec: BenchmarkRunSpec, workload: WorkloadSpec, stages: list[Stage]) -> list[tuple[bool, str]]:
+    engine, kinds = spec.target.engine, [operation.kind for operation in workload.operations or []]
+    is_one = engine in DATABASES
+    return [
+        (spec.database is not None and not is_one, f"spec.database: with engine {engine}; it is for postgres and chroma"),
+        (
+            is_one and workload.operations is None,
+            f"workload: of prompts, with engine {engine}; use one with operations, such as records-mixed or vector-search",
+        ),
+        (not is_one and workload.operations is not None, f"workload.operations: with engine {engine}; use postgres or chroma"),
+        (engine == "chroma" and "Statement" in kinds, "workload.operations: kind Statement with engine chroma"),
+        (
+            engine == "chroma" and workload.dataset.records is not None and not workload.dataset.records.dimensions,
+            "workload.dataset.records: without dimensions, with engine chroma, whose records are vectors",
+        ),
+        (is_one and any(stage.trace for stage in stages), f"stages: a trace, with engine {engine}"),
+        (is_one and _measures(spec), f"spec.network.measure: with engine {engine}; use netProbeRef"),
+        (is_one and spec.execution.workers > 1, f"spec.execution.workers: above 1, with engine {engine}"),
+        (engine == "postgres" and spec.target.proxy_url is not None, "spec.target.proxyUrl: with engine postgres"),
+        (
+            engine == "postgres" and spec.target.connections.policy == "PerRequest",
+            "spec.target.connections.policy: PerRequest, with engine postgres",
+        ),
+    ]  # fmt: skip
 
 
 def _folders(results: Results) -> list[tuple[bool, str]]:

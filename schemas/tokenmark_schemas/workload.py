@@ -25,6 +25,7 @@ from .base import (
     list_map,
     rules,
 )
+from .database import SEARCHES, Operations, Records
 from .kube import ConfigMapKey
 
 DECIMAL_RATE = r"^\d{1,6}(\.\d{1,3})?$"
@@ -196,7 +197,9 @@ class JsonLines(Contract):
 
 
 class Dataset(Contract):
-    model_config = ConfigDict(json_schema_extra=rules(exactly_one("synthetic", "prompts", "configMap", "jsonl")))
+    model_config = ConfigDict(
+        json_schema_extra=rules(exactly_one("synthetic", "prompts", "configMap", "jsonl", "records"))
+    )
     synthetic: Synthetic | None = None
     prompts: (
         Annotated[list[Annotated[str, Field(min_length=1, max_length=16_384)]], Field(min_length=1, max_length=256)]
@@ -204,12 +207,13 @@ class Dataset(Contract):
     ) = Field(default=None, description="Literal prompts, used in turn.")
     config_map: ConfigMapKey | None = Field(default=None, description="JSON lines in a ConfigMap of this namespace.")
     jsonl: JsonLines | None = None
+    records: Records | None = Field(default=None, description="For databases: what the run fills them with.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Dataset:
-        given = [n for n in ("synthetic", "prompts", "config_map", "jsonl") if getattr(self, n) is not None]
+        given = [n for n in ("synthetic", "prompts", "config_map", "jsonl", "records") if getattr(self, n) is not None]
         if len(given) != 1:
-            raise ValueError("set exactly one of synthetic, prompts, configMap, jsonl")
+            raise ValueError("set exactly one of synthetic, prompts, configMap, jsonl, records")
         return self
 
 
@@ -222,10 +226,20 @@ class Sampling(Contract):
 
 
 class WorkloadSpec(Contract):
-    """The work itself, as it stands inline in a BenchmarkRun."""
+    """The work itself, as it stands inline in a BenchmarkRun: prompts for an engine, or operations on a database."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("has(self.operations) == has(self.dataset.records)", "operations and dataset.records go together"),
+            cel(
+                "has(self.maxOutputTokens) != has(self.operations)",
+                "set maxOutputTokens for an engine, or operations for a database",
+            ),
+        )
+    )
     dataset: Dataset
-    max_output_tokens: Tokens = Field(description="The most tokens an answer may have.")
+    max_output_tokens: Tokens | None = Field(default=None, description="The most tokens an answer may have.")
+    operations: Operations | None = Field(default=None, description="For databases, in place of prompts.")
     min_output_tokens: Tokens | None = None
     ignore_eos: Literal["Server", "Force"] = Field(
         default="Server",
@@ -235,6 +249,27 @@ class WorkloadSpec(Contract):
     streaming: bool = True
     sampling: Sampling = Sampling()
     conversation: Conversation | None = None
+
+    @model_validator(mode="after")
+    def _prompts_or_operations(self) -> Self:
+        records, operations = self.dataset.records, self.operations
+        if (operations is None) != (records is None):
+            raise ValueError("operations and dataset.records go together")
+        if (self.max_output_tokens is None) != (operations is not None):
+            raise ValueError("set maxOutputTokens for an engine, or operations for a database")
+        if records and operations and not records.dimensions:
+            for operation in operations:
+                if operation.searches:
+                    raise ValueError(f"operation {operation.name} needs vectors: set dataset.records.dimensions")
+        for operation in operations or []:
+            if operation.kind in SEARCHES and records and operation.k > records.count:
+                raise ValueError(f"operation {operation.name}: k is above dataset.records.count")
+        return self
+
+    @property
+    def most_tokens(self) -> int:
+        """Of an answer; a database gives none."""
+        return self.max_output_tokens or 0
 
     def content_hash(self, dataset_sha256: str | None = None) -> str:
         """sha256 over what changes the server's work; `dataset_sha256` stands for data kept outside the document."""

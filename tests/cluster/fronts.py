@@ -45,13 +45,14 @@ litellm_settings: {{telemetry: false}}
 """
 
 
-def environment() -> Path:
+def environment(lock: Path = LOCK, what: str = "LiteLLM and Starlette") -> Path:
     """The folder of the programs; installed once for each resolution."""
-    folder = CACHE / f"fronts-{sha256(LOCK.read_bytes()).hexdigest()[:12]}"
+    folder = CACHE / f"{lock.stem}-{sha256(lock.read_bytes()).hexdigest()[:12]}"
     if not (folder / "ready").exists():
-        note("installing LiteLLM and Starlette, once")
+        note(f"installing {what}, once")
         run([sys.executable, "-m", "venv", "--clear", folder])
-        run([folder / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", LOCK], log=CACHE / "fronts.log")
+        install = [folder / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", lock]
+        run(install, log=CACHE / f"{lock.stem}.log")
         (folder / "ready").touch()
     return folder / "bin"
 
@@ -96,6 +97,15 @@ def starlette(folder: Path) -> Iterator[str]:
     words = [environment() / "uvicorn", "tests.support.starlette_sse:app", "--host", "127.0.0.1", "--port", str(port),
              "--log-level", "warning"]  # fmt: skip
     with _running([str(word) for word in words], folder / "uvicorn.log", port, "/health"):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def chroma(folder: Path) -> Iterator[str]:
+    """A real Chroma on loopback: its address."""
+    program, port = environment(LOCK.with_name("chroma.lock"), "Chroma") / "chroma", free_port()
+    words = [program, "run", "--path", folder / "chroma", "--host", "127.0.0.1", "--port", port]
+    with _running([str(word) for word in words], folder / "chroma.log", port, "/api/v2/heartbeat"):
         yield f"http://127.0.0.1:{port}"
 
 

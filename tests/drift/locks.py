@@ -11,12 +11,14 @@ from pathlib import Path
 TREE = Path(__file__).parents[2]
 LOCKS = TREE / "deploy" / "locks"
 WANTED = {  # lock -> extras, or groups, that it installs beside the dependencies proper
-    "dev": ("dev", "operator", "gpu", "store"),
-    "runner": ("store",),
+    "dev": ("dev", "operator", "databases", "embedded", "gpu", "store"),
+    "runner": ("store", "databases"),
     "netprobe": (),
     "operator": ("operator",),
     "build": ("build",),
+    "rag": ("rag",),
     "fronts": ("fronts",),
+    "chroma": ("chroma",),
 }
 MARK = "# answers requirements "
 

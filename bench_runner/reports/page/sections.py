@@ -26,7 +26,7 @@ def sections_of(result: RunResult, run: int = 0) -> list[Section]:
     read = Reader(result.snake(), run)
     found = [
         _verdict(result, read), _imported(result), _stages(result, read), operating_range(result), _percentiles(result, read),
-        _objectives(result, read), _ratings(result, read), _cost(result, read), _errors(result, read), _client(result, read),
+        _database(result, read), _objectives(result, read), _ratings(result, read), _cost(result, read), _errors(result, read), _client(result, read),
         _network(result, read), _engine(result, read), _resources(result, read), _environment(result, read), _work(result, read),
     ]  # fmt: skip
     return [section for section in found if section is not None]
@@ -107,10 +107,49 @@ def _percentiles(result: RunResult, read: Reader) -> Section:
         for k, stage in enumerate(result.stages)
         for name in stage.steps or {}
     ]  # fmt: skip
+    rows += [
+        (
+            read(f"stages[{k}].name"), f"calls: {each.name}", *(read(f"stages[{k}].operations[{n}].e2e.{q}", "seconds") for q in QUANTILES),
+            read(f"stages[{k}].operations[{n}].e2e.mean", "seconds"), "–", read(f"stages[{k}].operations[{n}].e2e.count", "count"),
+        )
+        for k, stage in enumerate(result.stages)
+        for n, each in enumerate(stage.operations or [])
+    ]  # fmt: skip
     return Section(
         "latency", "Latency", tables=[Table(heads, rows, "Spread: from the fastest repetition's median to the slowest one's, as a share.")],
         charts=("percentiles", "histograms", "moments"),
     )  # fmt: skip
+
+
+def _database(result: RunResult, read: Reader) -> Section | None:
+    """What was filled and indexed, and what searches found."""
+    facts = result.database
+    if facts is None:
+        return None
+    names = (
+        ("records", "Records", "count"), ("dimensions", "Dimensions", "count"), ("index", "Index", ""), ("load_s", "Loading", "seconds"),
+        ("index_s", "Indexing", "seconds"), ("index_bytes", "Index, bytes", "count"), ("data_bytes", "Data, bytes", "count"),
+    )  # fmt: skip
+    built = Table(
+        tuple(title for _, title, _ in names),
+        [tuple(read(f"database.{name}", kind) if kind else read(f"database.{name}") for name, _, kind in names)],
+    )
+    rows: list[Sequence[Cell]] = [
+        (
+            read(f"stages[{k}].name"), read(f"stages[{k}].operations[{n}].name"), read(f"stages[{k}].operations[{n}].e2e.count", "count"),
+            read(f"stages[{k}].operations[{n}].e2e.p50", "seconds"), read(f"stages[{k}].operations[{n}].e2e.p99", "seconds"),
+            read(f"stages[{k}].operations[{n}].recall.mean", "share"), read(f"stages[{k}].operations[{n}].recall.min", "share"),
+        )
+        for k, stage in enumerate(result.stages)
+        for n, each in enumerate(stage.operations or [])
+        if each.searches
+    ]  # fmt: skip
+    found = Table(
+        ("Stage", "Search", "Calls", "E2E p50", "E2E p99", "Recall, mean", "Recall, worst query"), rows,
+        "Recall: of the nearest vectors by exact search, the share that was found.",
+    )  # fmt: skip
+    left = [facts.left] if facts.left else []
+    return Section("database", "Database", left, [built, found] if rows else [built])
 
 
 def _objectives(result: RunResult, read: Reader) -> Section | None:

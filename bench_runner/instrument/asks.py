@@ -1,0 +1,125 @@
+"""What a phase asks of its target, and what comes back means: prompts for an engine, or calls to a database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tokenmark_schemas.database import DATABASES
+from tokenmark_schemas.run import RunConfig
+
+from ..engines import dialect_of
+from ..load.frames import Exchange
+from ..load.route import Route
+from ..pipelines.database import DatabaseCalls
+from ..samples.decode import decode
+from ..samples.sample import Sample
+from ..target.route import bearer_token, masked, route_to
+from ..workload.conversations import Conversations, step_of
+from ..workload.prompts import RequestFactory
+
+
+@dataclass(frozen=True)
+class Part:
+    """One phase of a run, as its requests are named: their `salt` is made of all that tells phases apart."""
+
+    label: str
+    repetition: int
+    salt: str
+    prefix: str
+
+
+class Asks(Protocol):
+    token: str | None
+
+    def prepare(self, stopped: Callable[[], bool]) -> None:
+        """Whatever has to be there before the load. Raises RunFailed."""
+
+    def fields(self, part: Part) -> dict[str, Any]:
+        """Of the phase: the way to the target, and what is sent."""
+
+    def trace_offsets(self, speedup: float) -> list[int]:
+        """When a trace's requests are due, in nanoseconds. Raises InvalidInput where there is none."""
+
+    def sample(self, exchange: Exchange, part: Part) -> Sample: ...
+
+
+def asks_of(config: RunConfig, stopped: Callable[[], bool]) -> Asks:
+    """Raises InvalidInput and RunFailed as the way to the target does."""
+    return DatabaseAsks(config, stopped) if config.target.engine in DATABASES else Prompts(config, stopped)
+
+
+class Prompts:
+    def __init__(self, config: RunConfig, stopped: Callable[[], bool]) -> None:
+        self.config = config
+        self.destination = route_to(config.target, stopped)
+        self.dialect, base = dialect_of(config.target.engine, self.destination.path, config.target.retrieval)
+        self.token = bearer_token(config)
+        self._secrets = [self.token, (self.destination.proxy_authorization or "").removeprefix("Basic ")]
+        self.factory = RequestFactory(
+            self.dialect,
+            config.target.model,
+            config.workload,
+            host=self.destination.host,
+            path=self.destination.origin + base + self.dialect.path_for(config.workload.streaming),
+            token=self.token,
+            proxy_authorization=self.destination.proxy_authorization,
+            dataset_file=config.dataset_file,
+        )
+
+    def prepare(self, _stopped: Callable[[], bool]) -> None:
+        """An engine has its model."""
+
+    def fields(self, part: Part) -> dict[str, Any]:
+        """Requests by themselves, or turns of conversations."""
+        route, spec = {"route": self.destination.route}, self.config.workload.conversation
+        if spec is None:
+            return {**route, "render": self.factory.renderer(part.salt, part.prefix)}
+        dialogue = Conversations(self.factory, spec, self.config.seed, part.salt, part.prefix)
+        return {**route, "render": dialogue.render, "dialogue": dialogue}
+
+    def trace_offsets(self, speedup: float) -> list[int]:
+        return self.factory.trace_offsets(speedup)
+
+    def sample(self, exchange: Exchange, part: Part) -> Sample:
+        exchange.data = masked(exchange.data, self._secrets)
+        sample = decode(
+            exchange, self.dialect, stage=part.label, repetition=part.repetition, stream=self.config.workload.streaming,
+            request_id=f"{part.prefix}-{exchange.seq}",
+        )  # fmt: skip
+        sample.output_limit = self._limit_of(sample)
+        return sample
+
+    def _limit_of(self, sample: Sample) -> int:
+        if sample.conversation is None or sample.turn is None:
+            return self.factory.output_limit(sample.seq)
+        return self.factory.output_limit(sample.conversation, step_of(sample.conversation, sample.turn))
+
+
+class DatabaseAsks:
+    def __init__(self, config: RunConfig, stopped: Callable[[], bool]) -> None:
+        self.token = bearer_token(config)
+        over_http = config.target.engine != "postgres"
+        self._destination = route_to(config.target, stopped) if over_http else None
+        self.calls = DatabaseCalls(config, self.token, self._destination)
+
+    def prepare(self, stopped: Callable[[], bool]) -> None:
+        self.calls.prepare(stopped)
+
+    def fields(self, part: Part) -> dict[str, Any]:
+        route = self._destination.route if self._destination else Route(addresses=())
+        return {"route": route, **self.calls.said(part.salt, part.prefix)}
+
+    def trace_offsets(self, speedup: float) -> list[int]:
+        raise NotImplementedError("a trace over a database is refused with the manifest")
+
+    def sample(self, exchange: Exchange, part: Part) -> Sample:
+        exchange.data = masked(exchange.data, [self.token])
+        return self.calls.sample(
+            exchange,
+            part.salt,
+            stage=part.label,
+            repetition=part.repetition,
+            request_id=f"{part.prefix}-{exchange.seq}",
+        )
