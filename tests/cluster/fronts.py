@@ -101,22 +101,24 @@ def starlette(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def chroma(folder: Path) -> Iterator[str]:
-    """A real Chroma on loopback: its address."""
+def chroma(folder: Path, host: str = "127.0.0.1") -> Iterator[str]:
+    """A real Chroma: its address."""
     program, port = environment(LOCK.with_name("chroma.lock"), "Chroma") / "chroma", free_port()
-    words = [program, "run", "--path", folder / "chroma", "--host", "127.0.0.1", "--port", port]
-    with _running([str(word) for word in words], folder / "chroma.log", port, "/api/v2/heartbeat"):
-        yield f"http://127.0.0.1:{port}"
+    words = [program, "run", "--path", folder / "chroma", "--host", host, "--port", port]
+    with _running([str(word) for word in words], folder / "chroma.log", port, "/api/v2/heartbeat", host=host):
+        yield f"http://{host}:{port}"
 
 
 @contextmanager
-def _running(words: list[str], log: Path, port: int, path: str, env: dict[str, str] | None = None) -> Iterator[None]:
+def _running(
+    words: list[str], log: Path, port: int, path: str, env: dict[str, str] | None = None, host: str = "127.0.0.1"
+) -> Iterator[None]:
     with log.open("wb") as sink:
         process = subprocess.Popen(
             words, cwd=TREE, stdout=sink, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}
         )
         try:
-            wait_for(f"{words[0]} answers", lambda: _answers(port, path, process), 90, f"see {log}: {_tail(log)}")
+            wait_for(f"{words[0]} answers", lambda: _answers(host, port, path, process), 90, f"see {log}: {_tail(log)}")
             yield
         finally:
             process.terminate()
@@ -127,11 +129,11 @@ def _running(words: list[str], log: Path, port: int, path: str, env: dict[str, s
                 process.wait(5)
 
 
-def _answers(port: int, path: str, process: subprocess.Popen[bytes]) -> bool:
+def _answers(host: str, port: int, path: str, process: subprocess.Popen[bytes]) -> bool:
     if process.poll() is not None:
         raise ClusterError(f"{process.args} ended with {process.returncode}")
     try:
-        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:
+        with urlopen(f"http://{host}:{port}{path}", timeout=2) as answer:
             return bool(answer.status < 500)
     except URLError as exc:
         return hasattr(exc, "code") and exc.code < 500

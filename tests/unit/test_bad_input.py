@@ -76,7 +76,7 @@ DOCUMENTS: list[tuple[str, str]] = [
     ("a: 2024-99-99", "YAML cannot read"),
     ("a: !!int abc", "YAML cannot read"),
     ("kind: BenchmarkRunn\n---\n", "did you mean BenchmarkRun?"),
-    (HEAD + "  target: {engine: postgres, model: m, endpoint: {url: 'http://h:1'}}\n", "spec.target.engine: postgres; supported"),
+    (HEAD + "  target: {engine: postgres, model: m, endpoint: {url: 'http://h:1'}}\n", "spec.target.endpoint: postgresql://host:5432 for engine postgres"),
     (HEAD + TARGET + "  workloadRef: {name: chat-standrd}\n", "spec.workloadRef.name: there is no built-in workload"),
     ('{"schema_version": "run-result/v1"}', "run: is required and missing"),
 ]  # fmt: skip
