@@ -437,6 +437,9 @@ class StageSummary(Contract):
     output_tokens_per_second_milli: int | None = None
     requests_per_second_milli: int | None = None
     goodput_per_mille: int | None = None
+    recall_per_mille: int | None = Field(
+        default=None, description="Of the search that found the fewest of the nearest."
+    )
     network_ttft_per_mille: int | None = Field(default=None, description="Of the mean TTFT, what the network explains.")
     network_tpot_per_mille: int | None = None
     client_read_lag_microseconds: int | None = Field(default=None, description="The instrument's own, see the verdict.")

@@ -32,7 +32,11 @@ MAX_ALIASES = 200
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # where each lies, so that reading one does not build them all
-KINDS = {"BenchmarkRun": "benchmarkrun.BenchmarkRun", "NetProbe": "netprobe.NetProbe"}
+KINDS = {
+    "BenchmarkRun": "benchmarkrun.BenchmarkRun",
+    "NetProbe": "netprobe.NetProbe",
+    "BenchmarkSchedule": "schedule.BenchmarkSchedule",
+}
 VERSIONS = {
     "workload/v1": "workload.Workload",
     "cost/v1": "cost.CostFile",

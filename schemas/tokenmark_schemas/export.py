@@ -26,12 +26,14 @@ from .ratings import RatingFile
 from .recipe import Recipe
 from .result import RunResult, TerminationSummary
 from .run import RunConfig
+from .schedule import BenchmarkSchedule
 from .store import Receipts
 from .workload import Workload
 
 SCHEMAS: dict[str, tuple[type[BaseModel], bool]] = {
     "benchmarkrun-v1alpha1": (BenchmarkRun, True),
     "netprobe-v1alpha1": (NetProbe, True),
+    "benchmarkschedule-v1alpha1": (BenchmarkSchedule, True),
     "workload": (Workload, True),
     "run-config-v1": (RunConfig, False),
     "run-result-v1": (RunResult, False),

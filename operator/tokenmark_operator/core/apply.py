@@ -8,7 +8,7 @@ from typing import Any
 
 from ..plan import names
 from ..shared.facts import Decision, KubeEvent, Refusal
-from .kube import BY_KIND, EVENTS, JOBS, SERVICES, ApiError, Kube, Resource
+from .kube import BY_KIND, EVENTS, JOBS, RUNS, SERVICES, ApiError, Kube, Resource
 
 
 class NamesakeDying(Exception):
@@ -31,6 +31,8 @@ async def apply(kube: Kube, resource: Resource, cr: dict[str, Any], decision: De
         return False
     for manifest in decision.create_first:
         await create_once(kube, namespace, manifest, cr["metadata"]["uid"])
+    for run in decision.delete_runs:
+        await _delete_own(kube, RUNS, namespace, run, cr["metadata"]["uid"])
     for service in decision.delete_services:
         await _delete_own(kube, SERVICES, namespace, service, cr["metadata"]["uid"])
     changed = await write_status(kube, resource, cr, decision.status)

@@ -53,6 +53,7 @@ class Controller:
         before = self.cache.objects.get(key)
         self.cache.see(key, body, deleted=deleted)
         self._visit(key, body)
+        self._wake_owner(body)
         if deleted:
             self._forget(body["metadata"]["uid"])
         if deleted or (before is not None and self._let_go(before, body)):
@@ -86,6 +87,11 @@ class Controller:
                 self._wake_target((meta.get("labels") or {}).get(names.TARGET_LABEL))
         else:
             self.cache.last_event_s["Job"] = datetime.now(UTC).timestamp()
+        self._wake_owner(body)
+
+    def _wake_owner(self, child: dict[str, Any]) -> None:
+        """Of a Job or a pod the run or probe; of a run the schedule that made it; of a probe the run."""
+        meta = child["metadata"]
         for kind in self.kinds.values():
             if name := (meta.get("labels") or {}).get(kind.label):
                 self.queue.add((kind.name, meta["namespace"], name))

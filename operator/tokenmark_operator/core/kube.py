@@ -50,6 +50,7 @@ class Resource:
 
 RUNS = Resource("tokenmark.dev/v1alpha1", "benchmarkruns")
 PROBES = Resource("tokenmark.dev/v1alpha1", "netprobes")
+SCHEDULES = Resource("tokenmark.dev/v1alpha1", "benchmarkschedules")
 JOBS = Resource("batch/v1", "jobs")
 PODS = Resource("v1", "pods")
 CONFIG_MAPS = Resource("v1", "configmaps")
@@ -58,7 +59,7 @@ NODES = Resource("v1", "nodes")
 EVENTS = Resource("v1", "events")
 TOKEN_REVIEWS = Resource("authentication.k8s.io/v1", "tokenreviews")
 ACCESS_REVIEWS = Resource("authorization.k8s.io/v1", "subjectaccessreviews")
-BY_KIND = {"Job": JOBS, "ConfigMap": CONFIG_MAPS, "Service": SERVICES, "NetProbe": PROBES}
+BY_KIND = {"Job": JOBS, "ConfigMap": CONFIG_MAPS, "Service": SERVICES, "NetProbe": PROBES, "BenchmarkRun": RUNS}
 
 
 class Kube:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tokenmark_schemas.kube import GROUP
 
-from ..core.kube import PROBES, RUNS
+from ..core.kube import PROBES, RUNS, SCHEDULES
 from ..plan import names
 from ..shared.admission import group_of
 from ..shared.kind import Kind, Right
@@ -12,6 +12,8 @@ from .benchmarkrun import decide
 from .netprobe import decide_probe
 from .probe_facts import gather_probe
 from .run_facts import gather_run
+from .schedule import decide_schedule
+from .schedule_facts import gather_schedule
 
 AGENTS = (
     Right("batch", "jobs", ("get", "list", "watch", "create", "patch", "delete")),
@@ -27,4 +29,6 @@ KINDS: tuple[Kind, ...] = (
          (*AGENTS, MEETING, Right(GROUP, PROBES.plural, ("create",)))),
     Kind("NetProbe", PROBES.plural, names.PROBE_LABEL, gather_probe, decide_probe, lambda _one, _other: True,
          (*AGENTS, MEETING)),
+    Kind("BenchmarkSchedule", SCHEDULES.plural, names.SCHEDULE_LABEL, gather_schedule, decide_schedule, lambda _one, _other: False,
+         (Right(GROUP, RUNS.plural, ("create",)), Right("", "events", ("create",)))),
 )  # fmt: skip

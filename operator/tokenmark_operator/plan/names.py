@@ -8,12 +8,12 @@ from tokenmark_schemas.kube import API_VERSION, ObjectMeta
 
 MANAGED = {"app.kubernetes.io/managed-by": "tokenmark"}
 MANAGED_SELECTOR = "app.kubernetes.io/managed-by=tokenmark"
-RUN_LABEL, PROBE_LABEL = "tokenmark.dev/run", "tokenmark.dev/probe"
+RUN_LABEL, PROBE_LABEL, SCHEDULE_LABEL = "tokenmark.dev/run", "tokenmark.dev/probe", "tokenmark.dev/schedule"
 UID_LABEL, ATTEMPT_LABEL, ROLE_LABEL = "tokenmark.dev/uid", "tokenmark.dev/attempt", "tokenmark.dev/role"
 VISIT_LABEL = "tokenmark.dev/visit"
 TARGET_LABEL = "tokenmark.dev/target"  # the exclusivity group of the target that a pod loads
 INDEX_LABEL = "batch.kubernetes.io/job-completion-index"  # Kubernetes' own
-OWNER_LABEL = {"BenchmarkRun": RUN_LABEL, "NetProbe": PROBE_LABEL}
+OWNER_LABEL = {"BenchmarkRun": RUN_LABEL, "NetProbe": PROBE_LABEL, "BenchmarkSchedule": SCHEDULE_LABEL}
 
 
 def job_name(run: str, attempt: int) -> str:

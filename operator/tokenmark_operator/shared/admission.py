@@ -58,7 +58,7 @@ def _host_and_port(url: str, namespace: str) -> str:
     namespace, and a path is the same server."""
     try:
         parts = urlsplit(url.lower())
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        port = parts.port or {"https": 443, "postgresql": 5432}.get(parts.scheme, 80)
     except ValueError:
         return url
     host = (parts.hostname or "").rstrip(".")

@@ -15,10 +15,13 @@ WHERE_ASKED = frozenset({"NotRegressed"})  # there only where the object asks fo
 class Conditions:
     """The condition list of one object while it is being worked out."""
 
-    def __init__(self, existing: list[Condition] | None, generation: int, now: datetime) -> None:
+    def __init__(
+        self, existing: list[Condition] | None, generation: int, now: datetime, order: tuple[str, ...] = ORDER
+    ) -> None:
+        self._order = order
         self._now, self._generation = stamp(now), generation
         self._byname = {c.type: c for c in existing or []}
-        for name in ORDER:
+        for name in order:
             if name not in self._byname and name not in WHERE_ASKED:
                 self.set(name, "Unknown", "Pending", "not decided yet")
 
@@ -55,4 +58,4 @@ class Conditions:
                 self._byname[name] = condition.model_copy(update={"observed_generation": self._generation})
 
     def list(self) -> list[Condition]:
-        return [self._byname[name] for name in ORDER if name in self._byname]
+        return [self._byname[name] for name in self._order if name in self._byname]

@@ -77,6 +77,13 @@ class ProbeFacts(Facts):
 
 
 @dataclass(frozen=True)
+class ScheduleFacts(Facts):
+    """Everything known about one BenchmarkSchedule at one moment: the runs that it made, as they are."""
+
+    runs: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class KubeEvent:
     """A line for `kubectl describe`."""
 
@@ -94,6 +101,7 @@ class Decision:
     delete_jobs: list[str] = field(default_factory=list)
     create_first: list[dict[str, Any]] = field(default_factory=list)
     delete_services: list[str] = field(default_factory=list)  # before the status says that their attempt is over
+    delete_runs: list[str] = field(default_factory=list)  # that this very object made
     ttl_jobs: list[str] = field(default_factory=list)
     job_uids: dict[str, str] = field(default_factory=dict)  # of the Jobs that were looked at: no other is deleted
     delete_self: bool = False

@@ -10,7 +10,7 @@ from tokenmark_schemas.benchmarkrun import Attempt, RunStatus
 from ..observe.times import parse_time, stamp
 from ..plan import names
 from .admission import ADMITTED
-from .conditions import Conditions
+from .conditions import ORDER, Conditions
 from .facts import Decision, Facts, KubeEvent, RunFacts
 from .status import read_status
 
@@ -21,11 +21,11 @@ WAIT_S = 10.0
 class Step:
     """The status as it was, the conditions as they become; `closed` puts the decision together."""
 
-    def __init__(self, facts: Facts, conditions: list[Any] | None) -> None:
+    def __init__(self, facts: Facts, conditions: list[Any] | None, order: tuple[str, ...] = ORDER) -> None:
         self.given = facts
         self.meta = facts.cr["metadata"]
         self.status: dict[str, Any] = dict(facts.cr.get("status") or {})
-        self.conditions = Conditions(conditions, self.meta.get("generation", 1), facts.now)
+        self.conditions = Conditions(conditions, self.meta.get("generation", 1), facts.now, order)
         self.events: list[KubeEvent] = []
         self.decision = Decision(status={})
 

@@ -22,6 +22,7 @@ from .families import condition, gauge
 from .live import Progress, live_metrics
 from .probes import probe_metrics
 from .runs import run_metrics
+from .schedules import schedule_metrics
 
 VERSION = "0.1.0"
 
@@ -44,6 +45,7 @@ class Projection(Collector):
         yield from run_metrics(runs)
         yield from live_metrics(runs, self._progress)
         yield from probe_metrics(self._shown("NetProbe"))
+        yield from schedule_metrics(self._shown("BenchmarkSchedule"))
         yield from self._states()
         yield from self._own()
 

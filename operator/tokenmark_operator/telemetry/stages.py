@@ -15,6 +15,7 @@ SINGLES: tuple[tuple[str, str, str, float, str], ...] = (
     ("output_tokens_per_second", "Output tokens in the steady window.", "outputTokensPerSecondMilli", 1e3, ""),
     ("requests_per_second", "Requests in the steady window.", "requestsPerSecondMilli", 1e3, ""),
     ("goodput_ratio", "Requests that met every objective / requests due.", "goodputPerMille", 1e3, ""),
+    ("recall_ratio", "Of the nearest vectors, what the worst kind of search found.", "recallPerMille", 1e3, ""),
     ("client_cores", "Processors that the client used.", "clientCoresMilli", 1e3, ""),
     ("cost_dollars_per_million_output_tokens", "Price of an hour / output tokens of one hour.", COST, 1e6, ""),
     ("network_share_ratio", "Of the mean, what the network explains.", "networkTtftPerMille", 1e3, "metric=ttft"),

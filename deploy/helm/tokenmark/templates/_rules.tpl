@@ -1,13 +1,13 @@
 {{- /* Generated from the operator's registry of kinds: make schemas. */ -}}
 {{- define "tokenmark.rules" -}}
 - apiGroups: [tokenmark.dev]
-  resources: [benchmarkruns, netprobes]
+  resources: [benchmarkruns, netprobes, benchmarkschedules]
   verbs: [get, list, watch, delete]
 - apiGroups: [tokenmark.dev]
-  resources: [benchmarkruns/status, netprobes/status]
+  resources: [benchmarkruns/status, netprobes/status, benchmarkschedules/status]
   verbs: [get, patch]
 - apiGroups: [tokenmark.dev]
-  resources: [benchmarkruns/finalizers, netprobes/finalizers]
+  resources: [benchmarkruns/finalizers, netprobes/finalizers, benchmarkschedules/finalizers]
   verbs: [update]
 - apiGroups: [batch]
   resources: [jobs]
@@ -30,8 +30,11 @@
 - apiGroups: [tokenmark.dev]
   resources: [netprobes]
   verbs: [create]
+- apiGroups: [tokenmark.dev]
+  resources: [benchmarkruns]
+  verbs: [create]
 {{- end }}
 
 {{- define "tokenmark.kinds" -}}
-[benchmarkruns, netprobes]
+[benchmarkruns, netprobes, benchmarkschedules]
 {{- end }}
