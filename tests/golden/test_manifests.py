@@ -24,6 +24,7 @@ from tokenmark_operator.plan.store_job import plan_store
 from tokenmark_operator.settings import Settings
 from tokenmark_operator.shared.admission import group_of
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
+from tokenmark_schemas.crd import KINDS
 from tokenmark_schemas.documents import read_workload
 from tokenmark_schemas.kube import Artifact
 from tokenmark_schemas.netprobe import NetProbe
@@ -155,7 +156,7 @@ def test_the_chart_renders_as_committed(helm: Path, name: str) -> None:
             document["data"] = dict.fromkeys(document["data"], "…")
     matches(name, dumped(*documents))
     crds = [d for d in yaml.safe_load_all(text) if d and d["kind"] == "CustomResourceDefinition"]
-    assert len(crds) == 2
+    assert len(crds) == len(KINDS)
     kept = {d["metadata"].get("annotations", {}).get("helm.sh/resource-policy") for d in crds}
     assert kept == ({None} if "crds.keep=false" in CHARTS[name] else {"keep"})
 
