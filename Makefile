@@ -50,10 +50,11 @@ format: $(VENV)/.ready  ## write the format, and what lint can repair by itself
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
 
-schemas: $(VENV)/.ready  ## generate the JSON Schemas, the CRDs, the chart's rules and the dashboards
+schemas: $(VENV)/.ready  ## generate the JSON Schemas, the CRDs, the chart's rules, the dashboards and docs/coverage.md
 	$(BIN)/python -m tokenmark_schemas.export .
 	$(BIN)/python -m tokenmark_operator.kinds.rights .
 	$(BIN)/python -m grafana.generate
+	$(BIN)/python -m bench_runner.reports.coverage .
 
 golden: $(VENV)/.ready  ## write the golden files anew; git diff shows what changed
 	TOKENMARK_UPDATE_GOLDEN=1 $(BIN)/pytest -q tests/golden
