@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import typer
 
+from tokenmark_schemas.database import DATABASES
 from tokenmark_schemas.errors import InvalidInput, RunFailed
 
 from .engines import FILE
@@ -40,6 +41,10 @@ def single_request(
     from ..target.discovery import target_of
 
     connection, token = connection_of(engine, kind, file)
+    if connection.engine in DATABASES:
+        raise InvalidInput(
+            f"{connection.name} is a database: tokenmark run --target {connection.url} --engine {connection.engine} --workload vector-search"
+        )
     model = model or connection.model or _first(connection, token)
     found = ask_once(target_of(connection, model, timeout), _workload(prompt, max_output_tokens, stream), token)
     document = _document(connection, model, found)
@@ -62,13 +67,14 @@ def connection_of(engine: str, kind: str | None, file: Path | None) -> tuple[Any
     from tokenmark_schemas.engines import EngineConnection
 
     from ..config.connections import connections, named, token_of
-    from ..engines import ENGINES
 
     if "://" not in engine:
         if kind is not None:
             raise InvalidInput("--kind is for an address; an engine by name has its own")
         connection = named(connections(file), engine)
         return connection, token_of(connection)
+    from tokenmark_schemas.support import ENGINES
+
     if kind not in ENGINES:
         raise InvalidInput(f"--kind is missing or none: which dialect does it speak? One of {', '.join(ENGINES)}")
     try:

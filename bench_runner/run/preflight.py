@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tokenmark_schemas.database import DATABASES
 from tokenmark_schemas.engines import EngineConnection
 from tokenmark_schemas.errors import TokenmarkError
 from tokenmark_schemas.run import RunTarget
@@ -47,6 +48,8 @@ def of_engine(connection: EngineConnection, token: str | None, model: str | None
         yield Check("engine", "fail", f"{connection.url}: {up.said}")
         return
     yield Check("engine", "ok", f"{connection.url} answers {up.path} in {1000 * (up.seconds or 0):.1f} ms")
+    if connection.engine in DATABASES:
+        return
     served = models(connection, token)
     if isinstance(served, str):
         yield Check("model", "warn", f"{served}; whether it serves {model or 'a model'} is not known")

@@ -6,10 +6,13 @@ A load never comes here.
 
 from __future__ import annotations
 
+import socket
+import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -99,6 +102,7 @@ ROWS: Mapping[str, Row] = {
     "tgi": Row("/health", "/info", _tgi),
     "ollama": Row("/api/tags", "/api/tags", _ollama),
     "llamacpp": Row("/health", "/v1/models", _openai),
+    "chroma": Row("/api/v2/heartbeat", "", lambda _: []),
 }
 OTHERS = Row("/health", "", lambda _: [])  # rag: it has its model, and no list
 
@@ -108,6 +112,8 @@ def row_of(engine: str) -> Row:
 
 
 def health(connection: EngineConnection, token: str | None, sleep: Callable[[float], None] = time.sleep) -> Health:
+    if connection.engine == "postgres":
+        return _postgres(connection)
     path = row_of(connection.engine).health
     answer, attempts = _patiently(connection, path, token, sleep)
     if isinstance(answer, str):
@@ -121,6 +127,28 @@ def health(connection: EngineConnection, token: str | None, sleep: Callable[[flo
         hint = "; is another server on this port?" if answer.status == 404 else ""
         return Health(False, path, answer.status, answer.seconds, attempts, f"it answers {answer.status}{hint}")
     return Health(True, path, 200, answer.seconds, attempts, "up")
+
+
+SSL_REQUEST = struct.pack(">ii", 8, 80877103)  # the one question that PostgreSQL answers before it knows who asks
+
+
+def _postgres(connection: EngineConnection) -> Health:
+    """By the first message of its protocol, without a login."""
+    parts, began = urlsplit(connection.url), time.monotonic()
+    limit_s = connection.connect_timeout_seconds
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 5432), limit_s) as link:
+            link.settimeout(limit_s)
+            link.sendall(SSL_REQUEST)
+            answer = link.recv(1)
+    except TimeoutError:
+        return Health(False, "SSLRequest", None, None, 1, f"no answer within {limit_s:g} s")
+    except OSError as exc:
+        said = "nothing listens there" if isinstance(exc, ConnectionRefusedError) else exc.strerror or str(exc)
+        return Health(False, "SSLRequest", None, None, 1, said)
+    up = answer in (b"S", b"N")
+    said = "up" if up else "it does not answer as PostgreSQL does; is another server on this port?"
+    return Health(up, "SSLRequest", None, time.monotonic() - began if up else None, 1, said)
 
 
 def models(

@@ -17,7 +17,7 @@ class EngineConnection(Contract):
 
     name: Label
     engine: EngineName
-    url: Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^https?://")]
+    url: Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^(https?|postgresql)://")]
     model: Text253 | None = Field(default=None, description="What is asked for where nothing else is said.")
     token_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)] | None = None
     ca_file: str | None = None
@@ -31,6 +31,12 @@ class EngineConnection(Contract):
         if without_login(value) != value:
             raise ValueError("a login in a URL ends up in logs: put the token into a variable, and name it in tokenEnv")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> EngineConnection:
+        if self.url.startswith("postgresql:") != (self.engine == "postgres"):
+            raise ValueError("url: postgresql://host:5432 for engine postgres, http:// or https:// for every other")
+        return self
 
 
 class EnginesFile(Contract):

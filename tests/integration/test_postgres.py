@@ -321,6 +321,28 @@ def test_a_speed_without_its_recall_is_not_compared(server: str, tmp_path: Path)
     assert "speed without recall says nothing" in " ".join(done.stderr.split())
 
 
+def test_it_is_known_to_be_up_before_a_load(server: str, tmp_path: Path) -> None:
+    def ask(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*CLI, *words], capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path)
+
+    file = tmp_path / "engines.yaml"
+    engines = [
+        {"name": "pg", "engine": "postgres", "url": server},
+        {"name": "away", "engine": "postgres", "url": "postgresql://127.0.0.1:9"},
+    ]
+    file.write_text(json.dumps({"schemaVersion": "engines/v1", "engines": engines}))
+    told = {
+        each["name"]: each
+        for each in json.loads(ask("engines", "health", "--engines", str(file), "--format", "json").stdout)
+    }
+    assert told["pg"]["up"]
+    assert not told["away"]["up"]
+    assert "nothing listens there" in told["away"]["said"]
+    checks = json.loads(ask("doctor", "pg", "--engines", str(file), "--format", "json").stdout)
+    assert checks[0]["state"] == "ok"
+    assert "is a database" in ask("test-request", "pg", "--engines", str(file)).stderr
+
+
 def test_embedded_brings_its_server_and_takes_it_away(tmp_path: Path) -> None:
     words = [
         *CLI,

@@ -55,7 +55,11 @@ def test_a_file_cut_off_at_any_byte_is_read_up_to_its_last_whole_line(tmp_path: 
     assert known == 41
 
 
-@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(b"no json\n"), gzip.compress(b"[1]\n")])
+@pytest.mark.parametrize(
+    "content",
+    [b"no gzip at all", gzip.compress(b"no json\n"), gzip.compress(b"[1]\n")],
+    ids=["no gzip", "no json", "no object"],
+)
 def test_what_is_no_log_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "r.gz").write_bytes(content)
     with pytest.raises(ValueError):
