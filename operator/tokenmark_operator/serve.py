@@ -1,4 +1,4 @@
-"""`/metrics`, `/healthz` and `/readyz`.
+"""`/metrics`, `/healthz`, `/readyz`, and the trigger where there is one.
 
 `/healthz` fails where only a restart helps: a watch that tells nothing, a queue that does not move, a task that died.
 An API server that is down is no reason: it comes back, and so do we.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, exposition
@@ -15,6 +16,8 @@ from prometheus_client import CollectorRegistry, exposition
 from .access import Reviewed, guarded
 from .core.controller import Controller
 from .telemetry.projection import Projection
+from .trigger import MOST_BODY_BYTES, Trigger
+from .trigger import PATH as TRIGGER
 
 STUCK_S = 180.0
 
@@ -57,7 +60,17 @@ def application(controller: Controller, tasks: list[asyncio.Task[None]], ready: 
         is_ready = ready()
         return web.Response(text="ok" if is_ready else "not yet", status=200 if is_ready else 503)
 
-    app = web.Application()
+    app = web.Application(client_max_size=MOST_BODY_BYTES)
     page = guarded(metrics, Reviewed(controller.kube)) if controller.settings.metrics_review else metrics
     app.add_routes([web.get("/metrics", page), web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    if controller.settings.trigger_namespace:
+        folder = Path(controller.settings.trigger_folder)
+        trigger = Trigger(
+            controller.kube,
+            controller.cache,
+            controller.settings.trigger_namespace,
+            folder / "token/token",
+            folder / "template/run.yaml",
+        )
+        app.add_routes([web.post(TRIGGER, trigger)])
     return app

@@ -31,6 +31,8 @@ class Settings:
     reconcilers: int = 8
     metrics_review: bool = False
     tls_folder: str = ""
+    trigger_namespace: str = ""  # empty: there is no trigger
+    trigger_folder: str = "/etc/tokenmark/trigger"  # token/token, template/run.yaml
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -71,4 +73,6 @@ class Settings:
             reconcilers=number("RECONCILERS", 8),
             metrics_review=text("METRICS_REVIEW", "false") == "true",
             tls_folder=text("TLS_FOLDER"),
+            trigger_namespace=text("TRIGGER_NAMESPACE"),
+            trigger_folder=text("TRIGGER_FOLDER", "/etc/tokenmark/trigger"),
         )
