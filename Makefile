@@ -30,7 +30,7 @@ demo: $(VENV)/.ready  ## a cluster, the images, the chart, a real llama-server, 
 	$(BIN)/python -m tests.cluster.demo
 
 test: check  ## everything: check, contract, accuracy, integration, e2e on a real cluster
-	$(BIN)/pytest -q -n auto tests/contract tests/golden
+	$(BIN)/pytest -q -n auto --dist loadfile tests/contract tests/golden
 	$(BIN)/pytest -q tests/accuracy tests/integration tests/dashboards tests/engines tests/e2e
 
 check: $(VENV)/.ready  ## format, lint, types, imports, unit, drift: under two minutes, no network
@@ -38,7 +38,7 @@ check: $(VENV)/.ready  ## format, lint, types, imports, unit, drift: under two m
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n auto tests/unit tests/drift
+	$(BIN)/pytest -q -n auto --dist loadfile tests/unit tests/drift
 
 test-latest:  ## `make check` on the newest releases of every library, not on the committed resolution
 	$(MAKE) check VENV=.venv-latest LATEST=1
