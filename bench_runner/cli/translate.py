@@ -25,6 +25,8 @@ def translate(
 
     path = run / "requests.jsonl.gz" if run.is_dir() else run
     rows = _read(path)
+    if any("operation" in row for row in rows):
+        raise InvalidInput(f"{path} holds calls to a database, which no other tool's words are for")
     stages = list(dict.fromkeys(row["stage"] for row in rows))
     if stage is not None and stage not in stages:
         raise InvalidInput(f"--stage {stage}: the run has {', '.join(stages) or 'no stages'}")
