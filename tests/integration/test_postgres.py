@@ -15,8 +15,10 @@ import psycopg
 import pytest
 
 from bench_runner.pipelines.embedded import postgres_beside
+from bench_runner.reports.page.curves import curves_of
 from tests.accuracy.test_truth import CLI
 from tests.support.databases import calls, found, healthy, run, spec_of, words_of
+from tokenmark_schemas.result import RunResult
 
 READ = {"name": "read", "kind": "PointRead"}
 SEARCH = {"name": "search", "kind": "Search", "k": 10}
@@ -139,6 +141,14 @@ def test_reads_and_writes_by_weight(server: str, tmp_path: Path) -> None:
     assert 0.77 < measured["read"]["e2e"]["count"] / total < 0.83
     assert [each["failed"] for each in measured.values()] == [0, 0, 0]
     assert result["stages"][0]["repetitions"][0]["searches"] == 0
+    (drawn,) = curves_of(RunResult.model_validate(result), tmp_path / "t" / "requests.jsonl.gz")
+    assert drawn["percentiles"]["ttft"]["value"] == [], "a call has no first token, in no chart either"
+    assert len(drawn["histograms"]["e2e"]["count"]) > 10
+    assert drawn["moments"]["middle"]
+    words = [*CLI, "translate", str(tmp_path / "t")]
+    assert (
+        "calls to a database" in subprocess.run(words, capture_output=True, text=True, check=False, timeout=30).stderr
+    )
 
 
 def test_what_the_server_refuses_is_counted_with_its_words(server: str, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ POINTS, BINS, MOMENTS = 160, 60, 240
 METRICS = ("ttft", "tpot", "e2e")
 FIXED = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999))
 NS = 1e9
-Row = tuple[float, float, float, float]  # sent, TTFT, TPOT (NaN of one token), E2E: seconds
+Row = tuple[float, float, float, float]  # sent, TTFT (NaN of a call), TPOT (NaN of one token), E2E: seconds
 
 
 def curves_of(result: RunResult, log: Path | None) -> list[dict[str, Any]]:
@@ -46,9 +46,8 @@ def _by_stage(log: Path, result: RunResult) -> Mapping[str, list[Row]]:
                 continue
             tokens = row.get("output_tokens") or 0
             tpot = (content[-1] - content[0]) / (tokens - 1) / NS if tokens > 1 else math.nan
-            found.setdefault(row["stage"], []).append(
-                (sent / NS, (content[0] - sent) / NS, tpot, (content[-1] - sent) / NS)
-            )
+            ttft = math.nan if "operation" in row else (content[0] - sent) / NS  # a call has no first token
+            found.setdefault(row["stage"], []).append((sent / NS, ttft, tpot, (content[-1] - sent) / NS))
     except (OSError, ValueError, KeyError):
         return {}
     return found
@@ -59,6 +58,7 @@ def _stage(stage: StageResult, rows: Sequence[Row], began: float, width: float) 
         name: sorted(row[k] for row in rows if not math.isnan(row[k])) for k, name in enumerate(METRICS, start=1)
     }
     return {
+        "calls": stage.operations is not None,
         "percentiles": {name: _curve(values) if values else _fixed(stage, name) for name, values in columns.items()},
         "histograms": {name: _histogram(values) for name, values in columns.items() if values},
         "moments": _moments(rows, began, width),
@@ -97,10 +97,10 @@ def _histogram(ordered: Sequence[float]) -> dict[str, list[float]]:
 
 
 def _moments(rows: Sequence[Row], began: float, width: float) -> dict[str, list[float]]:
-    """TTFT over the run's own time: median and largest of each moment that had requests."""
+    """TTFT, or the whole of a call, over the run's own time: median and largest of each moment that had requests."""
     bins: dict[int, list[float]] = {}
-    for sent, ttft, _, _ in rows:
-        bins.setdefault(int((sent - began) / width), []).append(ttft)
+    for sent, ttft, _, e2e in rows:
+        bins.setdefault(int((sent - began) / width), []).append(e2e if math.isnan(ttft) else ttft)
     kept = sorted(bins.items())
     return {
         "at": [_short((k + 0.5) * width) for k, _ in kept],

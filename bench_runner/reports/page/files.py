@@ -93,6 +93,9 @@ def _drawn(run: Run) -> dict[str, Any]:
             "ttft_p50": ttft.p50,
             "ttft_p99": ttft.p99,
             "tpot_p50": tpot.p50,
+            "e2e_p50": stage.metrics["e2e"].p50,
+            "e2e_p99": stage.metrics["e2e"].p99,
+            "requests": stage.throughput.requests_per_s,
             "tokens": stage.throughput.output_tokens_per_s,
         }
     return {"name": run.result.run.name, "stages": stages}

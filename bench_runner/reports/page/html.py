@@ -13,7 +13,7 @@ from .figures import Cell, Figure, Section, Table
 ASSETS = files(__package__) / "assets"
 CHARTS = {
     "load": "Latency and throughput over load", "pareto": "Speed for a user against yield", "percentiles": "Percentile curves",
-    "histograms": "Distributions", "moments": "TTFT over time",
+    "histograms": "Distributions", "moments": "TTFT, or the whole of a call, over time",
 }  # fmt: skip
 
 

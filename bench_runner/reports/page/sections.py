@@ -57,6 +57,8 @@ def _verdict(result: RunResult, read: Reader) -> Section:
 
 
 def _stages(result: RunResult, read: Reader) -> Section:
+    if result.database is not None:
+        return _stages_of_calls(result, read)
     heads = (
         "Stage",
         "Requests",
@@ -87,6 +89,24 @@ def _stages(result: RunResult, read: Reader) -> Section:
     )
 
 
+def _stages_of_calls(result: RunResult, read: Reader) -> Section:
+    heads = ("Stage", "Calls", "Failed", "E2E p50", "E2E p95", "E2E p99", "Calls/s", "Goodput")
+    rows: list[Sequence[Cell]] = [
+        (
+            read(f"stages[{k}].name"), read(f"stages[{k}].requests.succeeded", "count"), read(f"stages[{k}].requests.failed", "count"),
+            *(read(f"stages[{k}].metrics.e2e.{q}", "seconds") for q in ("p50", "p95", "p99")),
+            read(f"stages[{k}].throughput.requests_per_s", "rate"), read(f"stages[{k}].goodput", "share"),
+        )
+        for k in range(len(result.stages))
+    ]  # fmt: skip
+    return Section(
+        "stages",
+        "Stages",
+        tables=[Table(heads, rows, "A dash: too few samples, or nothing to measure.")],
+        charts=("load",),
+    )
+
+
 def _percentiles(result: RunResult, read: Reader) -> Section:
     heads = ("Stage", "Metric", *QUANTILES, "Mean", "Spread p50", "Samples")
     rows: list[Sequence[Cell]] = [
@@ -97,7 +117,7 @@ def _percentiles(result: RunResult, read: Reader) -> Section:
         )
         for k, stage in enumerate(result.stages)
         for m, title in SHOWN
-        if m in stage.metrics
+        if m in stage.metrics and (stage.metrics[m].count or not stage.operations)
     ]  # fmt: skip
     rows += [
         (

@@ -29,12 +29,13 @@
 
   const seconds = {label: "seconds", text: time, scale: {range: (u, low, high) => [0, high * 1.05 || 1]}};
   const quantile = {label: "percentile", text: n => n == null ? "–" : "p" + +((1 - 10 ** -n) * 100).toPrecision(6), axis: {splits: () => [0, 0.30103, 1, 1.30103, 2, 3, 4], size: 40}};
+  const calls = () => stages().some(({stage}) => stage.calls); // of a database: no first token, and no token at all
   const draw = {
     percentiles: host => ["ttft", "tpot", "e2e"].map(metric => plot(host, metric.toUpperCase(), stages().map(({stage, name}) => {
       const curve = stage.percentiles[metric] || {share: [], value: []};
       return {name, x: curve.share.map(nines), y: curve.value};
     }), quantile, seconds, {half: true})).some(Boolean),
-    histograms: host => ["ttft", "tpot"].map(metric => plot(host, metric.toUpperCase(), stages().flatMap(({stage, name}) => {
+    histograms: host => (calls() ? ["e2e"] : ["ttft", "tpot"]).map(metric => plot(host, metric.toUpperCase(), stages().flatMap(({stage, name}) => {
       const found = stage.histograms[metric];
       return found ? [{name, x: found.at, y: found.count, style: {paths: uPlot.paths.stepped({align: 0}), points: {show: false}}}] : [];
     }), {label: "seconds", text: time, axis: {size: 40}}, {label: "requests", text: plain, scale: {range: (u, low, high) => [0, high * 1.05 || 1]}}, {half: true})).some(Boolean),
@@ -46,8 +47,9 @@
       const known = run.stages.filter(stage => stage.load).sort((a, b) => a.load - b.load), x = known.map(stage => stage.load);
       if (known.length < 2) return false;
       const at = (key, style) => ({name: key[0], x, y: known.map(stage => stage.figures[key[1]]), style});
-      return plot(host, several ? run.name : "", [at(["TTFT p50", "ttft_p50"]), at(["TTFT p99", "ttft_p99"]), at(["output tokens/s", "tokens"], {scale: "rate", dash: [6, 4], value: (u, v) => plain(v)})],
-        {label: "load", text: plain, axis: {size: 40}}, seconds, {axes: [axis("tokens/s", plain, {side: 1, scale: "rate", grid: {show: false}})], scales: {rate: {range: (u, low, high) => [0, high * 1.05 || 1]}}});
+      const [title, key, yields, of] = calls() ? ["E2E", "e2e", "calls/s", "requests"] : ["TTFT", "ttft", "output tokens/s", "tokens"];
+      return plot(host, several ? run.name : "", [at([title + " p50", key + "_p50"]), at([title + " p99", key + "_p99"]), at([yields, of], {scale: "rate", dash: [6, 4], value: (u, v) => plain(v)})],
+        {label: "load", text: plain, axis: {size: 40}}, seconds, {axes: [axis(yields.replace("output ", ""), plain, {side: 1, scale: "rate", grid: {show: false}})], scales: {rate: {range: (u, low, high) => [0, high * 1.05 || 1]}}});
     }).some(Boolean),
     // best yield that keeps a user at least so fast: a staircase, for nothing between two measured points was measured
     pareto: host => plot(host, "", runs.map(run => {
