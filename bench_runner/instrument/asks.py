@@ -19,6 +19,8 @@ from ..target.route import bearer_token, masked, route_to
 from ..workload.conversations import Conversations, step_of
 from ..workload.prompts import RequestFactory
 
+GOOD = (b"ok\n", b"HTTP/1.1 2", b"HTTP/1.0 2")  # how an answer of a database begins that is no failure
+
 
 @dataclass(frozen=True)
 class Part:
@@ -115,7 +117,8 @@ class DatabaseAsks:
         raise NotImplementedError("a trace over a database is refused with the manifest")
 
     def sample(self, exchange: Exchange, part: Part) -> Sample:
-        exchange.data = masked(exchange.data, [self.token])
+        if not exchange.data.startswith(GOOD):  # in the ids of an answer a password of digits would be found by chance
+            exchange.data = masked(exchange.data, [self.token])
         return self.calls.sample(
             exchange,
             part.salt,

@@ -11,10 +11,11 @@ import socket
 import threading
 import time
 from collections import deque
+from queue import SimpleQueue
 
 from . import stamps
 from .arrival import Arrival
-from .calls import Broken, Calls, Channel
+from .calls import FAILED, Broken, Calls, Channel
 from .clock import NS
 from .connection import PAUSE_AFTER_FAILURE_NS, Request
 from .counters import CounterPage
@@ -28,7 +29,7 @@ from .stamps import ANCILLARY_BYTES
 from .timer import Timer
 
 TICK_NS, CHORE_NS, TIMER_GRAIN_NS = 250_000_000, 10_000_000, 2_000_000
-REOPEN_S = 0.1  # between two tries
+REOPEN_S, LONGEST_REOPEN_S = 0.1, 2.0  # between two tries
 mono = time.monotonic_ns
 
 
@@ -62,7 +63,9 @@ class Caller:
         self.idle: deque[Lane] = deque()
         self.waiting: deque[Request] = deque()
         self.reopened: deque[Channel] = deque()
-        self.missing, self.why = 0, b""  # channels that threads are opening, and what kept the last one from it
+        self.missing, self.why = 0, b""  # channels that are to be opened again, and what kept the last one from it
+        self.wanted: SimpleQueue[None] = SimpleQueue()
+        self.reopener = threading.Thread(target=self._reopen, daemon=True)
         self.stop = self.cut_at = self.load_cpu = 0
         if self.timer.fd >= 0:
             self.poller.add(self.timer.fd, READ)
@@ -155,18 +158,19 @@ class Caller:
             return  # a notice that nobody asked for
         lane.log += (min(stamp or now, now), now, since, answer or b"")
         if answer is not None:
-            self._finish(lane, "ok", int(lane.log[-4]))
+            self._finish(lane, "ok", int(lane.log[-4]), failed=answer.startswith(FAILED))
             self.idle.append(lane)
 
     def _stamp(self, lane: Lane) -> int | None:
-        """When the kernel got what waits; None where it does not say. An end of file has no stamp."""
+        """When the kernel got what waits; None where it does not say, or where more may wait than was looked at. An end of file has
+        no stamp."""
         try:
             data, ancillary, _, _ = lane.peek.recvmsg(
                 READ_BYTES, ANCILLARY_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT
             )
         except OSError:
             return None
-        if ancillary and self.clock.trusted:
+        if ancillary and self.clock.trusted and len(data) < READ_BYTES:
             seconds, nanoseconds = stamps.unpack_timespec(ancillary[0][2])
             self.ledger.kernel_stamps += 1
             return int(seconds * NS + nanoseconds - self.clock.offset_ns)
@@ -193,16 +197,15 @@ class Caller:
     def _begin(self, lane: Lane, request: Request) -> None:
         lane.request, lane.log, lane.sent = request, [], mono()
         try:
-            lane.sent_bytes = lane.channel.begin(request.seq)
+            lane.sent, lane.sent_bytes = lane.channel.begin(request.seq)
             if lane.channel.unsent():
                 self.poller.modify(lane.fd, READ | WRITE)
         except Broken as exc:
             self._broken(lane, "reset", str(exc))
 
-    def _finish(self, lane: Lane, outcome: str, end: int) -> None:
+    def _finish(self, lane: Lane, outcome: str, end: int, *, failed: bool = True) -> None:
         request, lane.request = lane.request, None
         assert request is not None
-        failed = outcome != "ok"
         times = (request.due, request.ready, 0, lane.sent, end, 0)
         self.ledger.ended(request.seq, times, outcome, lane.log, NOWHERE, lane.sent_bytes)
         lane.log = []
@@ -236,18 +239,25 @@ class Caller:
         self._lost()
 
     def _lost(self) -> None:
-        """A thread opens another in its place: that waits for the server, which the loop must not."""
+        """A thread opens another in its place: that waits for the server, which the loop must not. One thread for all of them, and
+        more slowly each time: a server that grants no connection is not to be kept busy with refusing."""
         self.missing += 1
-        threading.Thread(target=self._reopen, daemon=True).start()
+        self.wanted.put(None)
+        if self.missing == 1 and not self.reopener.is_alive():
+            self.reopener.start()
 
     def _reopen(self) -> None:
-        while not self.stop:
-            try:
-                self.reopened.append(self.calls.open())
-                return
-            except Broken as exc:
-                self.why = str(exc).encode()
-                time.sleep(REOPEN_S)
+        while True:
+            self.wanted.get()
+            pause_s = REOPEN_S
+            while True:
+                try:
+                    self.reopened.append(self.calls.open())
+                    break
+                except Broken as exc:
+                    self.why = str(exc).encode()
+                    time.sleep(pause_s)
+                    pause_s = min(LONGEST_REOPEN_S, 2 * pause_s)
 
     # --- everything that may wait a little --------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+FAILED = b"er\n"
+
 
 class Broken(Exception):
     """The connection cannot be used any more, or could not be opened."""
@@ -14,15 +16,15 @@ class Channel(Protocol):
 
     fd: int
 
-    def begin(self, seq: int) -> int:
-        """Sends the call of that number, as much as goes at once; returns its bytes. Raises Broken."""
+    def begin(self, seq: int) -> tuple[int, int]:
+        """Makes the call of that number, and sends as much as goes at once: (when that began, its bytes). Raises Broken."""
 
     def unsent(self) -> bool:
         """Sends what is left; True while there is something. Raises Broken."""
 
     def take(self) -> bytes | None:
-        """Takes in what has arrived: the answer in the words of whoever decodes it, None while there is more to come.
-        Raises Broken."""
+        """Takes in what has arrived: the answer in the words of whoever decodes it, which begin with FAILED where it is none;
+        None while there is more to come. Raises Broken."""
 
     def close(self) -> None:
         """Whatever state it is in."""

@@ -91,7 +91,12 @@ class Chroma:
                 "space": "l2", "ef_construction": index.ef_construction, "ef_search": index.ef_search, "max_neighbors": index.m,
             }},
         })  # fmt: skip
-        self._collection = str(made["id"])
+        try:
+            self._collection = str(made["id"])
+        except (KeyError, TypeError):
+            raise RunFailed(
+                f"{self.target.url} does not answer as Chroma does; is another server on this port?"
+            ) from None
 
     def drop(self) -> str | None:
         """What could not be removed, in a sentence; None where nothing is left."""

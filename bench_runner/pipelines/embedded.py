@@ -65,10 +65,13 @@ def _program(user: str | None, program: str, *words: str) -> None:
     if found is None or not found.submodule_search_locations:
         raise InvalidInput("--target embedded needs two more packages: pip install 'tokenmark[databases,embedded]'")
     path = Path(found.submodule_search_locations[0]) / INSTALL / "bin" / program
-    done = subprocess.run(
-        [str(path), *words], user=user, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [str(path), *words], user=user, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True, start_new_session=True,
+        )  # fmt: skip
+    except OSError as exc:
+        raise RunFailed(f"the embedded PostgreSQL: {path} cannot be started: {exc.strerror}") from exc
     if done.returncode:
         raise RunFailed(
             f"the embedded PostgreSQL: {program} ended with {done.returncode}: {done.stderr.strip()[-300:]}"

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tokenmark_schemas.database import SEARCHES, Operation
@@ -33,6 +32,7 @@ class Mix:
         draw = random.Random(f"calls:{seed}")
         weights = [operation.weight for operation in operations]
         self._which = draw.choices(range(len(operations)), weights, k=CYCLE)
+        self.truth: dict[int, list[frozenset[int]]] = {}
         self._records = [draw.randrange(records.spec.count) for _ in range(CYCLE)]
 
     def call(self, seq: int, begins: int) -> Call:
@@ -45,11 +45,10 @@ class Mix:
         """Where a phase's calls begin in the cycle."""
         return zlib.crc32(salt.encode())
 
-    @cached_property
-    def truth(self) -> dict[int, list[frozenset[int]]]:
-        """Of every operation that searches: what each query should find."""
-        return {
-            number: self.records.nearest(operation.k, filtered=operation.kind == "FilteredSearch")
+    def know(self, stopped: Callable[[], bool]) -> None:
+        """What each query of every operation that searches should find. Raises RunFailed where it is told to stop."""
+        self.truth = {
+            number: self.records.nearest(operation.k, filtered=operation.kind == "FilteredSearch", stopped=stopped)
             for number, operation in enumerate(self.operations)
             if operation.kind in SEARCHES
         }

@@ -20,7 +20,7 @@ from tokenmark_schemas.errors import InvalidInput, RunFailed
 from tokenmark_schemas.result import DatabaseFacts
 from tokenmark_schemas.run import RunTarget
 
-from ..load.calls import Broken
+from ..load.calls import FAILED, Broken
 from .mix import Mix
 
 if TYPE_CHECKING:
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[Any]
 
 OURS = "made by a tokenmark run, and dropped at its end"
-CONNECT_S = 10
+CONNECT_S, LOCK_PATIENCE_MS = 10, 30_000
 LOCK = "hashtext('tokenmark'), hashtext(%s)"
+MINE = "remark = %s and owner = (select oid from pg_roles where rolname = current_user)"
+NAMES = "^tokenmark_[a-z0-9_]{1,52}$"  # as runs call theirs: nothing that could end a quotation
 STATEMENTS = {
     "PointRead": "select id, payload from records where id = $1",
     "Insert": "insert into records (id, category, payload, embedding) values ($1, $2, $3, $4)",
@@ -65,23 +67,33 @@ class Postgres:
     def prepare(self, stopped: Callable[[], bool]) -> None:
         """Makes, fills and indexes. Raises RunFailed; what was made by then is dropped by `drop`."""
         try:
-            with self._connected(None) as connection:
-                self._make(connection)
-            self._hold()
+            self._keeper = self._connect(None)
+            self._make(self._keeper)
             with self._connected(self._home) as connection, interrupted_by(stopped, connection):
                 self._fill(connection)
         except _errors() as exc:
+            if stopped():
+                raise RunFailed("stopped while the database was filled") from exc
             raise RunFailed(f"the database at {self.target.url} could not be filled: {_words(exc)}") from exc
 
     def _make(self, connection: Connection) -> None:
-        """Raises RunFailed where a stranger's has the name already."""
+        """Under a lock that the run holds as long as it lives. What has its name already is an earlier attempt's of this very run, which a
+        lost node may have left connected. Raises RunFailed where it is a stranger's."""
         self.version = str(connection.info.parameter_status("server_version"))[:200]
+        self._end_own(connection)
+        connection.execute(f"select pg_advisory_lock({LOCK})", [self.name])
         self._drop_abandoned(connection)
-        if self._number(connection, f"select count(*) {self._catalog} where {self._column} = %s", self.name):
-            raise RunFailed(f"{self._kind} {self.name} is there already, and is no ended run's; rename one of the two")
+        if self._number(connection, f"select count(*) {self._catalog} where name = %s", self.name):
+            if not self._number(
+                connection, f"select count(*) {self._catalog} where name = %s and {MINE}", self.name, OURS
+            ):
+                raise RunFailed(
+                    f"{self._kind} {self.name} is there already, and no run of this user made it; rename one of the two"
+                )
+            connection.execute(self._dropping(self.name))
         connection.execute(f'create {self._kind} "{self.name}"')
-        connection.execute(f"comment on {self._kind} \"{self.name}\" is '{OURS}'")
         self._made = True
+        connection.execute(f"comment on {self._kind} \"{self.name}\" is '{OURS}'")
 
     def _fill(self, connection: Connection) -> None:
         records, index = self.mix.records, self.spec.index
@@ -137,16 +149,27 @@ class Postgres:
     def drop(self) -> str | None:
         """What could not be removed, in a sentence; None where nothing is left."""
         if not self._made:
+            self._let_go()
             return None
-        if self._keeper is not None:
-            self._keeper.close()
         try:
             with self._connected(None) as connection:
+                self._end_own(connection)  # what a statement that was given up still locks
                 connection.execute(self._dropping(self.name))
         except _errors() as exc:
             return f"{self._kind} {self.name} could not be dropped: {_words(exc)}"
+        finally:
+            self._let_go()
         self._made = False
         return None
+
+    def _let_go(self) -> None:
+        if self._keeper is not None:
+            self._keeper.close()
+
+    def _end_own(self, connection: Connection) -> None:
+        """Every other connection of this run, of whatever attempt: they carry its name."""
+        asked = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = %s and pid <> pg_backend_pid()"
+        self._number(connection, asked, self.name)
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
@@ -179,31 +202,20 @@ class Postgres:
 
     @property
     def _catalog(self) -> str:
-        """Of databases, or of schemas, with what is remarked of each."""
+        """Of databases, or of schemas: name, owner, and what is remarked of each."""
         if self.spec.name is None:
-            return (
-                "from (select datname, shobj_description(oid, 'pg_database') as remark from pg_database) as all_of_them"
-            )
-        return "from (select nspname, obj_description(oid, 'pg_namespace') as remark from pg_namespace) as all_of_them"
-
-    @property
-    def _column(self) -> str:
-        return "datname" if self.spec.name is None else "nspname"
+            return "from (select datname as name, datdba as owner, shobj_description(oid, 'pg_database') as remark from pg_database) as found"
+        return "from (select nspname as name, nspowner as owner, obj_description(oid, 'pg_namespace') as remark from pg_namespace) as found"
 
     def _drop_abandoned(self, connection: Connection) -> None:
-        """What a run made that was killed. One that goes on keeps a connection to its database, and holds a lock on its schema."""
-        found = connection.execute(f"select {self._column} {self._catalog} where remark = %s", [OURS]).fetchall()
-        for (name,) in found:
-            if self.spec.name is None:
-                free = not self._number(connection, "select count(*) from pg_stat_activity where datname = %s", name)
-            else:
-                free = bool(self._number(connection, f"select pg_try_advisory_lock({LOCK})::int", name))
-            if free:
+        """What runs of this user made that were killed: nobody holds their lock. What cannot be dropped is left to whoever can."""
+        named = f"select name {self._catalog} where {MINE} and name ~ '{NAMES}' and name <> %s"
+        for (name,) in connection.execute(named, [OURS, self.name]).fetchall():
+            if not self._number(connection, f"select pg_try_advisory_lock({LOCK})::int", name):
+                continue
+            with contextlib.suppress(*_errors()):
                 connection.execute(self._dropping(name))
-
-    def _hold(self) -> None:
-        self._keeper = self._connect(self._home)
-        self._keeper.execute(f"select pg_advisory_lock({LOCK})", [self.name])
+            self._number(connection, f"select pg_advisory_unlock({LOCK})::int", name)
 
     @staticmethod
     def _number(connection: Connection, query: str, *values: str) -> int:
@@ -222,10 +234,11 @@ class Postgres:
         tls: dict[str, Any] = (
             {"sslmode": "verify-full", "sslrootcert": target.ca_file} if target.ca_file else {"sslmode": "prefer"}
         )
-        where: dict[str, Any] = {} if self.spec.name is None else {"options": f"-c search_path={self.name},public"}
+        path = "" if self.spec.name is None else f" -c search_path={self.name},public"
+        where: dict[str, Any] = {"options": f"-c lock_timeout={LOCK_PATIENCE_MS}{path}"}
         return psycopg.connect(
             host=url.hostname, port=url.port or 5432, dbname=database or self.spec.name or "postgres", user=self.spec.user,
-            password=self.password, connect_timeout=CONNECT_S, application_name="tokenmark", autocommit=True, **tls, **where,
+            password=self.password, connect_timeout=CONNECT_S, application_name=self.name, autocommit=True, **tls, **where,
         )  # fmt: skip
 
 
@@ -268,9 +281,9 @@ class PostgresChannel:
     def __init__(self, connection: Connection, calls: PostgresCalls) -> None:
         self._connection, self._calls = connection, calls
         self._libpq: PGconn = connection.pgconn
-        self.fd = self._libpq.socket
         self._answer: bytes | None = None
         try:
+            self.fd = self._libpq.socket
             for number, operation in enumerate(calls.mix.operations):
                 prepared = self._libpq.prepare(b"s%d" % number, _statement(operation, calls.mix).encode())
                 if prepared.status != _status().COMMAND_OK:
@@ -279,14 +292,14 @@ class PostgresChannel:
         except _errors() as exc:
             raise Broken(_words(exc)) from exc
 
-    def begin(self, seq: int) -> int:
+    def begin(self, seq: int) -> tuple[int, int]:
         operation, values, formats = self._calls.parameters(seq)
-        self._answer = None
+        self._answer, began = None, time.monotonic_ns()
         try:
             self._libpq.send_query_prepared(b"s%d" % operation, values, formats)
         except _errors() as exc:
             raise Broken(_words(exc)) from exc
-        return sum(map(len, values))
+        return began, sum(map(len, values))
 
     def unsent(self) -> bool:
         try:
@@ -317,7 +330,7 @@ def _answer(result: PGresult) -> bytes:
         return b"ok\n" + b",".join(result.get_value(row, 0) or b"" for row in range(result.ntuples))
     if result.status == status.COMMAND_OK:
         return b"ok\n"
-    return b"er\n" + _said(result).encode()
+    return FAILED + _said(result).encode()
 
 
 def _said(result: Any) -> str:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tokenmark_schemas.database import Records
-from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.errors import InvalidInput, RunFailed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,8 +46,11 @@ class RecordSet:
 
         spec, random = self.spec, np.random.RandomState(self.spec.seed)
         which = random.randint(0, len(self._centres), spec.count)
-        noise = random.standard_normal((spec.count, spec.dimensions)).astype(np.float32)
-        found: Floats = self._centres[which] + np.float32(SPREAD) * noise
+        found: Floats = np.empty((spec.count, spec.dimensions), np.float32)
+        for at in range(0, spec.count, CHUNK):  # in pieces: doubles of all of them would take twice the room again
+            part = which[at : at + CHUNK]
+            noise = random.standard_normal((len(part), spec.dimensions)).astype(np.float32)
+            found[at : at + CHUNK] = self._centres[part] + np.float32(SPREAD) * noise
         return found
 
     @cached_property
@@ -91,22 +94,24 @@ class RecordSet:
         head = f"{number:x} "
         return (head + LETTERS * (1 + self.spec.payload_bytes // len(LETTERS)))[: self.spec.payload_bytes]
 
-    def nearest(self, k: int, *, filtered: bool = False) -> list[frozenset[int]]:
-        """For each query the ids of the k nearest records, all of them looked at; of its category alone where it is filtered."""
-        return [frozenset(found) for found in self._nearest(k, filtered=filtered)]
+    def nearest(
+        self, k: int, *, filtered: bool = False, stopped: Callable[[], bool] = lambda: False
+    ) -> list[frozenset[int]]:
+        """For each query the ids of the k nearest records, all of them looked at; of its category alone where it is filtered.
+        Raises RunFailed where it is told to stop."""
+        return [frozenset(found) for found in self._nearest(k, filtered, stopped)]
 
-    def _nearest(self, k: int, *, filtered: bool) -> Iterator[Sequence[int]]:
+    def _nearest(self, k: int, filtered: bool, stopped: Callable[[], bool]) -> Iterator[Sequence[int]]:
         import numpy as np
 
         categories = np.arange(self.spec.count) % self.spec.categories
         everything = np.arange(self.spec.count)
         for query, vector in enumerate(self.asked):
+            if stopped():
+                raise RunFailed("stopped while the nearest vectors were worked out")
             ids = everything[categories == self.asked_category(query)] if filtered else everything
-            distances = (
-                np.concatenate([self._distances(ids[at : at + CHUNK], vector) for at in range(0, len(ids), CHUNK)])
-                if len(ids)
-                else ids
-            )
+            parts = [self._distances(ids[at : at + CHUNK], vector) for at in range(0, len(ids), CHUNK)]
+            distances = np.concatenate(parts) if parts else np.empty(0)
             kept = np.argpartition(distances, k - 1)[:k] if len(ids) > k else slice(None)
             yield [int(each) for each in ids[kept]]
 

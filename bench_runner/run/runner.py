@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from tokenmark_schemas.errors import RunFailed
+from tokenmark_schemas.errors import RunFailed, TokenmarkError
 from tokenmark_schemas.result import (
     EngineFacts,
     MeasuredStage,
@@ -96,8 +96,14 @@ class Runner:
         try:
             self._prepare()
             result = self._planned()
-        finally:
-            left = self._clean_up()
+        except TokenmarkError as exc:
+            if left := self._clean_up():
+                raise type(exc)(f"{exc}; and {left}") from exc
+            raise
+        except BaseException:
+            self._clean_up()
+            raise
+        left = self._clean_up()
         if result.database is None or not left:
             return result
         return result.model_copy(update={"database": result.database.model_copy(update={"left": left})})
@@ -346,8 +352,11 @@ class Runner:
         self._cool_down()
 
     def _order_of(self, stage: Stage, label: str, repetition: int) -> PhaseOrder:
-        """Prompts of no two phases are the same: their salt is made of all that tells phases apart."""
+        """Prompts of no two phases are the same: their salt is made of all that tells phases apart. Calls to a database are the same in
+        every run: each has a database of its own."""
         run = self.config.run
+        if isinstance(self.asks, DatabaseAsks):
+            return PhaseOrder(label, stage, repetition, f"{label}:{repetition}")
         return PhaseOrder(
             label, stage, repetition, salt_of(run.name, run.uid, run.attempt, label, repetition, self.started)
         )

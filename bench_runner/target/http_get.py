@@ -44,6 +44,8 @@ def ask(
     until = began + IN_ALL_S * timeout_s / TIMEOUT_S
     try:
         parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):  # else a database's password would go to it as a bearer's token
+            raise ValueError
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         if body is not None:
             headers["Content-Type"] = "application/json"

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from tokenmark_schemas.database import DATABASES
 from tokenmark_schemas.result import EngineFacts
 
 from .http_get import Pages
@@ -70,4 +71,5 @@ IDENTITY: dict[str, tuple[tuple[str, Callable[[Any], dict[str, Any]]], ...]] = {
     "tgi": (("/info", _info),),
     "ollama": (("/api/version", _version), ("/api/ps", _running)),
     "llamacpp": (("/props", _props),),
+    **dict.fromkeys(DATABASES, ()),  # a run asks those itself
 }

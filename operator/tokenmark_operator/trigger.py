@@ -6,10 +6,12 @@ request, so that a token is renewed without a restart. What may be asked for is 
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
 import secrets
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +32,7 @@ log = logging.getLogger("tokenmark.operator")
 PATH = "/benchmark/run"
 LABEL = {"tokenmark.dev/trigger": "http"}
 MOST_WAITING, MOST_BODY_BYTES = 10, 4096
+WATCH_S = 60.0  # by then a watch has told of a run, or it is gone
 
 
 class Asked(Contract):
@@ -97,24 +100,27 @@ class Trigger:
 
     def __init__(self, kube: Kube, cache: Cache, namespace: str, token: Path, template: Path) -> None:
         self._kube, self._cache, self._namespace, self._token, self._template = kube, cache, namespace, token, template
+        self._turn, self._new = (
+            asyncio.Lock(),
+            dict[str, float](),
+        )  # one at a time, and what it made that the watch has not told of
 
     async def __call__(self, request: web.Request) -> web.Response:
         if not self._known(request.headers.get("Authorization", "")):
             return _said(401, "show the trigger's token: Authorization: Bearer …")
-        if (waiting := self._waiting()) >= MOST_WAITING:
-            return _said(429, f"{waiting} runs of this trigger are not over; wait for them")
         try:
-            body = await request.content.read(MOST_BODY_BYTES + 1)
-            if len(body) > MOST_BODY_BYTES:
-                return _said(413, f"the body is longer than {MOST_BODY_BYTES} bytes")
-            asked = Asked.model_validate_json(body or b"{}")
+            asked = Asked.model_validate_json(await request.read() or b"{}")
+            run = plan_triggered_run(self._spec(), asked, self._namespace, secrets.token_hex(4))
+        except web.HTTPRequestEntityTooLarge:
+            return _said(413, f"the body is longer than {MOST_BODY_BYTES} bytes")
         except ValidationError as exc:
             return _said(400, "; ".join(str(problem) for problem in problems_of(exc, Asked)))
-        try:
-            run = plan_triggered_run(self._spec(), asked, self._namespace, secrets.token_hex(4))
         except ValueError as exc:
             return _said(400, str(exc))
-        return await self._make(run)
+        async with self._turn:
+            if (waiting := self._waiting()) >= MOST_WAITING:
+                return _said(429, f"{waiting} runs of this trigger are not over; wait for them")
+            return await self._make(run)
 
     async def _make(self, run: dict[str, Any]) -> web.Response:
         try:
@@ -124,6 +130,7 @@ class Trigger:
         except ClusterUnavailable as exc:
             return _said(503, f"the API server is away: {exc}")
         meta = made["metadata"]
+        self._new[meta["name"]] = time.monotonic()
         log.info("triggered: BenchmarkRun %s/%s", meta["namespace"], meta["name"])
         said = {"namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]}
         return web.json_response(said, status=201)
@@ -134,13 +141,16 @@ class Trigger:
         return (
             scheme.lower() == "bearer"
             and len(wanted) >= 16
-            and hmac.compare_digest(shown.strip().encode(), wanted.encode())
+            and hmac.compare_digest(shown.strip().encode("utf-8", "surrogateescape"), wanted.encode())
         )
 
     def _waiting(self) -> int:
+        """With those that the watch has not told of yet."""
         runs = self._cache.of_kind("BenchmarkRun")
-        mine = (run for run in runs if (run["metadata"].get("labels") or {}).items() >= LABEL.items())
-        return sum(not is_finished(run) for run in mine)
+        mine = [run for run in runs if (run["metadata"].get("labels") or {}).items() >= LABEL.items()]
+        told, old = {run["metadata"]["name"] for run in runs}, time.monotonic() - WATCH_S
+        self._new = {name: made for name, made in self._new.items() if name not in told and made > old}
+        return len(self._new) + sum(not is_finished(run) for run in mine)
 
     def _spec(self) -> dict[str, Any]:
         found = yaml.safe_load(self._template.read_text())

@@ -7,6 +7,7 @@ A run is a record: everything that influences the measurement is immutable, only
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -59,6 +60,15 @@ class Endpoint(Contract):
             raise ValueError("endpoint.url must not contain user information; use authSecretRef")
         if "?" in url or "#" in url:
             raise ValueError("endpoint.url must end with the path: a query would be left out")
+        parts = urlsplit(url)
+        try:
+            named = parts.hostname is not None and parts.port != 0
+        except ValueError:
+            named = False
+        if not named:
+            raise ValueError("endpoint.url is not a URL, such as http://host:8000")
+        if parts.scheme == "postgresql" and parts.path.strip("/"):
+            raise ValueError("endpoint.url: an existing database is named in spec.database.name, not in the address")
         return url
 
 
@@ -205,7 +215,8 @@ class Objective(Contract):
                 "[has(self.maxMilliseconds), has(self.maxMicroseconds), has(self.minPerSecondMilli), "
                 "has(self.maxPerMille), has(self.minPerMille)].filter(x, x).size() == 1",
                 "set exactly one of maxMilliseconds, maxMicroseconds, minPerSecondMilli, maxPerMille, minPerMille",
-            )
+            ),
+            cel("self.metric != 'recall' || self.statistic == 'mean'", "recall is a mean: set statistic to mean"),
         )
     )
     metric: Literal[
@@ -230,6 +241,8 @@ class Objective(Contract):
 
     @model_validator(mode="after")
     def _limit_fits_metric(self) -> Objective:
+        if self.metric == "recall" and self.statistic != "mean":
+            raise ValueError("recall is a mean: set statistic to mean")
         rates = ("output_tokens_per_s", "requests_per_s")
         shares = {"errors": ["maxPerMille"], "recall": ["minPerMille"]}
         wanted = shares.get(self.metric) or (["minPerSecondMilli"] if self.metric in rates else LATENCY)

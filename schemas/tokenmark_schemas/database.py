@@ -52,7 +52,8 @@ class Operation(Contract):
     @property
     def searches(self) -> bool:
         """Whether it looks for the nearest vectors."""
-        return self.kind in SEARCHES or (self.kind == "Statement" and "Vector" in (self.parameters or []))
+        parameters = self.parameters or []
+        return self.kind in SEARCHES or ("Vector" in parameters and "NewId" not in parameters)
 
     @model_validator(mode="after")
     def _statement_of_its_kind(self) -> Operation:

@@ -139,6 +139,14 @@ def plan_seconds(
     return warm + repetitions * per_stage + START_MARGIN_S
 
 
+def _fill_s(workload: WorkloadSpec) -> int:
+    """What filling and indexing a database may take, and working out what is nearest: an upper estimate."""
+    records = workload.dataset.records
+    if records is None:
+        return 0
+    return 60 + records.count // 500 + records.count * records.queries * records.dimensions // 300_000_000
+
+
 def _think_s(workload: WorkloadSpec) -> int:
     """The longest pause between two turns, nearly."""
     think = workload.conversation.think_milliseconds if workload.conversation else None
@@ -195,7 +203,7 @@ def resolve(
     deadline_s = spec.execution.active_deadline_seconds or plan_seconds(
         stages[:1] if spec.search else stages, warmup, spec.search.max_steps if spec.search else spec.repetitions + spec.rerun_outliers,
         spec.cooldown_seconds, target.request_timeout_seconds, _think_s(base),
-    ) + (GATHER_S if in_cluster and spec.execution.workers > 1 else 0)  # fmt: skip
+    ) + _fill_s(base) + (GATHER_S if in_cluster and spec.execution.workers > 1 else 0)  # fmt: skip
     return RunConfig(
         run=run,
         target=RunTarget(

@@ -82,10 +82,15 @@ def _databases(spec: BenchmarkRunSpec, workload: WorkloadSpec, stages: list[Stag
             engine == "chroma" and workload.dataset.records is not None and not workload.dataset.records.dimensions,
             "workload.dataset.records: without dimensions, with engine chroma, whose records are vectors",
         ),
+        (
+            engine == "chroma" and spec.database is not None and spec.database.index.kind == "Flat",
+            "spec.database.index.kind: Flat with engine chroma, which always has Hnsw",
+        ),
+        (is_one and workload.conversation is not None, f"workload.conversation: with engine {engine}"),
+        (is_one and spec.target.proxy_url is not None, f"spec.target.proxyUrl: with engine {engine}"),
         (is_one and any(stage.trace for stage in stages), f"stages: a trace, with engine {engine}"),
         (is_one and _measures(spec), f"spec.network.measure: with engine {engine}; use netProbeRef"),
         (is_one and spec.execution.workers > 1, f"spec.execution.workers: above 1, with engine {engine}"),
-        (engine == "postgres" and spec.target.proxy_url is not None, "spec.target.proxyUrl: with engine postgres"),
         (
             engine == "postgres" and spec.target.connections.policy == "PerRequest",
             "spec.target.connections.policy: PerRequest, with engine postgres",

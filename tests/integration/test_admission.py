@@ -59,6 +59,7 @@ BAD_RUNS: list[tuple[str, Any, str]] = [
     ("target", {"engine": "postgres", "endpoint": {"url": "http://h:1"}}, "postgresql://host:5432 for engine postgres"),
     ("target", {"engine": "vllm", "endpoint": {"url": "http://h:1"}}, "model is missing"),
     ("objectives", [{"metric": "recall", "minPerMille": 950, "maxPerMille": 5}], "set exactly one of maxMilliseconds"),
+    ("objectives", [{"metric": "recall", "minPerMille": 950}], "set statistic to mean"),
     ("workloadRef", {}, "set exactly one of name, configMap"),
     ("workloadRef", {"name": "smoke", "configMap": {"name": "a", "key": "b"}}, "set exactly one of name, configMap"),
     ("maxOutputTokens", 0, "spec.maxOutputTokens"),

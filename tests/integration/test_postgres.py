@@ -90,7 +90,10 @@ def test_the_pool_is_as_large_as_the_concurrency(server: str, tmp_path: Path) ->
 
     def look() -> None:
         while not over.wait(0.1):
-            ((count,),) = asked(server, "select count(*) from pg_stat_activity where application_name = 'tokenmark'")
+            ((count,),) = asked(
+                server,
+                "select count(*) from pg_stat_activity where application_name like 'tokenmark_%' and query like '%pg_sleep%'",
+            )
             seen.append(count)
 
     watcher = threading.Thread(target=look)
@@ -152,10 +155,10 @@ def test_reads_and_writes_by_weight(server: str, tmp_path: Path) -> None:
 
 
 def test_what_the_server_refuses_is_counted_with_its_words(server: str, tmp_path: Path) -> None:
-    half = {"name": "half", "kind": "Statement", "statement": "select 1 / ($1::bigint % 2)", "parameters": ["Id"]}
+    half = {"name": "half", "kind": "Statement", "statement": "select 1 / ($1::bigint % 10)", "parameters": ["Id"]}
     result, _ = run(tmp_path, spec_of("postgres", server, [half]))
     requests = result["stages"][0]["requests"]
-    assert requests["errors"]["server_error"] > 20
+    assert 5 < requests["errors"]["server_error"] < 25, "a client that fails rests for a moment"
     assert "division by zero" in requests["error_messages"]["server_error"]
     assert found(result)["half"]["failed"] == requests["failed"]
 

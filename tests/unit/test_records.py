@@ -13,10 +13,10 @@ from bench_runner.pipelines.mix import CYCLE, Mix
 from bench_runner.pipelines.records import RecordSet
 from tokenmark_schemas.benchmarkrun import BenchmarkRunSpec
 from tokenmark_schemas.database import Operation, Records
-from tokenmark_schemas.errors import InvalidInput
-from tokenmark_schemas.run import RunIdentity
+from tokenmark_schemas.errors import InvalidInput, RunFailed
+from tokenmark_schemas.run import RunIdentity, resolve
 from tokenmark_schemas.support import unsupported_run
-from tokenmark_schemas.workload import Dataset, Stage, WorkloadSpec
+from tokenmark_schemas.workload import Conversation, Dataset, Stage, WorkloadSpec
 
 SMALL = Records(count=500, dimensions=8, categories=5, queries=20, payload_bytes=40)
 
@@ -77,6 +77,7 @@ def test_recall_is_the_share_of_the_nearest() -> None:
     begins = 0
     search = next(call for seq in range(99) if (call := mix.call(seq, begins)).operation == 1)
     read = next(call for seq in range(99) if (call := mix.call(seq, begins)).operation == 0)
+    mix.know(lambda: False)
     truth = sorted(mix.truth[1][search.query])
     assert mix.recall(search, truth) == 1.0
     assert mix.recall(search, [*truth[:3], 10**9]) == pytest.approx(0.6)
@@ -100,6 +101,29 @@ def test_every_run_has_a_database_of_its_own_and_all_its_attempts_the_same() -> 
     assert own_name(first) != own_name(first.model_copy(update={"uid": "u2"}))
     assert own_name(first).startswith("tokenmark_a_run_of_mine_")
     assert len(own_name(RunIdentity(name="x" * 63))) <= 63
+    assert own_name(RunIdentity(name="t")) != own_name(RunIdentity(name="t")), "two laptops, one server"
+
+
+def test_working_out_what_is_nearest_ends_when_it_is_told_to() -> None:
+    with pytest.raises(RunFailed, match="stopped"):
+        Mix(operations(search=1), RecordSet(SMALL), seed=3).know(lambda: True)
+
+
+def test_filling_is_planned_for() -> None:
+    def deadline(count: int) -> int:
+        work = WorkloadSpec(
+            dataset=Dataset(records=Records(count=count, dimensions=128)), operations=operations(search=1)
+        )
+        run = spec("postgres", workload=work.camel(), stages=[stage.camel() for stage in C1])
+        return resolve(run, RunIdentity(name="t"), url="postgresql://db:5432", workload=None).deadline_s
+
+    assert deadline(1_000_000) > deadline(1000) + 2000
+
+
+def test_a_statement_that_inserts_a_vector_is_no_search() -> None:
+    own = {"name": "o", "kind": "Statement", "statement": "select 1"}
+    assert Operation.model_validate({**own, "parameters": ["Vector"]}).searches
+    assert not Operation.model_validate({**own, "parameters": ["NewId", "Vector"]}).searches
 
 
 RECORDS = Dataset(records=SMALL)
@@ -150,6 +174,16 @@ C1 = [Stage(name="c1", concurrency=1, request_count=1)]
         (spec("chroma"), OWN, "kind Statement with engine chroma"),
         (spec("chroma"), FLAT, "without dimensions, with engine chroma"),
         (spec("postgres", execution={"workers": 2}), WORK, "spec.execution.workers: above 1"),
+        (
+            spec("chroma", database={"index": {"kind": "Flat"}}),
+            WORK,
+            "spec.database.index.kind: Flat with engine chroma",
+        ),
+        (
+            spec("postgres"),
+            WORK.model_copy(update={"conversation": Conversation()}),
+            "workload.conversation: with engine postgres",
+        ),
     ],
 )
 def test_what_an_engine_cannot_do_is_said_before_the_load(run: BenchmarkRunSpec, work: WorkloadSpec, said: str) -> None:
@@ -166,5 +200,11 @@ def test_a_database_needs_no_model_and_its_own_kind_of_address() -> None:
     for engine, url in (("postgres", "http://db:5432"), ("chroma", "postgresql://db:5432")):
         with pytest.raises(ValidationError, match=r"postgresql://host:5432 for engine postgres"):
             BenchmarkRunSpec.model_validate({"target": {"engine": engine, "endpoint": {"url": url}}})
+    for url in ("postgresql:///shop", "postgresql://db:abc", "http://h:99999", "postgresql://db/shop"):
+        engine = "postgres" if url.startswith("p") else "openai"
+        with pytest.raises(ValidationError, match=r"is not a URL|named in spec.database.name"):
+            BenchmarkRunSpec.model_validate({"target": {"engine": engine, "model": "m", "endpoint": {"url": url}}})
+    with pytest.raises(ValidationError, match="set statistic to mean"):
+        spec("postgres", objectives=[{"metric": "recall", "minPerMille": 950}])
     with pytest.raises(ValidationError, match="model is missing"):
         BenchmarkRunSpec.model_validate({"target": {"engine": "vllm", "endpoint": {"url": "http://e:1"}}})

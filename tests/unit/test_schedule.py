@@ -184,6 +184,34 @@ def test_by_the_clock_of_its_own_zone_through_spring_and_autumn() -> None:
     assert problem("@daily", "UTC") is not None, "names are put into five fields before"
 
 
+@pytest.mark.parametrize(
+    ("cron", "hours"), [("*/30 * * * *", 6), ("30 2 * * *", 6), ("0 * * * *", 6), ("15 1-3 * * *", 6)]
+)
+@pytest.mark.parametrize(
+    "change", [datetime(2026, 3, 28, 23, tzinfo=UTC), datetime(2026, 10, 24, 23, tzinfo=UTC)], ids=["spring", "autumn"]
+)
+def test_no_clock_change_makes_a_run_early_or_twice_or_the_operator_hot(
+    change: datetime, cron: str, hours: int
+) -> None:
+    """Minute after minute through the night: what is due has come, and what is next is ahead."""
+    since, made = change, []
+    for minute in range(60 * hours):
+        now = change + timedelta(minutes=minute, seconds=20)
+        assert next_due(cron, "Europe/Berlin", now) > now
+        if (due := last_due(cron, "Europe/Berlin", now, since)) is not None:
+            assert since < due <= now
+            assert now - due < timedelta(minutes=1), "made in its minute"
+            since, made = due, [*made, due]
+    assert made
+    assert len(set(made)) == len(made)
+
+
+def test_a_schedule_that_was_mended_waits_for_its_time() -> None:
+    broken = step(a_schedule(schedule="61 3 * * *"), now=datetime(2026, 3, 3, 13, tzinfo=UTC))
+    mended = step(a_schedule(broken.status), now=datetime(2026, 3, 3, 13, 1, tzinfo=UTC))
+    assert conditions(mended) == {"Accepted": ("True", "Accepted"), "Scheduled": ("True", "Waiting")}
+
+
 def test_names_and_macros() -> None:
     schedule = BenchmarkSchedule.model_validate(
         {k: v for k, v in a_schedule(schedule="@daily").items() if k != "status"}

@@ -64,13 +64,13 @@ class _ScheduleStep(Step):
         due = last_due(spec.cron, spec.time_zone, now, since)
         following = next_due(spec.cron, spec.time_zone, now)
         self.status["nextScheduleTime"] = stamp(following)
-        self.wait(min(LOOK_S, (following - now).total_seconds()))
+        self.wait(max(1.0, min(LOOK_S, (following - now).total_seconds())))
         if spec.suspend:
             self.conditions.set("Scheduled", "False", "Suspended", "spec.suspend is true")
             self.status.pop("nextScheduleTime")
         elif due is not None:
             self._due(schedule, due)
-        elif self.conditions["Scheduled"].reason in ("Pending", "Suspended"):
+        elif self.conditions["Scheduled"].reason in ("Pending", "Suspended", "InvalidSpec", "NewerSpec"):
             self.conditions.set("Scheduled", "True", "Waiting", "nothing was due yet")
 
     def _due(self, schedule: BenchmarkSchedule, due: datetime) -> None:

@@ -26,12 +26,14 @@ def problem(cron: str, zone: str) -> str | None:
 
 
 def next_due(cron: str, zone: str, after: datetime) -> datetime:
-    """The first time after that one."""
-    return next(CronSim(cron, after.astimezone(ZoneInfo(zone)))).astimezone(UTC)
+    """The first time after that one. In the hour that a clock shows twice the library may say one that has passed."""
+    times = (at.astimezone(UTC) for at in CronSim(cron, after.astimezone(ZoneInfo(zone))))
+    return next(at for at in times if at > after)
 
 
 def last_due(cron: str, zone: str, now: datetime, since: datetime) -> datetime | None:
     """The last time at or before `now` and after `since`; None where there is none."""
-    latest = now.astimezone(ZoneInfo(zone)).replace(second=0, microsecond=0) + timedelta(minutes=1)
-    found = next(CronSim(cron, latest, reverse=True)).astimezone(UTC)
+    latest = now.replace(second=0, microsecond=0) + timedelta(minutes=1)  # before the zone: local times are no line
+    times = (at.astimezone(UTC) for at in CronSim(cron, latest.astimezone(ZoneInfo(zone)), reverse=True))
+    found = next(at for at in times if at <= now)
     return found if found > since else None
