@@ -1,7 +1,7 @@
 """PostgreSQL, by psycopg: a database of the run's own, filled, indexed, and dropped; and calls as prepared statements.
 
-Calls go through libpq's own asynchronous functions, not through a cursor: the worker's loop decides when a socket is read, and a
-call costs it some twenty microseconds.
+Calls go through libpq's own asynchronous functions, not through a cursor: the worker's loop decides when a socket is read, and takes the
+kernel's stamp of what came before the library does.
 """
 
 from __future__ import annotations
