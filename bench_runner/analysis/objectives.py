@@ -102,8 +102,7 @@ def _measured(stage: StageResult, objective: Objective) -> tuple[float | None, s
         ended = stage.requests.succeeded + stage.requests.failed
         return (stage.requests.failed / ended if ended else None), "ratio", None
     if objective.metric == "recall":
-        recalls = [each.recall for each in stage.operations or [] if each.recall is not None]
-        worst = min((recall.mean for recall in recalls if recall.mean is not None), default=None)
+        worst = stage.worst_recall
         return worst, "ratio", None if worst is not None else "no search was made"
     if objective.metric in _RATES:
         value = getattr(stage.throughput, objective.metric)

@@ -22,6 +22,7 @@ SERIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "output_tokens_per_second": ("Output tokens in the steady window.", ()),
     "requests_per_second": ("Requests in the steady window.", ()),
     "goodput_ratio": ("Requests that met every objective / requests due.", ()),
+    "recall_ratio": ("Of the nearest vectors, what the worst kind of search found.", ()),
     "errors_ratio": ("Failed / sent.", ()),
     "output_tokens": ("Output tokens received.", ()),
     "requests": ("Requests sent, by result.", ("result",)),
@@ -74,7 +75,8 @@ def _rates(stage: StageResult) -> dict[str, float | None]:
         "requests_per_second": stage.throughput.requests_per_s,
         "goodput_ratio": stage.goodput,
         "errors_ratio": done.failed / done.sent if done.sent else None,
-        "output_tokens": stage.tokens.output,
+        "output_tokens": stage.tokens.output if stage.operations is None else None,
+        "recall_ratio": stage.worst_recall,
     }
 
 

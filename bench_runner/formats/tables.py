@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tokenmark_schemas.errors import InvalidInput
-from tokenmark_schemas.result import RunResult, StageResult
+from tokenmark_schemas.result import RunResult, StageResult, Stat
 
 from ..load.clock import NS
 from ..samples.metrics import BY_ID
@@ -59,13 +59,22 @@ def _figures(stage: StageResult) -> Iterator[tuple[str, str, str, float | None]]
         yield "requests", name, "requests", getattr(done, name)
     yield "success_rate", "value", "ratio", done.success_rate
     yield "goodput", "value", "ratio", stage.goodput
-    for name in ("prompt", "output", "cached", "reasoning"):
+    for name in ("prompt", "output", "cached", "reasoning") if stage.operations is None else ():
         yield "tokens", name, "tokens", getattr(stage.tokens, name)
     for name, unit in RATES:
         yield name, "value", unit, getattr(stage.throughput, name)
-    for name, stat in stage.metrics.items():
+    for name, stat in _stats(stage):
         for statistic in STATISTICS:
             yield name, statistic, "values" if statistic == "count" else stat.unit, getattr(stat, statistic)
+
+
+def _stats(stage: StageResult) -> Iterator[tuple[str, Stat]]:
+    """Of all requests, and of a database's calls those of each operation: `e2e[search]`, `recall[search]`."""
+    yield from stage.metrics.items()
+    for each in stage.operations or []:
+        yield f"e2e[{each.name}]", each.e2e
+        if each.recall is not None:
+            yield f"recall[{each.name}]", each.recall
 
 
 def metrics_csv(results: Sequence[RunResult]) -> str:
@@ -75,7 +84,7 @@ def metrics_csv(results: Sequence[RunResult]) -> str:
     writer.writerow(("run", "stage", "metric", "unit", *WIDE))
     for result in results:
         for stage in result.stages:
-            for name, stat in stage.metrics.items():
+            for name, stat in _stats(stage):
                 writer.writerow((result.run.name, stage.name, name, stat.unit, *_cells(getattr(stat, s) for s in WIDE)))
     return text.getvalue()
 

@@ -42,6 +42,12 @@ def cost_lines(cost: RunCost | None) -> Iterator[Text]:
     if cost is None:
         return
     best = cost.cheapest
+    of_requests = [stage for stage in cost.stages if stage.per_thousand_requests is not None]
+    if best is None and of_requests:  # a database's answers are no tokens
+        least = min(of_requests, key=lambda stage: stage.per_thousand_requests or 0)
+        said = f"{money(least.per_thousand_requests, cost.currency)} a thousand requests at {least.stage}"
+        yield Text.assemble(("cost      ", "bold"), f"{said}; {price_line(cost)}")
+        return
     said = (
         f"{_with_interval(best, cost.currency)} a million output tokens at {best.stage}"
         if best

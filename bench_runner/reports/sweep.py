@@ -121,6 +121,5 @@ def _of_calls(stage: StageResult) -> Iterator[str]:
     """Of several kinds of search the worst recall."""
     e2e = stage.metrics["e2e"]
     yield from (seconds(value) for value in (e2e.p50, e2e.p95, e2e.p99))
-    recalls = [each.recall.mean for each in stage.operations or [] if each.recall and each.recall.mean is not None]
-    yield f"{min(recalls):.3f}" if recalls else "–"
+    yield f"{stage.worst_recall:.3f}" if stage.worst_recall is not None else "–"
     yield rate(stage.throughput.requests_per_s)

@@ -347,6 +347,12 @@ class StageResult(Contract):
     repetitions: list[Repetition] = []
     turns: list[TurnResult] | None = None
 
+    @property
+    def worst_recall(self) -> float | None:
+        """Of several kinds of search, the mean of the one that found the fewest; None where nothing was searched."""
+        found = [each.recall.mean for each in self.operations or [] if each.recall and each.recall.mean is not None]
+        return min(found, default=None)
+
 
 class MeasuredWindow(Window):
     started_at: str

@@ -384,3 +384,29 @@ def test_embedded_brings_its_server_and_takes_it_away(tmp_path: Path) -> None:
         ).stdout.splitlines()
         if "tokenmark-postgres-" in line
     ]
+
+
+def test_what_others_read_of_it_has_calls_and_recall_and_no_tokens(server: str, tmp_path: Path) -> None:
+    prices = {"microdollarsPerHour": 3_600_000}
+    run(tmp_path, spec_of("postgres", server, [{**SEARCH, "weight": 3}, READ], cost={"inline": prices}))
+
+    def told(*words: str) -> str:
+        return subprocess.run(
+            [*CLI, *words], capture_output=True, text=True, check=True, timeout=60, cwd=tmp_path
+        ).stdout
+
+    rows = {
+        (row["metric"], row["statistic"]): row["value"]
+        for row in map(json.loads, told("export", "t", "--format", "jsonl").splitlines())
+    }
+    assert rows["e2e[search]", "count"] + rows["e2e[read]", "count"] == rows["e2e", "count"]
+    assert rows["recall[search]", "mean"] > 0.9
+    assert ("tokens", "output") not in rows
+    page = told("export", "t", "--format", "openmetrics")
+    assert "tokenmark_run_recall_ratio{" in page
+    assert "tokenmark_run_output_tokens{" not in page
+    assert "a thousand requests at c1" in told("show", "t")
+    told("report", "t", "t", "--out", "side")
+    side = (tmp_path / "side" / "report.md").read_text()
+    assert "Calls/s" in side
+    assert "TPOT" not in side

@@ -21,6 +21,9 @@ SIDE_BY_SIDE = (
     ("TTFT p50", "metrics.ttft.p50", "seconds"), ("TTFT p99", "metrics.ttft.p99", "seconds"), ("TPOT p50", "metrics.tpot.p50", "seconds"),
     ("E2E p50", "metrics.e2e.p50", "seconds"), ("Output tokens/s", "throughput.output_tokens_per_s", "rate"),
 )  # fmt: skip
+SIDE_BY_SIDE_CALLS = (
+    ("E2E p50", "metrics.e2e.p50", "seconds"), ("E2E p99", "metrics.e2e.p99", "seconds"), ("Calls/s", "throughput.requests_per_s", "rate"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,9 @@ def _side_by_side(runs: Sequence[Run]) -> list[Section]:
     places = [{stage.name: k for k, stage in enumerate(run.result.stages)} for run in runs]
     names = list(dict.fromkeys(name for place in places for name in place))
     rows: list[Sequence[Cell]] = [("", "Verdict", *(read("verdict.state") for read in readers))]
+    calls = all(run.result.database is not None for run in runs)
     for name in names:
-        for title, path, kind in SIDE_BY_SIDE:
+        for title, path, kind in SIDE_BY_SIDE_CALLS if calls else SIDE_BY_SIDE:
             found = [
                 read(f"stages[{place[name]}].{path}", kind) if name in place else "–"
                 for read, place in zip(readers, places, strict=True)

@@ -109,9 +109,7 @@ def _stage(stage: StageResult, shares: Sequence[NetworkShare], per_million_micro
         output_tokens_per_second_milli=milli(stage.throughput.output_tokens_per_s),
         requests_per_second_milli=milli(stage.throughput.requests_per_s),
         goodput_per_mille=milli(stage.goodput),
-        recall_per_mille=milli(
-            min((o.recall.mean for o in stage.operations or [] if o.recall and o.recall.mean is not None), default=None)
-        ),
+        recall_per_mille=milli(stage.worst_recall),
         host_cpu_per_mille=milli(stage.resources.host.cpu_avg) if stage.resources and stage.resources.host else None,
         gpu_per_mille=milli(stage.resources.gpu.utilization_avg) if stage.resources and stage.resources.gpu else None,
         client_read_lag_microseconds=whole_micro(stage.client.read_lag.tail) if stage.client else None,
