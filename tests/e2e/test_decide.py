@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ GATES = [{"metric": "ttft", "statistic": "p50", "minEffectPerMille": 150}, {"met
 
 def decided(lab: Lab, name: str, **spec: Any) -> Object:
     """The run once it is judged. A neighbour of the machine may disturb one until nobody can say: it gets further chances."""
-    for chance in range(3):
+    for chance, pause_s in enumerate((0, 0, 2, 5, 10, 20)):
+        time.sleep(pause_s)
         lab.apply(run_object(f"{name}{chance}", stages=ENOUGH, repetitions=3, maxOutputTokens=8, **spec))
         run = lab.finished(f"{name}{chance}", timeout_s=180)
         if "baselineRef" in spec and condition(run, "NotRegressed")["status"] != "Unknown":
