@@ -60,13 +60,13 @@ class Endpoint(Contract):
             raise ValueError("endpoint.url must not contain user information; use authSecretRef")
         if "?" in url or "#" in url:
             raise ValueError("endpoint.url must end with the path: a query would be left out")
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             named = parts.hostname is not None and parts.port != 0
         except ValueError:
             named = False
         if not named:
-            raise ValueError("endpoint.url is not a URL, such as http://host:8000")
+            raise ValueError("endpoint.url is not a URL; write for example http://host:8000")
         if parts.scheme == "postgresql" and parts.path.strip("/"):
             raise ValueError("endpoint.url: an existing database is named in spec.database.name, not in the address")
         return url
