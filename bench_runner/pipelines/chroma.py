@@ -71,10 +71,9 @@ class Chroma:
             })  # fmt: skip
         if (there := self._json("GET", f"{self._place}/count")) != count:
             raise RunFailed(f"the collection at {self.target.url} holds {there} of {count} records")
-        index = self.spec.index
         self.facts = DatabaseFacts(
             records=count, dimensions=records.spec.dimensions, load_s=time.monotonic() - began,
-            index=f"hnsw m={index.m} ef_construction={index.ef_construction} ef_search={index.ef_search}",
+            index=self.spec.index.described,
         )  # fmt: skip
 
     def _make(self) -> None:

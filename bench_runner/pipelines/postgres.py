@@ -123,7 +123,7 @@ class Postgres:
         connection.execute("analyze records")
         self.facts = DatabaseFacts(
             records=records.spec.count, dimensions=records.spec.dimensions, load_s=loaded - began, index_s=index_s,
-            index=described(self.spec) if vectors else "none", index_bytes=index_bytes,
+            index=index.described if vectors else "none", index_bytes=index_bytes,
             data_bytes=self._number(connection, "select pg_table_size('records')"),
         )  # fmt: skip
 
@@ -353,15 +353,6 @@ def _form(operation: Operation, mix: Mix) -> str:
 def binary(vector: Any) -> bytes:
     """pgvector's binary form: dimensions, nought, then floats, all with the high byte first."""
     return struct.pack(">hh", len(vector), 0) + bytes(vector.astype(">f4").tobytes())
-
-
-def described(spec: DatabaseSpec) -> str:
-    index = spec.index
-    return (
-        "flat"
-        if index.kind == "Flat"
-        else f"hnsw m={index.m} ef_construction={index.ef_construction} ef_search={index.ef_search}"
-    )
 
 
 def _errors() -> tuple[type[Exception], ...]:

@@ -77,6 +77,13 @@ class Index(Contract):
         default=40, description="Candidates of a search: more find more, and take longer."
     )
 
+    @property
+    def described(self) -> str:
+        """In a result, for a person."""
+        if self.kind == "Flat":
+            return "flat"
+        return f"hnsw m={self.m} ef_construction={self.ef_construction} ef_search={self.ef_search}"
+
 
 class DatabaseSpec(Contract):
     """For engines postgres and chroma. A run makes a database of its own on the server and drops it at its end; one that is there already

@@ -31,7 +31,7 @@ def unsupported_run(
             spec.retrieval is not None and target.engine != "rag",
             f"spec.retrieval: with engine {target.engine}; it is for rag",
         ),
-        *[(wrong, text) for wrong, text in _databases(spec, workload, stages)],
+        *_databases(spec, workload, stages),
         (
             spec.baseline_ref is not None and not in_cluster,
             "spec.baselineRef: outside a cluster; use tokenmark compare BASELINE RUN",
