@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in /usr/bin/python3 python3.13 python3.12 python3.11 pyt
 VENV := .venv
 BIN := $(VENV)/bin
 CLUSTER := $(BIN)/python -m tests.cluster
-.PHONY: help venv run demo test test-latest check unit format schemas golden lock cluster cluster-down install kubeconfig status images bench clean
+.PHONY: help venv run demo test test-latest trials check unit format schemas golden lock cluster cluster-down install kubeconfig status images bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -29,11 +29,14 @@ run: $(VENV)/.ready  ## the first run: the example BenchmarkRun against the bund
 demo: $(VENV)/.ready  ## a cluster, the images, the chart, a real llama-server, a BenchmarkRun, the result
 	$(BIN)/python -m tests.cluster.demo
 
-test: check  ## everything: check, contract, accuracy, integration, e2e on a real cluster
+test: check  ## what a change has to pass: check, contract, accuracy, integration, e2e on a real cluster
 	$(BIN)/pytest -q -n auto --dist loadfile tests/contract tests/golden
-	$(BIN)/pytest -q tests/accuracy tests/integration tests/dashboards tests/engines tests/e2e
+	$(BIN)/pytest -q -m 'not trial' --durations=40 tests/accuracy tests/integration tests/dashboards tests/engines tests/e2e
 
-check: $(VENV)/.ready  ## format, lint, types, imports, unit, drift: under two minutes, no network
+trials: $(VENV)/.ready  ## the cases that `make test` leaves out for their length, half an hour
+	$(BIN)/pytest -q -m trial --durations=0 tests/accuracy tests/engines tests/e2e
+
+check: $(VENV)/.ready  ## format, lint, types, imports, unit, drift: three minutes, no network
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

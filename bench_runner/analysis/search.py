@@ -1,8 +1,7 @@
 """The highest load that still meets every objective: bracket, bisect, confirm (pure).
 
 Levels double until one misses, the gap is halved until it is a twentieth (or one stream), and the best level is measured
-once more: an answer that does not hold twice is stepped down. The knee is where two straight lines fit throughput over
-load best; it needs no objective and stands beside the answer.
+once more: an answer that does not hold twice is stepped down.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
+from tokenmark_decisions.saturation import knee
 from tokenmark_schemas.result import MeasuredStage, SearchResult, SearchStep
 from tokenmark_schemas.workload import Stage
 
@@ -77,35 +77,6 @@ class Search:
 
     def _tried(self, level: int) -> int:
         return sum(level == tried for tried, _ in self.steps)
-
-
-def knee(curve: Sequence[tuple[float, float]]) -> float | None:
-    """Where throughput stops growing with load: the break of the two straight lines that fit best, in order of load.
-
-    None with fewer than five points, or where one line fits nearly as well (the load never got there).
-    """
-    points = sorted(curve)
-    if len(points) < 5:
-        return None
-    whole = _misfit(points)
-    splits = [(_misfit(points[: at + 1]) + _misfit(points[at:]), points[at][0]) for at in range(1, len(points) - 1)]
-    best, load = min(splits)
-    flatter = _slope([p for p in points if p[0] >= load]) < 0.5 * _slope([p for p in points if p[0] <= load])
-    return load if best < 0.5 * whole and flatter else None
-
-
-def _slope(points: Sequence[tuple[float, float]]) -> float:
-    n = len(points)
-    mean_x, mean_y = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
-
-
-def _misfit(points: Sequence[tuple[float, float]]) -> float:
-    """Squared distance from the least-squares line."""
-    n, slope = len(points), _slope(points)
-    at = sum(y for _, y in points) / n - slope * sum(x for x, _ in points) / n
-    return sum((y - (at + slope * x)) ** 2 for x, y in points)
 
 
 def start_of(find: Find, template: Stage) -> int:

@@ -6,6 +6,7 @@ has got round to decoding.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from ..load.counters import Tick
 WINDOW_NS = 10 * NS
 LEAST_ARRIVALS = 20
 BEHIND = 0.9  # answers to arrivals, below which a queue only grows
+CHANCE = 4.0  # standard deviations of a queue at rest
+RISING = 1.5  # answers per second in the second half of a stage to those in its first, while it still fills up, or more
 
 
 def precise_enough(rule: Precise | None, stages: Sequence[StageResult]) -> bool:
@@ -42,7 +45,8 @@ class Watch:
     rules: StopRules
     open_loop: bool
     saturated: bool = False
-    _ticks: deque[Tick] = field(default_factory=deque)
+    _ticks: deque[Tick] = field(default_factory=deque)  # the last ten seconds
+    _flow: list[Tick] = field(default_factory=list)  # since the first answer, one a second
 
     def reason(self, tick: Tick) -> str | None:
         if not tick.at_ns or (self._ticks and tick.at_ns <= self._ticks[-1].at_ns):
@@ -50,6 +54,8 @@ class Watch:
         self._ticks.append(tick)
         while len(self._ticks) > 1 and tick.at_ns - self._ticks[1].at_ns >= WINDOW_NS:
             self._ticks.popleft()
+        if tick.finished and (not self._flow or tick.at_ns - self._flow[-1].at_ns >= NS):
+            self._flow.append(tick)
         if failing := self._failing(tick):
             return failing
         behind = self._behind(tick) if self.open_loop else None
@@ -63,11 +69,8 @@ class Watch:
         return f"{tick.refused} of {tick.finished} requests failed, above stopRules.maxErrorsPerMille: {limit}"
 
     def _behind(self, tick: Tick) -> str | None:
-        """Over ten seconds fewer than nine in ten arrivals were answered, and the queue grew in each third of them.
-
-        Ten seconds in which answers flowed from the beginning: a stage fills up once, by as much as its latency holds.
-        And the queue has to grow by more than chance.
-        """
+        """Over ten seconds fewer than nine in ten arrivals were answered, the queue grew in each third of them, and it is
+        neither chance nor a stage that still fills up."""
         first = self._ticks[0]
         if self.rules.over_saturation == "Ignore" or not first.finished or tick.at_ns - first.at_ns < WINDOW_NS:
             return None
@@ -76,6 +79,22 @@ class Watch:
         queue = [self._ticks[at].in_flight for at in (0, third, 2 * third, len(self._ticks) - 1)]
         step = (1 - BEHIND) * arrived / 6  # half of what a third adds where a tenth of the arrivals is left over
         growing = all(b - a > step for a, b in pairwise(queue))
-        if arrived < LEAST_ARRIVALS or answered >= BEHIND * arrived or not growing:
+        if arrived < LEAST_ARRIVALS or answered >= BEHIND * arrived or not growing or not self._in_earnest(tick):
             return None
         return f"over-saturated: {arrived} requests were due in 10 s and {answered} were answered; {queue[-1]} wait"
+
+    def _in_earnest(self, now: Tick) -> bool:
+        """In the second half of the stage the queue grew by more than one at rest wanders, and the rate of answers rises no more.
+
+        Arrivals at random into a server of unlimited places leave a number in flight that is Poisson distributed, whatever
+        the service times (M/G/infinity): two looks at it differ by sqrt(2 * queue). Such a server answers ever more per
+        second until its longest requests have gone through it once, and its queue grows as long; one that is over-saturated
+        answers as many as it can from the beginning.
+        """
+        begun = self._flow[0]
+        half = next(each for each in self._flow if 2 * (each.at_ns - begun.at_ns) >= now.at_ns - begun.at_ns)
+        grown = now.in_flight - half.in_flight
+        earlier, later = half.finished - begun.finished, now.finished - half.finished
+        rising = RISING * (now.at_ns - half.at_ns) / max(1, half.at_ns - begun.at_ns)
+        still = later + 2 * math.sqrt(later + rising**2 * earlier) <= rising * earlier  # by two standard deviations
+        return still and grown > CHANCE * math.sqrt(2 * now.in_flight)

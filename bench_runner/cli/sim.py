@@ -31,6 +31,7 @@ def sim(
     stall_share: float | None = typer.Option(None, min=0, max=1, help="Share of answers that fall silent once."),
     stall_ms: float | None = typer.Option(None, min=0),
     stall_at: int | None = typer.Option(None, min=0, help="The token before which a stall happens."),
+    slots: int | None = typer.Option(None, min=1, help="Answers at a time; more wait in turn. Without end if unsaid."),
     api_token: str | None = typer.Option(
         None, help="Refuse requests without this bearer token.", envvar="TOKENMARK_SIM_TOKEN"
     ),
@@ -45,7 +46,7 @@ def sim(
         "model": model, "ttft_ms": ttft_ms, "itl_ms": itl_ms, "jitter_ms": jitter_ms, "tokens": tokens,
         "chunk_tokens": chunk_tokens, "reasoning_tokens": reasoning_tokens, "usage": usage, "error_share": error_share,
         "error_status": error_status, "abort_share": abort_share, "stall_share": stall_share, "stall_ms": stall_ms,
-        "stall_at": stall_at, "api_token": api_token, "seed": seed,
+        "stall_at": stall_at, "slots": slots, "api_token": api_token, "seed": seed,
     }  # fmt: skip
     fields = read_scenario(scenario) if scenario else {}
     played = Scenario.model_validate({**fields, **{name: value for name, value in said.items() if value is not None}})

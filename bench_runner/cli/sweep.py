@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    recipe: Path = typer.Argument(..., help="A recipe (recipe/v1), such as deploy/examples/recipe_vllm_stress.yaml."),
+    recipe: str = typer.Argument(
+        ...,
+        help="A recipe (recipe/v1) such as deploy/examples/recipe_vllm_stress.yaml, a BenchmarkSweep's manifest; or NAMESPACE/NAME of "
+        "a BenchmarkSweep in the cluster, which is not run but reported.",
+    ),
     target: str | None = typer.Option(
         None, help="In the place of the recipe's target: an address, or `sim` for the bundled simulator."
     ),
@@ -33,21 +37,22 @@ def sweep(
 
     A sweep that was ended goes on where it stood when it is called again; so does one whose budget was spent.
 
-    Example: tokenmark sweep deploy/examples/recipe_ollama_stress.yaml
+    Examples: tokenmark sweep deploy/examples/recipe_ollama_stress.yaml; tokenmark sweep default/how-far
 
     Exit codes: 0 all were measured, 2 bad input, 5 a run failed or was left for want of time, 130 interrupted.
     """
-    from rich.console import Console
-
     from tokenmark_schemas.errors import RunFailed
 
     from ..config.connections import connections
     from ..config.recipes import cells_of, read_recipe, sweep_id
-    from ..reports.sweep import markdown, summary_table
+    from ..config.swept import named_sweep
     from ..run.sweep import INTERRUPTED, Sweep
     from ..storage.text_file import write_text
 
-    asked = read_recipe(recipe)
+    if not Path(recipe).exists() and (named := named_sweep(recipe)):
+        _report_of_cluster(*named, out)
+        return
+    asked = read_recipe(Path(recipe))
     cells = cells_of(asked, connections(file) if asked.vary.engines else [], target)
     flags = {cell.name: _flags(cell, target) for cell in cells}
     identity = sweep_id(asked)
@@ -66,13 +71,35 @@ def sweep(
     )
     for part in whole.run(lambda name: _run(folder, flags[name], quiet)):
         print(f"sweep {identity}: {part.name} {part.state}", file=sys.stderr)
-    found = _swept(cells, whole)
-    write_text(folder / "report.md", markdown(identity, asked.purpose, found), f"--out {out}")
-    Console().print(summary_table(found))
-    print(f"\n{folder}/report.md", file=sys.stderr)
+    _report(identity, asked.purpose, _swept(cells, whole), out)
     if any(part.exit_code in INTERRUPTED for part in whole.parts):
         raise typer.Exit(INTERRUPTED[0])
     if any(part.state != "done" for part in whole.parts):
+        raise typer.Exit(RunFailed.exit_code)
+
+
+def _report(identity: str, purpose: str | None, found: list[Any], out: Path) -> None:
+    """report.md, and its table on the terminal."""
+    from rich.console import Console
+
+    from ..reports.sweep import markdown, summary_table
+    from ..storage.text_file import write_text
+
+    write_text(out / identity / "report.md", markdown(identity, purpose, found), f"--out {out}")
+    Console().print(summary_table(found))
+    print(f"\n{out / identity}/report.md", file=sys.stderr)
+
+
+def _report_of_cluster(namespace: str, name: str, out: Path) -> None:
+    from tokenmark_schemas.errors import RunFailed
+
+    from ..config.swept import sweep_of_cluster
+    from ..reports.sweep import Swept
+
+    identity, purpose, rows = sweep_of_cluster(namespace, name)
+    found = [Swept.of_run(row.run, "done" if result else row.state.lower(), result) for row, result in rows]
+    _report(identity, purpose, found, out)
+    if any(each.state != "done" for each in found):
         raise typer.Exit(RunFailed.exit_code)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tokenmark_decisions.saturation import load_of
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.result import RunResult
 
-from ..analysis.saturation import load_of
 from .page.curves import curves_of
 from .page.files import Run
 

@@ -8,9 +8,9 @@ from functools import cached_property
 
 from rich.table import Table
 
+from tokenmark_decisions.saturation import Saturation, load_of, saturation
 from tokenmark_schemas.result import RunResult, StageResult
 
-from ..analysis.saturation import Saturation, load_of, saturation
 from .page.operating import saturation_lines
 from .units import rate, seconds
 
@@ -25,6 +25,14 @@ class Swept:
     workload: str
     state: str
     result: RunResult | None
+
+    @classmethod
+    def of_run(cls, name: str, state: str, result: RunResult | None) -> Swept:
+        """Of a run in a cluster: what it was asked stands in its result alone."""
+        if result is None:
+            return cls(name, "–", "–", "–", state, None)
+        facts = result.provenance
+        return cls(name, facts.engine.name, facts.model or "–", facts.workload.name, state, result)
 
     @cached_property
     def far(self) -> Saturation | None:

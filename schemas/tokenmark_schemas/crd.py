@@ -13,6 +13,8 @@ from .netprobe import NetProbeSpec
 from .probe_status import ProbeStatus
 from .schedule import LONGEST_NAME, ScheduleSpec, ScheduleStatus
 from .structural import structural
+from .sweep import LONGEST_NAME as LONGEST_SWEEP
+from .sweep import SweepSpec, SweepStatus
 
 _NAME = {
     "type": "string",
@@ -97,6 +99,21 @@ KINDS = (
         (),
         LONGEST_NAME, has_template=True,
     ),
+    Kind(
+        "BenchmarkSweep", "benchmarksweeps", "bsweep",
+        "BenchmarkRuns of one question: how far does it go, with which target, model and workload?",
+        SweepSpec, SweepStatus,
+        (
+            _column("State", f"{_STATE}.reason"),
+            _column("Runs", ".status.runsProgress"),
+            _column("Message", f"{_STATE}.message"),
+            _column("Age", ".metadata.creationTimestamp", "date"),
+            _column("Suspend", ".spec.suspend", "boolean", wide=True),
+            _column("Sweep", ".status.sweepID", wide=True),
+        ),
+        (),
+        LONGEST_SWEEP, has_template=True,
+    ),
 )  # fmt: skip
 
 
@@ -133,7 +150,7 @@ def crd(kind: Kind) -> dict[str, Any]:
 
 
 def _changeable(node: Any) -> Any:
-    """A run inside a template is no record yet: rules about what it was before hold for the object itself alone."""
+    """A run inside a template is no record yet: rules about what it was before hold for a run itself alone."""
     if isinstance(node, list):
         return [_changeable(each) for each in node]
     if not isinstance(node, dict):
@@ -142,6 +159,11 @@ def _changeable(node: Any) -> Any:
     out = {key: _changeable(value) for key, value in node.items() if key != "x-kubernetes-validations"}
     kept = [rule for rule in rules or [] if "oldSelf" not in rule["rule"]]
     return {**out, "x-kubernetes-validations": kept} if kept else out
+
+
+def _with_template(spec: dict[str, Any]) -> dict[str, Any]:
+    parts = spec["properties"]
+    return {**spec, "properties": {**parts, "template": _changeable(parts["template"])}}
 
 
 def _object_schema(kind: Kind) -> dict[str, Any]:
@@ -154,7 +176,7 @@ def _object_schema(kind: Kind) -> dict[str, Any]:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object", "properties": {"name": {**_NAME, "maxLength": kind.longest_name}}},
-            "spec": _changeable(spec) if kind.has_template else spec,
+            "spec": _with_template(spec) if kind.has_template else spec,
             "status": structural(kind.status.model_json_schema(by_alias=True), path="status"),
         },
     }

@@ -36,6 +36,7 @@ KINDS = {
     "BenchmarkRun": "benchmarkrun.BenchmarkRun",
     "NetProbe": "netprobe.NetProbe",
     "BenchmarkSchedule": "schedule.BenchmarkSchedule",
+    "BenchmarkSweep": "sweep.BenchmarkSweep",
 }
 VERSIONS = {
     "workload/v1": "workload.Workload",

@@ -28,12 +28,14 @@ from .result import RunResult, TerminationSummary
 from .run import RunConfig
 from .schedule import BenchmarkSchedule
 from .store import Receipts
+from .sweep import BenchmarkSweep
 from .workload import Workload
 
 SCHEMAS: dict[str, tuple[type[BaseModel], bool]] = {
     "benchmarkrun-v1alpha1": (BenchmarkRun, True),
     "netprobe-v1alpha1": (NetProbe, True),
     "benchmarkschedule-v1alpha1": (BenchmarkSchedule, True),
+    "benchmarksweep-v1alpha1": (BenchmarkSweep, True),
     "workload": (Workload, True),
     "run-config-v1": (RunConfig, False),
     "run-result-v1": (RunResult, False),

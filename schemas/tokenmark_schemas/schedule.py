@@ -6,26 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from .base import Contract, Label, StringMap, Text253
-from .benchmarkrun import BenchmarkRunSpec
+from .base import Contract, Label, Text253
 from .kube import Condition, ObjectMeta, Timestamp
+from .run_template import RunTemplate
 
 LONGEST_NAME = 37  # with a hyphen and the minute behind it, a run's name has 48 characters at most
 CRON = r"^(@(hourly|daily|weekly|monthly)|\S+( +\S+){4})$"
 MACROS = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *"}
 Keep = Annotated[int, Field(ge=0, le=1000)]
-
-
-class TemplateMeta(Contract):
-    labels: StringMap | None = None
-    annotations: StringMap | None = None
-
-
-class RunTemplate(Contract):
-    """What each run is made of."""
-
-    metadata: TemplateMeta = TemplateMeta()
-    spec: BenchmarkRunSpec
 
 
 class ScheduleSpec(Contract):

@@ -37,7 +37,8 @@ class StopRules(Contract):
         default=50, description="Answers before maxErrorsPerMille is looked at."
     )
     over_saturation: Literal["Ignore", "EndStage"] = Field(
-        default="Ignore", description="EndStage: in open loop, end a stage whose queue has only grown for 10 s."
+        default="Ignore",
+        description="EndStage: in open loop, end a stage whose queue only grows, for 10 s at least and by more than chance.",
     )
     when_precise: Precise | None = Field(
         default=None, description="End the run after two repetitions or more; repetitions is then the most there are."

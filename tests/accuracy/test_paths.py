@@ -84,7 +84,12 @@ def test_https_is_valid(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "load", [("--rate", "10", "--duration", "12"), ("--concurrency", "4", "--duration", "15")], ids=["open", "closed"]
+    "load",
+    [
+        ("--rate", "10", "--duration", "12"),
+        pytest.param(("--concurrency", "4", "--duration", "15"), marks=pytest.mark.trial),
+    ],
+    ids=["open", "closed"],
 )
 def test_a_new_connection_for_each_request_over_a_long_way_is_the_ways_doing(
     load: tuple[str, ...], tmp_path: Path

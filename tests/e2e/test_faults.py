@@ -129,6 +129,7 @@ def test_a_lost_node_ends_the_attempt_and_starts_no_second_load(lab: Lab) -> Non
     assert condition(lab.finished("next", timeout_s=120), "Succeeded")["status"] == "True", lab.explain()
 
 
+@pytest.mark.trial
 def test_a_deleted_run_on_a_lost_node_keeps_its_target_until_the_pod_cannot_load_it(lab: Lab) -> None:
     other = load_from_the_other_node(lab, "gone")
     processes.send(f"{other}-kubelet", signal.SIGKILL)
@@ -162,6 +163,7 @@ def in_the_runner(lab: Lab, pod: str, code: str) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
+@pytest.mark.trial
 def test_a_runner_that_fills_its_disk_is_evicted_by_the_kubelet_and_that_is_said(lab: Lab) -> None:
     lab.simulator()
     execution = {**run_object("x")["spec"]["execution"], "maxAttempts": 1}

@@ -33,13 +33,13 @@ def test_an_upgrade_and_a_rollback_in_the_middle_of_runs_lose_and_double_nothing
     lab.simulator()
     lab.apply(run_object("before"))
     once_and_whole(lab, "before")
-    lab.apply(run_object("upgraded", stages=long_stage(40)))
+    lab.apply(run_object("upgraded", stages=long_stage(25)))
     lab.running_pod("upgraded")
     lab.apply(run_object("queued-then", stages=long_stage(4)))
     release.install(lab.cluster, newer, *SETTINGS, chart=next_version.chart())
     once_and_whole(lab, "upgraded")
     once_and_whole(lab, "queued-then")
-    lab.apply(run_object("rolled-back", stages=long_stage(40)))
+    lab.apply(run_object("rolled-back", stages=long_stage(25)))
     lab.running_pod("rolled-back")
     told = lab.get("brun", "rolled-back") or {}
     assert told["spec"]["execution"]["nextField"] == told["status"]["nextStatus"] == 7, "it is the newer one's object"

@@ -105,6 +105,7 @@ def test_a_floor_is_measured_first_and_an_objective_judges_the_worst_pair(lab: L
     assert shown[1].split()[1:3] == ["ObjectiveViolated", "2/2"]
 
 
+@pytest.mark.trial
 def test_a_connection_through_a_service_is_dearer_than_one_to_its_pod(lab: Lab) -> None:
     """By a few microseconds of address translation: in the median of what each repetition on each pair found."""
     new = {"type": "TCPConnect", "durationSeconds": 2, "warmupSeconds": 0, "rateHz": 300}
@@ -190,6 +191,7 @@ def test_an_agent_that_is_killed_fails_its_pair_by_name_and_the_others_are_kept(
     assert len(probe["status"]["summary"]) == 1
 
 
+@pytest.mark.trial
 def test_a_node_that_is_lost_mid_round_is_named(lab: Lab) -> None:
     if not isinstance(lab.cluster, Embedded):
         pytest.skip("stops a kubelet: only on the embedded cluster")
@@ -257,7 +259,7 @@ def _living(lab: Lab) -> list[dict[str, Any]]:
 
 
 # Seven seconds each, one after the other; fifty are a trial of their own: TOKENMARK_PROBES=50.
-MANY = int(os.environ.get("TOKENMARK_PROBES", "16"))
+MANY = int(os.environ.get("TOKENMARK_PROBES", "5"))
 
 
 def test_many_probes_queue_and_all_finish(lab: Lab) -> None:
@@ -287,6 +289,7 @@ def test_many_probes_queue_and_all_finish(lab: Lab) -> None:
     assert most <= 3, "one measures while the one before winds down and another is being made"
 
 
+@pytest.mark.trial
 def test_a_mesh_of_three_nodes_goes_through_rounds_of_disjoint_pairs(lab: Lab) -> None:
     if not isinstance(lab.cluster, Embedded):
         pytest.skip("adds a node: only to the embedded cluster")

@@ -25,7 +25,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module", params=["", "/api/generate"], ids=["chat", "generate"])
+@pytest.fixture(
+    scope="module", params=["", pytest.param("/api/generate", marks=pytest.mark.trial)], ids=["chat", "generate"]
+)
 def measured(
     server: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -193,8 +193,9 @@ def test_a_pool_that_the_server_does_not_grant_is_an_error_by_its_words(server: 
     result, _ = run(
         tmp_path,
         spec_of("postgres", server, [SLEEP], stages=[stage], warmup={"requestCount": 0, "durationSeconds": 0}),
-        code=4,
+        code=None,  # invalid or degraded: what share of the calls failed is a matter of how long a refusal takes
     )
+    assert "errors" in {reason["code"] for reason in result["verdict"]["reasons"]}
     requests = result["stages"][0]["requests"]
     assert "too many clients" in requests["error_messages"]["connect"]
 

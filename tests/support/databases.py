@@ -40,12 +40,12 @@ def words_of(folder: Path, spec: dict[str, Any], name: str = "t") -> list[str]:
     ]
 
 
-def run(folder: Path, spec: dict[str, Any], code: int = 0) -> tuple[dict[str, Any], str]:
+def run(folder: Path, spec: dict[str, Any], code: int | None = 0) -> tuple[dict[str, Any], str]:
     """(result, what was said). Client and database share the machine here: that a run is not valid because of its neighbours
-    alone keeps nothing but its times from being judged, which is what `healthy` is for."""
+    alone keeps nothing but its times from being judged, which is what `healthy` is for. A code of None takes any verdict."""
     done = subprocess.run(words_of(folder, spec), capture_output=True, text=True, check=False, timeout=180)
     result = json.loads(done.stdout) if done.stdout else {}
-    excused = done.returncode == 4 and code == 0 and disturbed(result)
+    excused = (done.returncode == 4 and code == 0 and disturbed(result)) or (code is None and done.returncode in (0, 4))
     assert excused or done.returncode == code, f"exit code {done.returncode}: {done.stderr}{done.stdout[:1500]}"
     return result, done.stderr
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_runner.analysis.search import Search, knee, stage_at, stage_name, start_of
+from bench_runner.analysis.search import Search, stage_at, stage_name, start_of
+from tokenmark_decisions.saturation import knee
 from tokenmark_schemas.workload import Stage
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
+import random
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from bench_runner.analysis.stoprules import Watch, precise_enough
@@ -64,6 +69,59 @@ def test_a_server_that_is_slow_to_begin_and_keeps_up_is_none() -> None:
         for q in range(1, 100)
     ]  # fmt: skip
     assert reasons(rules, ticks) == []
+
+
+# --- how often it is right ------------------------------------------------------------------------------------------
+
+Service = Callable[[random.Random], float]  # -> seconds that a request takes once it is served
+SERVICES: dict[str, tuple[Service, float]] = {  # and their mean
+    "all alike": (lambda rng: 2.5, 2.5),
+    "exponential": (lambda rng: rng.expovariate(1 / 2.5), 2.5),
+    "answers of 2 to 20 s": (lambda rng: rng.uniform(2, 20), 11.0),
+    "exponential, long": (lambda rng: rng.expovariate(1 / 20), 20.0),
+}
+STAGE_S = 120
+
+
+def stage_of(rng: random.Random, rate: float, service: Service, places: int | None) -> list[Tick]:
+    """Poisson arrivals into a server of so many places, None: of as many as it takes."""
+    at, arrivals, ends, free = 0.0, list[float](), list[float](), [0.0] * (places or 0)
+    while at < STAGE_S:
+        at += rng.expovariate(rate)
+        begun = at if places is None else max(at, heapq.heappop(free))
+        ends.append(begun + service(rng))
+        arrivals.append(at)
+        if places is not None:
+            heapq.heappush(free, ends[-1])
+    ends.sort()
+    ticks, came, went = list[Tick](), 0, 0
+    for quarter in range(1, 4 * STAGE_S + 1):
+        while came < len(arrivals) and arrivals[came] <= quarter / 4:
+            came += 1
+        while went < len(ends) and ends[went] <= quarter / 4:
+            went += 1
+        ticks.append(Tick(at_ns=quarter * S // 4, issued=came, finished=went, in_flight=came - went))
+    return ticks
+
+
+def ended(rate: float, service: Service, places: int | None, trials: int) -> int:
+    """Stages of so many that the rule ends."""
+    rule = StopRules(over_saturation="EndStage")
+    return sum(bool(reasons(rule, stage_of(random.Random(seed), rate, service, places))) for seed in range(trials))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_server_that_keeps_up_is_hardly_ever_taken_for_one_that_does_not(name: str) -> None:
+    """From 12 to 2,000 requests in flight, the time in which a stage fills up among them."""
+    service, _ = SERVICES[name]
+    assert sum(map(partial(ended, service=service, places=None, trials=50), (5, 12, 50))) <= 1
+
+
+@pytest.mark.parametrize("name", ["all alike", "exponential", "answers of 2 to 20 s"])
+@pytest.mark.parametrize("over", [1.5, 3])
+def test_a_server_that_falls_behind_is_found(name: str, over: float) -> None:
+    service, mean = SERVICES[name]
+    assert sum(ended(rate, service, round(rate * mean / over), 20) for rate in (12, 50)) >= 38
 
 
 @pytest.mark.parametrize(("interval", "enough"), [((0.095, 0.105), True), ((0.09, 0.12), False), (None, False)])

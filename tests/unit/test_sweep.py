@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from bench_runner.analysis.saturation import saturation
 from bench_runner.cli.sweep import _flags
 from bench_runner.config.connections import connections
 from bench_runner.config.recipes import Cell, cells_of, read_recipe, sweep_id
@@ -18,6 +17,7 @@ from bench_runner.reports.sweep import Swept, markdown
 from bench_runner.run.sweep import Sweep
 from tests.cluster.layout import TREE
 from tests.support.results import a_result
+from tokenmark_decisions.saturation import saturation
 from tokenmark_schemas.documents import read_models
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.recipe import Recipe

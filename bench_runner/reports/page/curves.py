@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tokenmark_decisions.saturation import load_of
 from tokenmark_schemas.result import RunResult, StageResult
 
-from ...analysis.saturation import load_of
 from ...storage.request_log import read_rows
 
 POINTS, BINS, MOMENTS = 160, 60, 240

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tokenmark_decisions.saturation import Saturation, saturation
 from tokenmark_schemas.result import RunResult
 
-from ...analysis.saturation import Saturation, saturation
 from .figures import Section
 
 

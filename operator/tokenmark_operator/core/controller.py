@@ -90,7 +90,7 @@ class Controller:
         self._wake_owner(body)
 
     def _wake_owner(self, child: dict[str, Any]) -> None:
-        """Of a Job or a pod the run or probe; of a run the schedule that made it; of a probe the run."""
+        """Of a Job or a pod the run or probe; of a run the schedule or the sweep that made it; of a probe the run."""
         meta = child["metadata"]
         for kind in self.kinds.values():
             if name := (meta.get("labels") or {}).get(kind.label):

@@ -51,6 +51,7 @@ class Resource:
 RUNS = Resource("tokenmark.dev/v1alpha1", "benchmarkruns")
 PROBES = Resource("tokenmark.dev/v1alpha1", "netprobes")
 SCHEDULES = Resource("tokenmark.dev/v1alpha1", "benchmarkschedules")
+SWEEPS = Resource("tokenmark.dev/v1alpha1", "benchmarksweeps")
 JOBS = Resource("batch/v1", "jobs")
 PODS = Resource("v1", "pods")
 CONFIG_MAPS = Resource("v1", "configmaps")

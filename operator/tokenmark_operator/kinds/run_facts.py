@@ -19,7 +19,7 @@ from ..observe.environment import node_facts, pod_facts
 from ..observe.times import parse_time
 from ..plan import names
 from ..results.baseline import newest_of, promoted_result
-from ..results.config_map import stored_result
+from ..results.config_map import held_in, stored_result
 from ..results.probe_results import read_whole
 from ..shared.admission import group_of, holds_target, is_finished, is_settled, place_of
 from ..shared.facts import Key, RunFacts
@@ -185,8 +185,7 @@ class _Reading:
         other = await self._s.kube.get(RUNS, namespace, ref.name)
         if other is None:
             return f"there is no BenchmarkRun {ref.name} in namespace {namespace}"
-        artifacts = (other.get("status") or {}).get("artifacts") or []
-        held = next((a["ref"] for a in artifacts if a.get("kind") == "ConfigMap" and a.get("name") == "result"), None)
+        held = held_in(other)
         found = await self._s.kube.get(CONFIG_MAPS, namespace, held) if held else None
         result = stored_result(found, other["metadata"]["uid"]) if found else None
         return result[0] if result else f"BenchmarkRun {ref.name} has no result"

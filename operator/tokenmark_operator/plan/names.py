@@ -8,12 +8,15 @@ from tokenmark_schemas.kube import API_VERSION, ObjectMeta
 
 MANAGED = {"app.kubernetes.io/managed-by": "tokenmark"}
 MANAGED_SELECTOR = "app.kubernetes.io/managed-by=tokenmark"
-RUN_LABEL, PROBE_LABEL, SCHEDULE_LABEL = "tokenmark.dev/run", "tokenmark.dev/probe", "tokenmark.dev/schedule"
+RUN_LABEL, PROBE_LABEL = "tokenmark.dev/run", "tokenmark.dev/probe"
+SCHEDULE_LABEL, SWEEP_LABEL = "tokenmark.dev/schedule", "tokenmark.dev/sweep"
 UID_LABEL, ATTEMPT_LABEL, ROLE_LABEL = "tokenmark.dev/uid", "tokenmark.dev/attempt", "tokenmark.dev/role"
 VISIT_LABEL = "tokenmark.dev/visit"
 TARGET_LABEL = "tokenmark.dev/target"  # the exclusivity group of the target that a pod loads
 INDEX_LABEL = "batch.kubernetes.io/job-completion-index"  # Kubernetes' own
-OWNER_LABEL = {"BenchmarkRun": RUN_LABEL, "NetProbe": PROBE_LABEL, "BenchmarkSchedule": SCHEDULE_LABEL}
+OWNER_LABEL = {
+    "BenchmarkRun": RUN_LABEL, "NetProbe": PROBE_LABEL, "BenchmarkSchedule": SCHEDULE_LABEL, "BenchmarkSweep": SWEEP_LABEL,
+}  # fmt: skip
 
 
 def job_name(run: str, attempt: int) -> str:

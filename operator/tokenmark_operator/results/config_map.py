@@ -246,6 +246,12 @@ def _digest(result: RunResult) -> dict[str, Any]:
     }
 
 
+def held_in(run: dict[str, Any]) -> str | None:
+    """The ConfigMap with a run's result, as its status names it."""
+    artifacts = (run.get("status") or {}).get("artifacts") or []
+    return next((a["ref"] for a in artifacts if a.get("kind") == "ConfigMap" and a.get("name") == "result"), None)
+
+
 def stored_result(config_map: dict[str, Any], uid: str) -> tuple[RunResult, bytes] | None:
     """The result of a ConfigMap that an earlier life of the operator stored."""
     encoded = (config_map.get("binaryData") or {}).get("result.json.gz")

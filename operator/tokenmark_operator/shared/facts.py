@@ -84,6 +84,14 @@ class ScheduleFacts(Facts):
 
 
 @dataclass(frozen=True)
+class SweepFacts(Facts):
+    """Everything known about one BenchmarkSweep at one moment: its runs by name, and what those found that its status does not tell."""
+
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    results: dict[str, RunResult] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class KubeEvent:
     """A line for `kubectl describe`."""
 

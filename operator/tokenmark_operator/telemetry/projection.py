@@ -23,6 +23,7 @@ from .live import Progress, live_metrics
 from .probes import probe_metrics
 from .runs import run_metrics
 from .schedules import schedule_metrics
+from .sweeps import sweep_metrics
 
 VERSION = "0.1.0"
 
@@ -46,6 +47,7 @@ class Projection(Collector):
         yield from live_metrics(runs, self._progress)
         yield from probe_metrics(self._shown("NetProbe"))
         yield from schedule_metrics(self._shown("BenchmarkSchedule"))
+        yield from sweep_metrics(self._shown("BenchmarkSweep"))
         yield from self._states()
         yield from self._own()
 
@@ -58,7 +60,11 @@ class Projection(Collector):
 
     def _states(self) -> Iterator[Metric]:
         """All objects, shown or not, by the reason that `kubectl get` shows."""
-        for kind, name in (("BenchmarkRun", "tokenmark_runs"), ("NetProbe", "tokenmark_probes")):
+        for kind, name in (
+            ("BenchmarkRun", "tokenmark_runs"),
+            ("NetProbe", "tokenmark_probes"),
+            ("BenchmarkSweep", "tokenmark_sweeps"),
+        ):
             said = (condition(body, "Succeeded").get("reason") or "Pending" for body in self._memory.of_kind(kind))
             family = gauge(name, f"{kind} objects by state.", ("state",))
             for state, count in sorted(Counter(said).items()):

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from tokenmark_schemas.result import ObjectiveResult, RunResult, StageResult
 
-from .search import knee
-
 SPENT = 0.95  # of the best throughput: who has that has it all
 BENT = 1.5  # of the lowest load's median TTFT
 
@@ -120,3 +118,32 @@ def _breaks(result: RunResult, levels: Sequence[tuple[float, StageResult]]) -> l
         met = [at[o.stage] for o in outcomes if o.met == "true"]
         found.append(Break(f"{metric} {statistic}", max(met, default=None), min(missed, default=None)))
     return found
+
+
+def knee(curve: Sequence[tuple[float, float]]) -> float | None:
+    """Where throughput stops growing with load: the break of the two straight lines that fit best, in order of load.
+
+    None with fewer than five points, or where one line fits nearly as well (the load never got there).
+    """
+    points = sorted(curve)
+    if len(points) < 5:
+        return None
+    whole = _misfit(points)
+    splits = [(_misfit(points[: at + 1]) + _misfit(points[at:]), points[at][0]) for at in range(1, len(points) - 1)]
+    best, load = min(splits)
+    flatter = _slope([p for p in points if p[0] >= load]) < 0.5 * _slope([p for p in points if p[0] <= load])
+    return load if best < 0.5 * whole and flatter else None
+
+
+def _slope(points: Sequence[tuple[float, float]]) -> float:
+    n = len(points)
+    mean_x, mean_y = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+
+
+def _misfit(points: Sequence[tuple[float, float]]) -> float:
+    """Squared distance from the least-squares line."""
+    n, slope = len(points), _slope(points)
+    at = sum(y for _, y in points) / n - slope * sum(x for x, _ in points) / n
+    return sum((y - (at + slope * x)) ** 2 for x, y in points)
