@@ -12,22 +12,19 @@ SOURCE = "A run's folder or result.json, a store's address, NAMESPACE/NAME of a 
 
 def show(
     run: str = typer.Argument(..., help=SOURCE),
-    output: Literal["table", "json", "summary"] = typer.Option(
-        "table", "--format", help="table; json: the result; summary: it without what is long."
-    ),
+    output: Literal["table", "json"] = typer.Option("table", "--format", help="What is printed."),
     store_endpoint: str | None = typer.Option(None, help="Address of a store that speaks S3."),
     store_region: str | None = typer.Option(None, help="Region of the store."),
 ) -> None:
-    """Show a result again: the table, the whole document, or its summary.
+    """Show a result again: the table, or the whole document.
 
     Example: tokenmark show bench/first-run
     """
     from ..config.sources import find_result
-    from ..reports.page.files import Run, summary_of
     from ..reports.table import print_result
 
     result = find_result(run, store_endpoint, store_region)
     if output == "table":
         print_result(result)
     else:
-        print(json.dumps(result.snake() if output == "json" else summary_of(Run(run, result)), indent=2))
+        print(json.dumps(result.snake(), indent=2))

@@ -28,6 +28,9 @@ def sweep(
     out: Path = typer.Option(
         Path("results"), help="Results lie in OUT/SWEEP-ID/RUN.", envvar="TOKENMARK_OUT", show_envvar=False
     ),
+    reports: Path = typer.Option(
+        Path("reports"), help="The report lies in REPORTS/SWEEP-ID.", envvar="TOKENMARK_REPORTS", show_envvar=False
+    ),
     again: bool = typer.Option(False, "--again", help="Measure everything anew; else what is done is not done again."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Write the manifests, and run nothing."),
     quiet: bool = typer.Option(False, help="No progress."),
@@ -50,7 +53,7 @@ def sweep(
     from ..storage.text_file import write_text
 
     if not Path(recipe).exists() and (named := named_sweep(recipe)):
-        _report_of_cluster(*named, out)
+        _report_of_cluster(*named, out, reports)
         return
     asked = read_recipe(Path(recipe))
     cells = cells_of(asked, connections(file) if asked.vary.engines else [], target)
@@ -64,33 +67,59 @@ def sweep(
         print("\n".join(str(folder / "manifests" / f"{cell.name}.yaml") for cell in cells))
         return
     budget_s = asked.budget_minutes * 60 if asked.budget_minutes else None
-    whole = Sweep(folder, {cell.name: cell.hash for cell in cells}, budget_s, again=again)
+    whole = Sweep(folder, {cell.name: cell.hash for cell in cells}, budget_s, again=again, asked=asked.camel())
     print(
         f"sweep {identity}: {len(cells)} runs, {sum(part.state == 'done' for part in whole.parts)} done before",
         file=sys.stderr,
     )
     for part in whole.run(lambda name: _run(folder, flags[name], quiet)):
         print(f"sweep {identity}: {part.name} {part.state}", file=sys.stderr)
-    _report(identity, asked.purpose, _swept(cells, whole), out)
+    _report(identity, asked.purpose, _swept(cells, whole), out, reports)
     if any(part.exit_code in INTERRUPTED for part in whole.parts):
         raise typer.Exit(INTERRUPTED[0])
     if any(part.state != "done" for part in whole.parts):
         raise typer.Exit(RunFailed.exit_code)
 
 
-def _report(identity: str, purpose: str | None, found: list[Any], out: Path) -> None:
-    """report.md, and its table on the terminal."""
+def _report(identity: str, purpose: str | None, found: list[Any], out: Path, reports: Path) -> None:
+    """summary.json beside the results; report.md and plots; the table on the terminal."""
+    import json
+
     from rich.console import Console
 
-    from ..reports.sweep import markdown, summary_table
-    from ..storage.text_file import write_text
+    from ..reports.sweep import markdown, summaries, summary_table
+    from ..storage.text_file import write_bytes, write_text
 
-    write_text(out / identity / "report.md", markdown(identity, purpose, found), f"--out {out}")
+    write_text(out / identity / "summary.json", json.dumps(summaries(found), indent=2) + "\n", f"--out {out}")
+    place = reports / identity
+    write_text(place / "report.md", markdown(identity, purpose, found), f"--reports {reports}")
+    for name, picture in _plots(found, out / identity).items():
+        write_bytes(place / "plots" / name, picture, f"--reports {reports}")
     Console().print(summary_table(found))
-    print(f"\n{out / identity}/report.md", file=sys.stderr)
+    print(f"\n{place}/report.md", file=sys.stderr)
 
 
-def _report_of_cluster(namespace: str, name: str, out: Path) -> None:
+def _plots(found: list[Any], folder: Path) -> dict[str, bytes]:
+    """Where vl-convert is installed; a report without pictures is one too."""
+    from tokenmark_schemas.errors import InvalidInput
+
+    from ..reports.page.files import Run
+    from ..reports.plots import plot_files
+
+    logs = {each.name: folder / each.name / "requests.jsonl.gz" for each in found}
+    runs = [
+        Run(each.name, each.result, log if (log := logs[each.name]).is_file() else None)
+        for each in found
+        if each.result
+    ]
+    try:
+        return plot_files(runs) if runs else {}
+    except InvalidInput as exc:
+        print(f"no plots: {str(exc).removeprefix('--plots ')}", file=sys.stderr)
+        return {}
+
+
+def _report_of_cluster(namespace: str, name: str, out: Path, reports: Path) -> None:
     from tokenmark_schemas.errors import RunFailed
 
     from ..config.swept import sweep_of_cluster
@@ -98,7 +127,7 @@ def _report_of_cluster(namespace: str, name: str, out: Path) -> None:
 
     identity, purpose, rows = sweep_of_cluster(namespace, name)
     found = [Swept.of_run(row.run, "done" if result else row.state.lower(), result) for row, result in rows]
-    _report(identity, purpose, found, out)
+    _report(identity, purpose, found, out, reports)
     if any(each.state != "done" for each in found):
         raise typer.Exit(RunFailed.exit_code)
 

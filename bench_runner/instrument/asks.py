@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tokenmark_schemas.database import DATABASES
-from tokenmark_schemas.run import RunConfig
+from tokenmark_schemas.result import DatabaseFacts, EngineFacts
+from tokenmark_schemas.run import RunConfig, RunIdentity
 
 from ..engines import dialect_of
 from ..load.frames import Exchange
@@ -15,9 +16,11 @@ from ..load.route import Route
 from ..pipelines.database import DatabaseCalls
 from ..samples.decode import decode
 from ..samples.sample import Sample
+from ..target.http_get import Pages
+from ..target.identity import identity_of
 from ..target.route import bearer_token, masked, route_to
 from ..workload.conversations import Conversations, step_of
-from ..workload.prompts import RequestFactory
+from ..workload.prompts import RequestFactory, salt_of
 
 GOOD = (b"ok\n", b"HTTP/1.1 2", b"HTTP/1.0 2")  # how an answer of a database begins that is no failure
 
@@ -33,10 +36,25 @@ class Part:
 
 
 class Asks(Protocol):
+    """`fills`: there is something to make before the load, and to take away after it."""
+
     token: str | None
+    fills: bool
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
         """Whatever has to be there before the load. Raises RunFailed."""
+
+    def take_away(self) -> str | None:
+        """What `prepare` made; says what is left of it, in a sentence."""
+
+    def salt(self, run: RunIdentity, label: str, repetition: int, started_ns: int) -> str:
+        """What makes the requests of one phase unlike those of all others."""
+
+    def identity(self, pages: Pages) -> EngineFacts:
+        """What the target says of itself."""
+
+    def database(self) -> DatabaseFacts | None:
+        """What the run made there."""
 
     def fields(self, part: Part) -> dict[str, Any]:
         """Of the phase: the way to the target, and what is sent."""
@@ -53,6 +71,8 @@ def asks_of(config: RunConfig, stopped: Callable[[], bool]) -> Asks:
 
 
 class Prompts:
+    fills = False
+
     def __init__(self, config: RunConfig, stopped: Callable[[], bool]) -> None:
         self.config = config
         self.destination = route_to(config.target, stopped)
@@ -72,6 +92,19 @@ class Prompts:
 
     def prepare(self, _stopped: Callable[[], bool]) -> None:
         """An engine has its model."""
+
+    def take_away(self) -> str | None:
+        return None
+
+    def salt(self, run: RunIdentity, label: str, repetition: int, started_ns: int) -> str:
+        """No prompt is asked twice, in any run: a prefix cache would answer."""
+        return salt_of(run.name, run.uid, run.attempt, label, repetition, started_ns)
+
+    def identity(self, pages: Pages) -> EngineFacts:
+        return identity_of(self.config.target.engine, pages)
+
+    def database(self) -> DatabaseFacts | None:
+        return None
 
     def fields(self, part: Part) -> dict[str, Any]:
         """Requests by themselves, or turns of conversations."""
@@ -100,7 +133,10 @@ class Prompts:
 
 
 class DatabaseAsks:
+    fills = True
+
     def __init__(self, config: RunConfig, stopped: Callable[[], bool]) -> None:
+        self._engine = config.target.engine
         self.token = bearer_token(config)
         over_http = config.target.engine != "postgres"
         self._destination = route_to(config.target, stopped) if over_http else None
@@ -108,6 +144,19 @@ class DatabaseAsks:
 
     def prepare(self, stopped: Callable[[], bool]) -> None:
         self.calls.prepare(stopped)
+
+    def take_away(self) -> str | None:
+        return self.calls.database.drop()
+
+    def salt(self, _run: RunIdentity, label: str, repetition: int, _started_ns: int) -> str:
+        """The same calls in every run: each has a database of its own."""
+        return f"{label}:{repetition}"
+
+    def identity(self, _pages: Pages) -> EngineFacts:
+        return EngineFacts(name=self._engine, version=self.calls.database.version)
+
+    def database(self) -> DatabaseFacts | None:
+        return self.calls.database.facts
 
     def fields(self, part: Part) -> dict[str, Any]:
         route = self._destination.route if self._destination else Route(addresses=())

@@ -21,16 +21,13 @@ from .connection import PAUSE_AFTER_FAILURE_NS, Request
 from .counters import CounterPage
 from .dialogue import NOWHERE
 from .frames import READ_BYTES
-from .ledger import ABSENCE_NS, Ledger
+from .ledger import ABSENCE_NS
+from .loop import CHORE_NS, TICK_NS, TIMER_GRAIN_NS, Loop, mono
 from .phase import Phase
-from .poll import MOST_EVENTS, READ, WRITE, new_poller
-from .schedule import FAR, Schedule
+from .poll import MOST_EVENTS, READ, WRITE
 from .stamps import ANCILLARY_BYTES
-from .timer import Timer
 
-TICK_NS, CHORE_NS, TIMER_GRAIN_NS = 250_000_000, 10_000_000, 2_000_000
 REOPEN_S, LONGEST_REOPEN_S = 0.1, 2.0  # between two tries
-mono = time.monotonic_ns
 
 
 class Lane:
@@ -52,31 +49,24 @@ class Lane:
         self.channel.close()
 
 
-class Caller:
-    """Drives one phase and tells the parent everything over `link`, its own state on `board`."""
+class Caller(Loop):
+    """Drives one phase of calls."""
 
     def __init__(self, phase: Phase, calls: Calls, link: socket.socket, board: CounterPage) -> None:
-        self.phase, self.calls, self.poller, self.timer = phase, calls, new_poller(), Timer()
-        self.ledger = Ledger(link, self.poller, board)
-        self.clock, self.schedule = stamps.ClockOffset(), Schedule(phase)
+        super().__init__(phase, link, board)
+        self.calls = calls
         self.lanes: dict[int, Lane] = {}
         self.idle: deque[Lane] = deque()
-        self.waiting: deque[Request] = deque()
         self.reopened: deque[Channel] = deque()
         self.missing, self.why = 0, b""  # channels that are to be opened again, and what kept the last one from it
         self.wanted: SimpleQueue[None] = SimpleQueue()
         self.reopener = threading.Thread(target=self._reopen, daemon=True)
-        self.stop = self.cut_at = self.load_cpu = 0
-        if self.timer.fd >= 0:
-            self.poller.add(self.timer.fd, READ)
 
     def run(self) -> None:
         """Until the phase is over and the parent has everything."""
         self._open_ahead()
         self.clock.refresh()
-        start, self.load_cpu = max(mono(), self.phase.begin_ns), -time.process_time_ns()
-        self.next_tick, self.next_chore = start + TICK_NS, start + CHORE_NS
-        self.schedule.begin(start)
+        self._start()
         now = mono()
         arrival = Arrival(now, self.ledger.run_delay)
         while not self.schedule.ended or self.ledger.in_flight or self.waiting:
@@ -118,18 +108,12 @@ class Caller:
         self.poller.add(lane.fd, READ)
         self.idle.append(lane)
 
-    def _sleep_s(self, now: int) -> float:
-        due, chore = self.schedule.next_due, self.next_chore
-        if due < chore and not self.timer.set(due):
-            chore = due
-        return (chore - now) / NS if chore > now else 0.0
-
     # --- what happens -----------------------------------------------------------------------------------------------
 
     def _event(self, fd: int, mask: int, since: int) -> None:
         lane = self.lanes.get(fd)
         if lane is None:
-            self._not_a_lane(fd, mask)
+            self._not_of_a_target(fd, mask)
             return
         try:
             if mask & WRITE and not lane.channel.unsent():
@@ -138,17 +122,6 @@ class Caller:
                 self._read(lane, since)
         except Broken as exc:
             self._broken(lane, "reset", str(exc))
-
-    def _not_a_lane(self, fd: int, mask: int) -> None:
-        if fd == self.timer.fd:
-            self.timer.rang()
-        elif fd == self.ledger.outbox.fd:
-            if mask & WRITE:
-                self.ledger.outbox.writable()
-            if mask & ~WRITE and self.ledger.outbox.asked_to_stop():
-                self.schedule.ended, self.schedule.next_due = True, FAR
-                self._issuing_ended(mono())
-                self.cut_at = mono()
 
     def _read(self, lane: Lane, since: int) -> None:
         stamp = self._stamp(lane)
@@ -188,9 +161,7 @@ class Caller:
                 continue
             if (due := self.schedule.take(mono())) is None:
                 break
-            self.waiting.append(Request(self.schedule.seq, due, mono()))
-            self.ledger.in_flight += 1
-            self.ledger.issued = self.schedule.issued
+            self._waits(due)
         if self.schedule.ended and not self.stop:
             self._issuing_ended(mono())
 
@@ -261,10 +232,6 @@ class Caller:
 
     # --- everything that may wait a little --------------------------------------------------------------------------
 
-    def _issuing_ended(self, now: int) -> None:
-        self.stop, self.load_cpu = self.stop or now, self.load_cpu + (0 if self.stop else time.process_time_ns())
-        self.cut_at = now + self.phase.limits.drain_ns
-
     def _chores(self, now: int) -> None:
         self.next_chore = now + CHORE_NS
         while self.reopened:
@@ -288,9 +255,6 @@ class Caller:
             self._never_sent(request, "cancelled")
 
     def _close(self) -> None:
-        now = mono()
-        self.ledger.clock_steps = self.clock.steps
-        self.ledger.close(now, (self.schedule.start, self.stop or now, self.schedule.last_due), self.load_cpu)
+        self._tell_the_end()
         for lane in self.lanes.values():
             lane.close()
-        self.timer.close()

@@ -9,7 +9,6 @@ was read for the parent waits for a pass without events.
 from __future__ import annotations
 
 import socket
-import time
 from collections import deque
 from collections.abc import Callable
 
@@ -21,50 +20,35 @@ from .counters import CounterPage
 from .dialogue import NOWHERE
 from .frames import PART_READS, READ_BYTES
 from .framing import BLANK, BROKEN, CHUNKED, DONE, UNTIL_CLOSE, ends_chunked
-from .ledger import ABSENCE_NS, Ledger
+from .ledger import ABSENCE_NS
+from .loop import CHORE_NS, TICK_NS, TIMER_GRAIN_NS, Loop, mono
 from .phase import Phase
-from .poll import MOST_EVENTS, READ, WRITE, new_poller
+from .poll import MOST_EVENTS, READ, WRITE
 from .pool import Pool, Refused
-from .schedule import FAR, Schedule
 from .stamps import ANCILLARY_BYTES
-from .timer import Timer
 from .turns import Turns
 
-TICK_NS = 250_000_000
-CHORE_NS = 10_000_000  # the longest sleep: an absence that is longer shows
-TIMER_GRAIN_NS = 2_000_000  # epoll rounds its timeouts up to milliseconds
 CLOCK_NS = 1_000_000  # an offset drifts by half a microsecond in that time at most
 PART_LOG = 4 * PART_READS
 AT_ONCE = 8  # connections on their way before the clock starts
 MAX_ANSWER_BYTES = 64 * 2**20
-mono = time.monotonic_ns
 
 
-class Worker:
-    """Drives one phase and tells the parent everything over `link`, its own state on `board`."""
+class Worker(Loop):
+    """Drives one phase of HTTP requests."""
 
     def __init__(self, phase: Phase, link: socket.socket, board: CounterPage) -> None:
-        self.phase, self.poller, self.timer = phase, new_poller(), Timer()
-        self.ledger = Ledger(link, self.poller, board)
-        self.clock = stamps.ClockOffset()
+        super().__init__(phase, link, board)
         self.pool = Pool(phase.route, phase.max_connections, self.poller)
-        self.schedule = Schedule(phase)
         self.turns = Turns(phase.dialogue, self.schedule) if phase.dialogue is not None else None
-        self.waiting: deque[Request] = deque()  # that no connection carries yet
-        self.stop = self.cut_at = 0  # when issuing ended; when the drain ends
-        self.next_tick = self.next_chore = self.next_clock = 0
-        self.load_cpu = 0  # from the clock's start to when issuing ended
-        if self.timer.fd >= 0:
-            self.poller.add(self.timer.fd, READ)
+        self.next_clock = 0
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Until the phase is over and the parent has everything."""
         self._open_ahead()
-        start, self.load_cpu = max(mono(), self.phase.begin_ns), -time.process_time_ns()
-        self.next_tick, self.next_chore = start + TICK_NS, start + CHORE_NS
-        self.schedule.begin(start)
+        self._start()
         poll, schedule, ledger, turns, now = self.poller.poll, self.schedule, self.ledger, self.turns, mono()
         arrival = Arrival(now, ledger.run_delay)
         while not schedule.ended or ledger.in_flight or self.waiting:
@@ -104,12 +88,6 @@ class Worker:
                 self._receive(self.poller.poll(0.05), mono())
         while self.pool.opening and mono() < limit:
             self._receive(self.poller.poll(0.05), mono())
-
-    def _sleep_s(self, now: int) -> float:
-        due, chore = self.schedule.next_due, self.next_chore
-        if due < chore and not self.timer.set(due):
-            chore = due
-        return (chore - now) / NS if chore > now else 0.0
 
     def _receive(self, events: list[tuple[int, int]], since: int) -> None:  # noqa: C901 - one flat loop, on purpose
         """The hot path: everything a token costs the client happens here, with locals for all it looks up."""
@@ -172,7 +150,7 @@ class Worker:
         """An event that is not just data: the connection to read from now, if it is one and there is something."""
         conn = self.pool.all.get(fd)
         if conn is None:
-            self._not_a_connection(fd, mask)
+            self._not_of_a_target(fd, mask)
             return None
         if mask & WRITE:
             self._writable(conn)
@@ -180,18 +158,6 @@ class Worker:
             if not mask & ~WRITE or self.pool.all.get(fd) is not conn:  # writing found it broken
                 return None
         return conn
-
-    def _not_a_connection(self, fd: int, mask: int) -> None:
-        """The alarm rings, or the parent takes more, or it orders the end."""
-        if fd == self.timer.fd:
-            self.timer.rang()
-        elif fd == self.ledger.outbox.fd:
-            if mask & WRITE:
-                self.ledger.outbox.writable()
-            if mask & ~WRITE and self.ledger.outbox.asked_to_stop():
-                self.schedule.ended, self.schedule.next_due = True, FAR
-                self._issuing_ended(mono())
-                self.cut_at = mono()
 
     def _out_of_turn(self, conn: Connection, data: bytes, stamp: int) -> None:
         """The other side's end, a step on the way to the target, or bytes that nobody asked for."""
@@ -224,15 +190,9 @@ class Worker:
                 break
             if self.turns is not None:
                 self.turns.took(self.schedule.seq)
-            self.waiting.append(Request(self.schedule.seq, due, mono()))
-            self.ledger.in_flight += 1
-            self.ledger.issued = self.schedule.issued
+            self._waits(due)
         if self.schedule.ended and not self.stop:
             self._issuing_ended(mono())
-
-    def _issuing_ended(self, now: int) -> None:
-        self.stop, self.load_cpu = self.stop or now, self.load_cpu + (0 if self.stop else time.process_time_ns())
-        self.cut_at = now + self.phase.limits.drain_ns
 
     def _assign(self) -> bool:
         """The oldest request that waits gets a connection, or one is opened for it; False when it has to wait."""
@@ -404,9 +364,6 @@ class Worker:
         self._advance()
 
     def _close(self) -> None:
-        now = mono()
-        self.ledger.clock_steps = self.clock.steps
-        self.ledger.close(now, (self.schedule.start, self.stop or now, self.schedule.last_due), self.load_cpu)
+        self._tell_the_end()
         for conn in list(self.pool.all.values()):
             self.pool.drop(conn)
-        self.timer.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tokenmark_decisions.saturation import load_of
+from tokenmark_decisions.saturation import load_of, throughput_of
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.result import RunResult
 
@@ -39,14 +39,16 @@ def specifications(runs: Sequence[Run]) -> Iterator[tuple[str, Spec]]:
     """Those that have something to show: what a load costs in time takes two loads at least."""
     loads = [row for run in runs for row in _by_load(run.result)]
     if len({row["load"] for row in loads}) > 1:
-        yield "throughput", _over_load(loads, "tokens", "output tokens/s")
+        calls = any(run.result.database for run in runs)
+        yield "throughput", _over_load(loads, "rate", "calls/s" if calls else "output tokens/s")
         latencies = [
             row | {"ms": 1000 * row[key], "which": key}
             for row in loads
             for key in ("p50", "p99")
             if row[key] is not None
         ]
-        yield "ttft-by-load", _over_load(latencies, "ms", "TTFT in ms", by="which")
+        time = "E2E" if calls else "TTFT"
+        yield f"{time.lower()}-by-load", _over_load(latencies, "ms", f"{time} in ms", by="which")
         if front := [row for run in runs for row in _front(run.result)]:
             yield "pareto", _pareto(front)
     for metric, title in (("ttft", "TTFT"), ("tpot", "TPOT"), ("e2e", "E2E")):
@@ -56,10 +58,10 @@ def specifications(runs: Sequence[Run]) -> Iterator[tuple[str, Spec]]:
 
 def _by_load(result: RunResult) -> Iterator[Spec]:
     for stage in result.stages:
-        if (load := load_of(stage)) is not None and stage.throughput.output_tokens_per_s is not None:
-            ttft = stage.metrics["ttft"]
+        if (load := load_of(stage)) is not None and (rate := throughput_of(stage)) is not None:
+            times = stage.metrics["e2e" if stage.operations else "ttft"]
             yield {
-                "run": result.run.name, "load": load, "tokens": stage.throughput.output_tokens_per_s, "p50": ttft.p50, "p99": ttft.p99,
+                "run": result.run.name, "load": load, "rate": rate, "p50": times.p50, "p99": times.p99,
                 "unit": "streams" if stage.load and stage.load.concurrency else "requests/s",
             }  # fmt: skip
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 from rich.table import Table
 
@@ -54,6 +55,18 @@ def summary_table(found: Sequence[Swept]) -> Table:
             each.name, each.result.verdict.state, _at(far), rate(far.best_tokens_per_s), _range(far), _margin(far)
         )
     return table
+
+
+def summaries(found: Sequence[Swept]) -> list[dict[str, Any]]:
+    """The table for programs: loads in `unit`; what is not known is null."""
+    return [
+        {
+            "run": each.name, "engine": each.engine, "model": each.model, "workload": each.workload, "state": each.state,
+            "verdict": each.result.verdict.state if each.result else None,
+            "saturation": asdict(each.far) if each.far else None,
+        }
+        for each in found
+    ]  # fmt: skip
 
 
 def _calls(found: Sequence[Swept]) -> bool:

@@ -36,7 +36,6 @@ from ..analysis.stage_result import stage_result
 from ..analysis.stoprules import Watch, precise_enough
 from ..analysis.verdict import CLIENT_RULES, judge
 from ..analysis.warmup import unsteadiness
-from ..instrument.asks import DatabaseAsks
 from ..instrument.phase_runner import WARMUP, Instrument, Overseer, Peers, PhaseOrder
 from ..instrument.progress import Observer, Progress
 from ..instrument.stop import Stop
@@ -47,9 +46,7 @@ from ..target.gpu import EVERY_S, gpus_of, use_of
 from ..target.host import growth as host_growth
 from ..target.host import host_of, host_use
 from ..target.http_get import Pages
-from ..target.identity import identity_of
 from ..target.server_metrics import STATES_EVERY_S, ServerMetrics, facts_over, growth
-from ..workload.prompts import salt_of
 from .level import Level, Take, rerun
 from .provenance import provenance
 from .watch import Lookout
@@ -97,25 +94,21 @@ class Runner:
             self._prepare()
             result = self._planned()
         except TokenmarkError as exc:
-            if left := self._clean_up():
+            if left := self.asks.take_away():
                 raise type(exc)(f"{exc}; and {left}") from exc
             raise
         except BaseException:
-            self._clean_up()
+            self.asks.take_away()
             raise
-        left = self._clean_up()
+        left = self.asks.take_away()
         if result.database is None or not left:
             return result
         return result.model_copy(update={"database": result.database.model_copy(update={"left": left})})
 
     def _prepare(self) -> None:
-        if isinstance(self.asks, DatabaseAsks):
+        if self.asks.fills:
             self.observer.progress(Progress("filling", self.config.target.engine, 1, 1, 0.0))
             self.asks.prepare(self._must_stop)
-
-    def _clean_up(self) -> str | None:
-        """What it left behind, in a sentence."""
-        return self.asks.calls.database.drop() if isinstance(self.asks, DatabaseAsks) else None
 
     def _planned(self) -> RunResult:
         self._know_the_way()
@@ -130,18 +123,12 @@ class Runner:
             return self._broken_off(exc)
         if self.stop.asked:
             return self.result()
-        self.engine = self._identity()
+        self.engine = self.asks.identity(self.pages)
         result = self.result()
         self.observer.repetition(self.config.repetitions - 1, result)
         if not self._parts(succeeded=True):
             raise RunFailed(f"no request succeeded: {self._first_message()} (target {self.config.target.url})")
         return result
-
-    def _identity(self) -> EngineFacts:
-        engine = self.config.target.engine
-        if isinstance(self.asks, DatabaseAsks):
-            return EngineFacts(name=engine, version=self.asks.calls.database.version)
-        return identity_of(engine, self.pages)
 
     def _repeat(self) -> None:
         for repetition in range(self.config.repetitions):
@@ -302,7 +289,7 @@ class Runner:
             stages=stages,
             objectives=objective_results(judged, config.objectives),
             search=found,
-            database=self.asks.calls.database.facts if isinstance(self.asks, DatabaseAsks) else None,
+            database=self.asks.database(),
             network=network_facts(self.network, stages, os.environ.get(NODE)),
             provenance=provenance(
                 config, stamps=stamps, gpus=self.gpus,
@@ -352,14 +339,8 @@ class Runner:
         self._cool_down()
 
     def _order_of(self, stage: Stage, label: str, repetition: int) -> PhaseOrder:
-        """Prompts of no two phases are the same: their salt is made of all that tells phases apart. Calls to a database are the same in
-        every run: each has a database of its own."""
-        run = self.config.run
-        if isinstance(self.asks, DatabaseAsks):
-            return PhaseOrder(label, stage, repetition, f"{label}:{repetition}")
-        return PhaseOrder(
-            label, stage, repetition, salt_of(run.name, run.uid, run.attempt, label, repetition, self.started)
-        )
+        salt = self.asks.salt(self.config.run, label, repetition, self.started)
+        return PhaseOrder(label, stage, repetition, salt)
 
     def _spent_s(self) -> float:
         return (time.monotonic_ns() - self.started) / NS

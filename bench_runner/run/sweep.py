@@ -1,6 +1,6 @@
 """A sweep over its runs, one after the other: what is done is not done again, and whatever ends it, what was measured is there.
 
-`sweep.json` says of each run how it stands; a run's own folder is the truth, and is looked at before it is begun.
+`run.json` says what is asked, and of each run how it stands; a run's own folder is the truth, and is looked at before it is begun.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -37,11 +37,11 @@ class Sweep:
 
     def __init__(
         self, folder: Path, hashes: Mapping[str, str], budget_s: float | None, *, again: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        asked: Mapping[str, Any] | None = None, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """`hashes` are what each run asks for, by name and in order; with `again` nothing counts as done."""
+        """`hashes` are what each run asks for, by name and in order; with `again` nothing counts as done. `asked` is kept beside."""
         self.folder, self.parts = folder, [Part(name) for name in hashes]
-        self._hashes, self._clock = hashes, clock
+        self._hashes, self._clock, self._asked = hashes, clock, asked
         self._until = None if budget_s is None else clock() + budget_s
         for part in self.parts if not again else ():
             if self.result_of(part.name) is not None:
@@ -78,5 +78,5 @@ class Sweep:
 
     def save(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        document = {"id": self.folder.name, "runs": [asdict(part) for part in self.parts]}
-        write_whole(self.folder / "sweep.json", json.dumps(document, indent=2).encode() + b"\n")
+        document = {"id": self.folder.name, "asked": self._asked, "runs": [asdict(part) for part in self.parts]}
+        write_whole(self.folder / "run.json", json.dumps(document, indent=2).encode() + b"\n")

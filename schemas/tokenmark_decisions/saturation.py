@@ -53,7 +53,7 @@ def saturation(result: RunResult) -> Saturation | None:
     kinds = {stage.load.concurrency is not None for _, stage in levels if stage.load is not None}
     if len(levels) < 2 or len(kinds) > 1:
         return None
-    curve = [(load, tokens) for load, stage in levels if (tokens := _throughput(stage)) is not None]
+    curve = [(load, tokens) for load, stage in levels if (tokens := throughput_of(stage)) is not None]
     best = max((tokens for _, tokens in curve), default=None)
     spent = [load for load, tokens in curve if best and tokens >= SPENT * best]
     kept = [(load, stage) for load, stage in levels if _keeps(result, stage.name)] if result.objectives else []
@@ -65,7 +65,8 @@ def saturation(result: RunResult) -> Saturation | None:
     )  # fmt: skip
 
 
-def _throughput(stage: StageResult) -> float | None:
+def throughput_of(stage: StageResult) -> float | None:
+    """Output tokens per second, or of a database calls."""
     return (
         stage.throughput.output_tokens_per_s
         if stage.throughput.output_tokens_per_s is not None
@@ -86,8 +87,8 @@ def _range(
     if not kept:
         return None, None, None
     high, stage = kept[-1]
-    best = _throughput(stage) or 0.0
-    low = next((load for load, each in kept if (_throughput(each) or 0.0) >= best / 2), high)
+    best = throughput_of(stage) or 0.0
+    low = next((load for load, each in kept if (throughput_of(each) or 0.0) >= best / 2), high)
     return low, high, _margin(result, stage.name)
 
 

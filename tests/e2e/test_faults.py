@@ -78,23 +78,33 @@ def test_an_operator_killed_at_any_moment_changes_nothing(lab: Lab, moment: str)
     assert len(lab.items("cm", "tokenmark.dev/role=result")) == 1
 
 
+def api_server_away(lab: Lab, seconds: float) -> None:
+    processes.stop("apiserver")
+    time.sleep(seconds)
+    controlplane.apiserver()
+    lab.until("the API server is back", controlplane.ready, 60)
+
+
 def test_the_api_server_away_for_twenty_seconds_loses_nothing(lab: Lab) -> None:
     embedded(lab)
     lab.simulator()
-    lab.apply(
-        run_object("through", stages=long_stage(12)),
-        run_object("orphan", stages=long_stage(600), exclusivity={"policy": "Allow"}),
-    )
+    lab.apply(run_object("through", stages=long_stage(12)))
     lab.running_pod("through")
-    processes.stop("apiserver")
-    time.sleep(20)
-    controlplane.apiserver()
-    lab.until("the API server is back", controlplane.ready, 60)
-    lab.delete("brun", "orphan", "--wait=false")
+    api_server_away(lab, 20)
     run = lab.finished("through", timeout_s=150)
     assert condition(run, "Succeeded")["status"] == "True", lab.explain()
     assert len(run["status"]["attempts"]) == 1
-    lab.until("the deleted run is gone", lambda: not lab.runner_pods("orphan"), CONTROLLERS_BACK_S)
+
+
+@pytest.mark.trial
+def test_a_run_deleted_after_the_api_server_was_away_leaves_no_load(lab: Lab) -> None:
+    embedded(lab)
+    lab.simulator()
+    lab.apply(run_object("orphan", stages=long_stage(600)))
+    lab.running_pod("orphan")
+    api_server_away(lab, 20)
+    lab.delete("brun", "orphan", "--wait=false")
+    lab.until("its pods are gone", lambda: not lab.runner_pods("orphan"), CONTROLLERS_BACK_S)
 
 
 def load_from_the_other_node(lab: Lab, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.cluster import images as image_builds
 from tests.cluster.demo import LLAMA
-from tests.support.lab import Lab, condition, long_stage, run_object, server
+from tests.support.lab import Lab, condition, long_stage, run_object, server, simulator
 
 
 def test_a_run_against_the_simulator_ends_with_stored_true_numbers(lab: Lab) -> None:
@@ -91,6 +91,16 @@ def test_a_service_that_comes_late_is_found(lab: Lab) -> None:
     lab.reason("patient", "WaitingForTarget")
     lab.simulator()
     assert condition(lab.finished("patient"), "Succeeded")["status"] == "True", lab.explain()
+
+
+def test_an_engine_that_is_not_ready_is_waited_for_with_what_is_in_its_way(lab: Lab) -> None:
+    deployment, service = simulator("sim", lab.images["runner"])
+    deployment["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"] = "/nowhere"
+    lab.apply(deployment, service, run_object("together"))
+    waiting = condition(lab.reason("together", "Preflight"), "Succeeded")["message"]
+    assert "behind it is not ready" in waiting
+    lab.apply(*simulator("sim", lab.images["runner"]))
+    assert condition(lab.finished("together"), "Succeeded")["reason"] == "Completed", lab.explain()
 
 
 def test_a_token_is_needed_and_only_the_pod_reads_it(lab: Lab) -> None:

@@ -71,7 +71,17 @@ def reported(lab: Lab, folder: Path, identity: str) -> None:
     """`tokenmark sweep NAMESPACE/NAME` writes the report that a laptop's sweep has."""
     kubectl = lab.cluster.kubectl()
     env = {**os.environ, "KUBECONFIG": str(lab.cluster.kubeconfig()), "PATH": f"{kubectl.parent}:{os.environ['PATH']}"}
-    words = [sys.executable, "-m", "bench_runner", "sweep", f"{lab.namespace}/far", "--out", str(folder)]
+    words = [
+        sys.executable,
+        "-m",
+        "bench_runner",
+        "sweep",
+        f"{lab.namespace}/far",
+        "--out",
+        str(folder),
+        "--reports",
+        str(folder),
+    ]
     done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "far-narrow" in done.stdout

@@ -35,6 +35,8 @@ def words(folder: Path, *more: str) -> list[str]:
         str(folder / "r.yaml"),
         "--out",
         str(folder),
+        "--reports",
+        str(folder / "reports"),
         "--quiet",
         *more,
     ]
@@ -50,8 +52,14 @@ def test_a_server_with_four_places_is_spent_at_four(tmp_path: Path) -> None:
         (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
         done = subprocess.run(words(tmp_path), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        (report,) = tmp_path.glob("far-*/report.md")
+        (report,) = (tmp_path / "reports").glob("far-*/report.md")
         text = report.read_text()
+        assert {path.name for path in (report.parent / "plots").iterdir()} >= {"throughput.svg", "ttft-by-load.png"}
+        (summary,) = tmp_path.glob("far-*/summary.json")
+        (said,) = json.loads(summary.read_text())
+        assert said["saturation"]["unit"] == "streams"
+        assert said["saturation"]["saturates_at"] in (4, 8)
+        assert json.loads((summary.parent / "run.json").read_text())["asked"]["vary"]["clients"]
         assert "Throughput is spent at 4 streams" in text or "Throughput is spent at 8 streams" in text, text
         assert "ttft p50 breaks at" in text
         again = subprocess.run(words(tmp_path), capture_output=True, text=True, check=False)

@@ -10,7 +10,7 @@ from bench_runner.formats.north_south import north_south
 from bench_runner.run.provenance import EXPECTED, provenance
 from tests.support.results import a_result
 from tests.unit.test_exposition import config
-from tokenmark_operator.observe.environment import node_facts, pod_facts
+from tokenmark_operator.observe.environment import node_facts, pod_facts, unready
 from tokenmark_schemas.result import EngineFacts
 
 NODE: dict[str, Any] = {
@@ -96,3 +96,27 @@ def test_the_record_has_the_tag_of_what_served(image: str | None, tag: str | Non
     place = {"target_image": image} if image else {}
     changed = result.model_copy(update={"provenance": result.provenance.model_copy(update={"environment": place})})
     assert north_south(changed).run_metadata.backend_image_tag == tag
+
+
+def served_by(ready: str = "True", **status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "vllm-0"}, "status": {"conditions": [{"type": "Ready", "status": ready}], **status}}
+
+
+def test_what_keeps_a_service_from_answering_is_told_in_the_clusters_words() -> None:
+    assert unready([served_by("False"), served_by()]) is None
+    assert unready([]) == "no pod is behind it"
+    assert unready([{**served_by(), "metadata": {"name": "x", "deletionTimestamp": "now"}}]) == "no pod is behind it"
+    pulling = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+    assert unready([served_by("False", containerStatuses=[pulling])]) == (
+        "pod vllm-0 behind it is not ready (ImagePullBackOff: no such image)"
+    )
+    creating = {"state": {"waiting": {"reason": "ContainerCreating"}}}
+    assert unready([served_by("False", containerStatuses=[creating])]) == "pod vllm-0 behind it is not ready"
+    nowhere = {
+        "type": "PodScheduled",
+        "status": "False",
+        "message": "0/2 nodes are available: 2 Insufficient nvidia.com/gpu.",
+    }
+    assert "Insufficient nvidia.com/gpu" in str(
+        unready([{"metadata": {"name": "p"}, "status": {"conditions": [nowhere]}}] * 2)
+    )

@@ -99,6 +99,22 @@ def test_a_missing_service_is_waited_for_and_then_given_up() -> None:
     assert conditions(decide(later))["Succeeded"] == ("False", "TargetNotFound")
 
 
+def test_a_service_with_nothing_ready_behind_it_is_waited_for_and_then_given_up() -> None:
+    cr = a_run()
+    known = {"target_exists": True, "target_unready": "pod vllm-0 behind it is not ready"}
+    waiting = decide(facts(cr, **known))
+    assert conditions(waiting)["Succeeded"] == ("Unknown", "Preflight")
+    assert waiting.create == []
+    later = NOW + timedelta(seconds=601)
+    assert conditions(decide(replace(facts(with_status(cr, waiting), **known), now=later)))["Succeeded"] == (
+        "False",
+        "TargetNotReady",
+    )
+    ready = decide(facts(with_status(cr, waiting), target_exists=True))
+    assert [manifest["kind"] for manifest in ready.create] == ["ConfigMap", "Job"]
+    assert "targetMissingSince" not in ready.status
+
+
 def test_an_eviction_is_followed_by_another_attempt_and_then_no_more() -> None:
     cr, _ = started()
     first = decide(facts(cr, jobs={"demo-a1": a_job()}, pods={"demo-a1": evicted()}))

@@ -41,7 +41,7 @@ def test_points_are_the_result_s_own() -> None:
         "tpot-percentiles",
         "e2e-percentiles",
     }
-    points = [(row["load"], row["tokens"]) for row in specs["throughput"]["data"]["values"]]
+    points = [(row["load"], row["rate"]) for row in specs["throughput"]["data"]["values"]]
     assert points == [(1.0, 10.0), (4.0, 40.0), (16.0, 160.0)]
     shown = {(row["load"], row["which"]): row["ms"] for row in specs["ttft-by-load"]["data"]["values"]}
     assert shown[4.0, "p50"] == 1000 * (result.stages[1].metrics["ttft"].p50 or 0)

@@ -23,8 +23,15 @@ def test_the_table_the_document_and_the_summary(run: Path, capsys: pytest.Captur
     assert "verdict   valid" in capsys.readouterr().out
     assert tokenmark("show", str(run), "--format", "json") == 0
     assert json.loads(capsys.readouterr().out) == a_result().snake()
-    assert tokenmark("show", str(run), "--format", "summary") == 0
+    assert tokenmark("summary", str(run)) == 0
     assert "repetitions" not in json.loads(capsys.readouterr().out)["stages"][0]
+
+
+def test_the_summary_of_a_sweep_is_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "summary.json").write_text('[{"run": "a"}]\n')
+    assert tokenmark("summary", str(tmp_path)) == 0
+    assert json.loads(capsys.readouterr().out) == [{"run": "a"}]
+    assert tokenmark("summary", str(tmp_path / "nowhere")) == 2
 
 
 def test_the_log_of_a_folder_and_of_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,7 +155,7 @@ def test_a_run_that_fails_keeps_no_other_from_being_measured(tmp_path: Path) -> 
 
     whole = Sweep(tmp_path, HASHES, None)
     assert [(part.name, part.state) for part in whole.run(run_one)] == [("a", "done"), ("b", "failed"), ("c", "done")]
-    said = json.loads((tmp_path / "sweep.json").read_text())
+    said = json.loads((tmp_path / "run.json").read_text())
     assert [part["state"] for part in said["runs"]] == ["done", "failed", "done"]
 
 

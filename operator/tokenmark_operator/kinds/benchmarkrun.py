@@ -286,19 +286,28 @@ class _Life(NetworkStep):
         return True
 
     def _waits_for_target(self, run: BenchmarkRun) -> bool:
-        ref = run.spec.target.service_ref
-        if ref is None or self.facts.target_exists is not False:
+        """Until its Service exists and a pod behind that is ready: what is asked before is no measurement."""
+        ref, missing = run.spec.target.service_ref, self.facts.target_exists is False
+        if ref is None or not (missing or self.facts.target_unready):
             self.status.pop("targetMissingSince", None)
             return False
         wait_s = self.facts.settings.target_wait_s
-        message = f"Service {ref.name} does not exist in namespace {run.metadata.namespace}"
-        since = parse_time(self.status.get("targetMissingSince")) or self.facts.now
+        said = (
+            f"does not exist in namespace {run.metadata.namespace}"
+            if missing
+            else f"cannot answer: {self.facts.target_unready}"
+        )
+        message = f"Service {ref.name} {said}"
+        reason = "WaitingForTarget" if missing else "Preflight"
+        waited = self.conditions["Admitted"].reason == reason  # a Service that has come has its own time to be ready
+        since = (parse_time(self.status.get("targetMissingSince")) if waited else None) or self.facts.now
         self.status["targetMissingSince"] = stamp(since)
         if self.facts.now > since + timedelta(seconds=wait_s):
-            self.finish(succeeded=False, reason="TargetNotFound", message=f"{message}; gave up after {wait_s} s")
+            ended = "TargetNotFound" if missing else "TargetNotReady"
+            self.finish(succeeded=False, reason=ended, message=f"{message}; gave up after {wait_s} s")
             return True
         waiting = f"{message}; waiting up to {wait_s} s for it"
-        self.stands_by("WaitingForTarget", waiting, warn=True)
+        self.stands_by(reason, waiting, warn=True)
         self.wait(min(WAIT_S, max(1.0, wait_s / 4)))
         return True
 

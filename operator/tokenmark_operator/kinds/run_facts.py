@@ -15,7 +15,7 @@ from tokenmark_schemas.run import inline_prices, service_in
 from tokenmark_schemas.workload import Workload
 
 from ..core.kube import CONFIG_MAPS, NODES, PODS, PROBES, RUNS, SERVICES, ApiError
-from ..observe.environment import node_facts, pod_facts
+from ..observe.environment import node_facts, pod_facts, unready
 from ..observe.times import parse_time
 from ..plan import names
 from ..results.baseline import newest_of, promoted_result
@@ -156,7 +156,7 @@ class _Reading:
             return {}
         facts: dict[str, Any] = {"target_exists": service is not None}
         if service is not None:
-            facts["target_nodes"], facts["detected"] = await self._behind(named[0], service)
+            facts.update(await self._behind(named[0], service))
         return facts
 
     async def _network(self, run: BenchmarkRun) -> dict[str, Any]:
@@ -198,18 +198,22 @@ class _Reading:
         found = await self._s.kube.get(CONFIG_MAPS, namespace, held) if held else None
         return (promoted_result(found) if found else None) or f"the newest promotion of {called} cannot be read"
 
-    async def _behind(self, namespace: str, service: dict[str, Any]) -> tuple[frozenset[str], dict[str, str]]:
-        """The nodes behind a Service, and facts of the first and of the pods: that is what is being measured."""
+    async def _behind(self, namespace: str, service: dict[str, Any]) -> dict[str, Any]:
+        """The nodes behind a Service, facts of the first and of the pods, and whether any is ready: that is what is being measured."""
         selector = (service.get("spec") or {}).get("selector")
         if not selector:
-            return frozenset(), {}
+            return {}
         try:
             pods = await self._s.kube.list(PODS, namespace, ",".join(f"{k}={v}" for k, v in selector.items()))
             nodes = sorted({p["spec"]["nodeName"] for p in pods if p["spec"].get("nodeName")})
             found = await self._s.kube.get(NODES, None, nodes[0]) if nodes and self._s.settings.read_nodes else None
         except ApiError:
-            return frozenset(), {}
-        return frozenset(nodes), {**(node_facts(found) if found else {}), **pod_facts(pods)}
+            return {}
+        return {
+            "target_nodes": frozenset(nodes),
+            "detected": {**(node_facts(found) if found else {}), **pod_facts(pods)},
+            "target_unready": unready(pods),
+        }
 
 
 @lru_cache(maxsize=64)

@@ -66,3 +66,34 @@ def _quantities(said: dict[str, Any] | None) -> str:
 
 def _told(facts: dict[str, str]) -> dict[str, str]:
     return {name: value[:MOST_CHARACTERS] for name, value in facts.items() if value}
+
+
+def unready(pods: list[dict[str, Any]]) -> str | None:
+    """Why none of the pods behind a Service can answer; None where one is ready."""
+    living = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    if any(_condition(pod, "Ready").get("status") == "True" for pod in living):
+        return None
+    if not living:
+        return "no pod is behind it"
+    said = next(filter(None, map(_in_the_way, living)), None)
+    count = (
+        f"none of {len(living)} pods behind it is"
+        if len(living) > 1
+        else f"pod {living[0]['metadata']['name']} behind it is not"
+    )
+    return f"{count} ready" + (f" ({said})" if said else "")
+
+
+def _condition(pod: dict[str, Any], kind: str) -> dict[str, Any]:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return next((each for each in conditions if each.get("type") == kind), {})
+
+
+def _in_the_way(pod: dict[str, Any]) -> str | None:
+    """In the cluster's own words: an image, a place, a crash."""
+    for status in (pod.get("status") or {}).get("containerStatuses") or []:
+        waiting = (status.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return f"{waiting['reason']}: {waiting.get('message', '')}"[:300].rstrip(": ")
+    scheduled = _condition(pod, "PodScheduled")
+    return str(scheduled.get("message", ""))[:300] if scheduled.get("status") == "False" else None

@@ -56,6 +56,7 @@ class RunFacts(Facts):
     team: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by job name: the pods beside the leading one
     target_pods: list[dict[str, Any]] = field(default_factory=list)  # runner pods of this target, whose ever they are
     target_exists: bool | None = None
+    target_unready: str | None = None  # why nothing behind it can answer yet
     target_nodes: frozenset[str] = frozenset()  # where the target's own pods run
     workload: Workload | str | None = None  # the file that workloadRef points at, or why there is none
     dataset: str | None = None  # content of dataset.configMap
