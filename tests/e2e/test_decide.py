@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench_runner.reports.cost import money
 from bench_runner.reports.units import seconds
+from tests.accuracy.test_truth import PAUSES_S
 from tests.dashboards.exhibits import prometheus
 from tests.dashboards.figures import ask
 from tests.dashboards.scenes import gallery
@@ -29,7 +30,7 @@ GATES = [{"metric": "ttft", "statistic": "p50", "minEffectPerMille": 150}, {"met
 
 def decided(lab: Lab, name: str, **spec: Any) -> Object:
     """The run once it is judged. A neighbour of the machine may disturb one until nobody can say: it gets further chances."""
-    for chance, pause_s in enumerate((0, 0, 2, 5, 10, 20)):
+    for chance, pause_s in enumerate(PAUSES_S):
         time.sleep(pause_s)
         lab.apply(run_object(f"{name}{chance}", stages=ENOUGH, repetitions=3, maxOutputTokens=8, **spec))
         run = lab.finished(f"{name}{chance}", timeout_s=180)
@@ -37,6 +38,19 @@ def decided(lab: Lab, name: str, **spec: Any) -> Object:
             return run
         if "baselineRef" not in spec and condition(run, "Valid")["reason"] == "Valid":  # else it is no baseline
             return run
+    raise AssertionError(lab.explain())
+
+
+def valid(lab: Lab, name: str, **spec: Any) -> Object:
+    """The run under that very name once it is valid: one that a neighbour disturbed is made anew."""
+    for pause_s in PAUSES_S:
+        time.sleep(pause_s)
+        lab.apply(run_object(name, stages=ENOUGH, repetitions=3, **spec))
+        run = lab.finished(name, timeout_s=180)
+        if condition(run, "Valid")["reason"] == "Valid":
+            return run
+        lab.delete("brun", name)
+        lab.until("its result is gone", lambda: lab.get("cm", f"{name}-result") is None, 60)
     raise AssertionError(lab.explain())
 
 
@@ -87,14 +101,13 @@ def test_three_providers_have_one_price_everywhere(lab: Lab, tmp_path: Path) -> 
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "prices"},
         "data": {"cost.yaml": json.dumps({"schemaVersion": "cost/v1", "name": "prices", "prices": rows})},
     })  # fmt: skip
+    runs = {}
     for name, (ttft, itl) in SPEEDS.items():
         lab.simulator(f"sim-{name}", "--ttft-ms", ttft, "--itl-ms", itl)
         target = {"engine": "openai", "model": "sim", "serviceRef": {"name": f"sim-{name}", "port": 8000}}
-        lab.apply(run_object(
-            f"on-{name}", stages=ENOUGH, repetitions=3, maxOutputTokens=16, target=target, environment={"provider": name},
-            cost={"configMap": {"name": "prices"}}, exclusivity={"policy": "Allow"},
-        ))  # fmt: skip
-    runs = {name: lab.finished(f"on-{name}", timeout_s=180) for name in SPEEDS}
+        runs[name] = valid(
+            lab, f"on-{name}", maxOutputTokens=16, target=target, environment={"provider": name}, cost={"configMap": {"name": "prices"}}
+        )  # fmt: skip
     for name, run in runs.items():
         assert condition(run, "Succeeded")["status"] == "True", lab.explain()
         result = lab.result(f"on-{name}-result")
