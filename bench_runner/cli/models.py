@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -13,7 +13,17 @@ from tokenmark_schemas.errors import InvalidInput, RunFailed
 
 from .engines import FILE, FORMAT
 
-models = typer.Typer(help="Models that the engines serve.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from tokenmark_schemas.local_models import ModelsFile
+
+models = typer.Typer(help="Models that the engines serve, and model files of this machine.", no_args_is_help=True)
+LIST = typer.Option(
+    Path("models.yaml"),
+    "--models",
+    help="The list of models (models/v1).",
+    envvar="TOKENMARK_MODELS",
+    show_envvar=False,
+)
 
 
 @models.command(name="list")
@@ -83,3 +93,81 @@ def info(
                 print("\n".join([*model_lines(whole), f"  {'engine':<14}{connection.name}"]))
             return
     raise InvalidInput(f"no engine serves {name}; served: {', '.join(seen[:20]) or 'nothing'}")
+
+
+@models.command()
+def scan(
+    folder: Path | None = typer.Argument(None, help="Searched for *.gguf; modelDir of the list if unsaid."),
+    file: Path = LIST,
+    context: int | None = typer.Option(
+        None, min=256, help="Tokens that memory is worked out for; the list's if unsaid."
+    ),
+    output: Literal["table", "json"] = FORMAT,
+) -> None:
+    """List the model files of this machine by what they say of themselves: name, quantisation, context, and the memory that each needs.
+
+    Files that are none, or not whole, are said to be so. Examples: tokenmark models scan ~/models; tokenmark models scan
+
+    Exit codes: 0 all are whole, 2 bad input, 5 a file is not whole, or a model of the list is missing.
+    """
+    from rich.console import Console
+
+    from ..local.listing import document, problems, table
+    from ..local.store import held, unlisted
+    from ..local.store import scan as scanned
+
+    listed = _listed(file) if folder is None or file.exists() else None
+    place = (folder or Path(str(listed.model_dir if listed else "."))).expanduser()
+    found = scanned(place)
+    of_list = held(listed, found, place) if listed else []
+    rest = unlisted(listed, found, place) if listed else found.files
+    if not found.files and not found.broken:
+        raise InvalidInput(f"{place} holds no *.gguf, and no folder below it does")
+    if output == "json":
+        print(json.dumps(document(of_list, rest, found.broken, context), indent=2))
+    else:
+        Console().print(table(of_list, rest, place, context))
+    said = problems(of_list, found.broken)
+    for line in [*said, *found.others.values()] if output == "table" else ():
+        print(line)
+    if said:
+        raise typer.Exit(RunFailed.exit_code)
+
+
+@models.command()
+def pull(
+    name: str = typer.Argument(..., help="A model of the list."),
+    quant: list[str] = typer.Option([], "--quant", help="Only these quantisations; all that the list has if unsaid."),
+    file: Path = LIST,
+    most_gigabytes: float = typer.Option(40.0, min=0.001, help="A larger file is refused."),
+    endpoint: str | None = typer.Option(
+        None, help="In the place of huggingface.co.", envvar="HF_ENDPOINT", show_envvar=False
+    ),
+    quiet: bool = typer.Option(False, help="No progress."),
+) -> None:
+    """Download what is missing of a model into the list's folder. What was broken off is gone on with when it is called again; what is not
+    whole, or not what it should be, is refused. A token is read from HF_TOKEN.
+
+    Example: tokenmark models pull gemma-3-270m --quant Q8_0
+    """
+    from ..local.download import download
+
+    listed = _listed(file)
+    model = next((each for each in listed.models if each.name == name), None)
+    if model is None or model.hub is None:
+        known = ", ".join(each.name for each in listed.models if each.hub)
+        raise InvalidInput(
+            f"{file} has no model {name} with hub:, from which it could be had; there are {known or 'none'}"
+        )
+    if unknown := [word for word in quant if word not in model.hub.files]:
+        raise InvalidInput(f"{name} has no {', '.join(unknown)} in {file}; there are {', '.join(model.hub.files)}")
+    folder = Path(listed.model_dir).expanduser()
+    for word in quant or model.hub.files:
+        print(download(model.hub, word, folder, round(most_gigabytes * 1e9), endpoint, quiet=quiet))
+
+
+def _listed(file: Path) -> ModelsFile:
+    from tokenmark_schemas.documents import read_model
+    from tokenmark_schemas.local_models import ModelsFile as List
+
+    return read_model(file, List, "list of models", "models/v1")

@@ -16,6 +16,10 @@ from tokenmark_schemas.errors import InvalidInput
 from ..config.flags import Flags, parameters
 from ..config.manifest import load
 
+CONTEXT, PLACES = (
+    4096,
+    8,
+)  # where a model file is served for a run: tokens of one stream; streams where the load does not say how many
 INDEX_ENV = "JOB_COMPLETION_INDEX"  # which of its pods an indexed Job says that this is
 
 
@@ -60,6 +64,8 @@ def execute(manifest: Path | None, flags: Flags, out: Path, format: str, quiet: 
         return _with_simulator(manifest, flags, out, format, quiet)
     if flags.target == "embedded":
         return _with_postgres(manifest, flags, out, format, quiet)
+    if flags.target and flags.target.endswith(".gguf"):
+        return _with_model(manifest, flags, out, format, quiet)
     return _execute(manifest, flags, out, format, quiet, pod)
 
 
@@ -106,3 +112,28 @@ def _with_postgres(manifest: Path | None, flags: Flags, out: Path, format: str, 
     with postgres_beside() as url:
         flags.target = url
         return _execute(manifest, flags, out, format, quiet)
+
+
+def _with_model(manifest: Path | None, flags: Flags, out: Path, format: str, quiet: bool) -> int:
+    """Starts a llama-server with a model file beside the run; its log lies with the results."""
+    from dataclasses import replace
+
+    from ..local.gguf_file import read_model_file
+    from ..local.memory import must_fit
+    from ..local.server import Settings, llama_server, serving
+
+    model = read_model_file(Path(str(flags.target)).expanduser())
+    asked = replace(flags, target="http://127.0.0.1:1", engine="llamacpp", model=flags.model or model.path.stem)
+    config = load(manifest, asked)
+    closed = config.search is None and all(stage.concurrency for stage in config.stages)
+    streams = max(stage.concurrency or 1 for stage in config.stages) if closed else PLACES
+    settings = Settings(context=streams * min(model.context or CONTEXT, CONTEXT), parallel=streams)
+    must_fit(model, settings.context, streams)
+    if not quiet:
+        print(
+            f"llama-server with {model.name or model.path.name}, {model.quantization}, {streams} at a time",
+            file=sys.stderr,
+        )
+    with serving(llama_server(model.path, settings), out / "server") as running:
+        asked.target = running.url
+        return _execute(manifest, asked, out, format, quiet)

@@ -126,7 +126,10 @@ def _report_of_cluster(namespace: str, name: str, out: Path, reports: Path) -> N
     from ..reports.sweep import Swept
 
     identity, purpose, rows = sweep_of_cluster(namespace, name)
-    found = [Swept.of_run(row.run, "done" if result else row.state.lower(), result) for row, result in rows]
+    found = [
+        Swept.of_run(row.run, "done" if result else "gone" if row.state == "Measured" else row.state.lower(), result)
+        for row, result in rows
+    ]
     _report(identity, purpose, found, out, reports)
     if any(each.state != "done" for each in found):
         raise typer.Exit(RunFailed.exit_code)

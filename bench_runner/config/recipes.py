@@ -60,9 +60,7 @@ def cells_of(recipe: Recipe, connections: Sequence[EngineConnection], target: st
     known, and for a run that is none."""
     engines = {name: named(list(connections), name) for name in recipe.vary.engines}
     asked = [Asked(name, _target(engine)) for name, engine in engines.items()] or asked_of(recipe)
-    found = cells(recipe.name, recipe, recipe.spec.camel(), asked, target)
-    if len(found) > MOST_RUNS:
-        raise InvalidInput(f"the recipe stands for {len(found)} runs; {MOST_RUNS} are the most")
+    found = cells(recipe.name, recipe, recipe.spec.camel(), asked, most=MOST_RUNS, salt=target)
     return [_cell(cell.name, cell.asked, cell.hash, cell.spec, engines.get(cell.asked or "")) for cell in found]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from pydantic import ValidationError
 
 from tokenmark_schemas.errors import InvalidInput
@@ -31,5 +33,16 @@ def sweep_of_cluster(namespace: str, name: str) -> tuple[str, str | None, list[t
     if status.sweep_id is None:
         raise InvalidInput(f"{source} has not begun; see kubectl -n {namespace} describe benchmarksweep {name}")
     rows = sorted(status.runs, key=lambda row: row.name)
-    found = [(row, find_result(f"{namespace}/{row.run}") if row.state == "Measured" else None) for row in rows]
+    found = [(row, _result(namespace, row)) for row in rows]
     return status.sweep_id, body["spec"].get("purpose"), found
+
+
+def _result(namespace: str, row: SweptRun) -> RunResult | None:
+    """None of a run that was not measured, or that is gone since."""
+    if row.state != "Measured":
+        return None
+    try:
+        return find_result(f"{namespace}/{row.run}")
+    except InvalidInput as exc:
+        print(f"left out: {exc}", file=sys.stderr)
+        return None

@@ -6,8 +6,10 @@ Levels of load are stages of one run, so that what drifts between them is seen b
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -41,30 +43,45 @@ class Cell:
     spec: dict[str, Any]
 
 
+ASKED = {"vary", "each", "repetitions", "cooldown_seconds", "seed"}  # what tells one question from another
+
+
 def sweep_id(name: str, question: Question, base: dict[str, Any]) -> str:
-    """The same question has the same id, so that a sweep is found again. How long it may take, and whether it goes on, are no part of it."""
-    said = {**question.model_dump(mode="json", exclude={"budget_minutes"}), "name": name, "spec": base}
+    """The same question has the same id, so that a sweep is found again. What it is for, how long it may take, and whether it goes on,
+    are no part of it."""
+    said = {**question.model_dump(mode="json", include=ASKED), "name": name, "spec": base}
     return f"{name}-{hashlib.sha256(canonical_json(said)).hexdigest()[:8]}"
 
 
-def cells(
-    name: str, question: Question, base: dict[str, Any], asked: Sequence[Asked], salt: str | None = None
-) -> list[Cell]:
-    """In the order in which they are run: shuffled by the seed, for what drifts must not look like an engine's doing. `base` is a run's spec
-    without stages. `salt` is what else a result depends on. Raises InvalidInput where two runs would have one name."""
+def count(question: Question) -> int:
+    """Runs that it stands for, before any of them is made."""
     vary = question.vary
+    return math.prod(
+        max(1, len(each)) for each in (vary.engines or vary.targets, vary.models, vary.workloads, vary.indexes)
+    )
+
+
+def cells(
+    name: str, question: Question, base: dict[str, Any], asked: Sequence[Asked], *, most: int, identity: str | None = None,
+    salt: str | None = None,
+) -> list[Cell]:  # fmt: skip
+    """In the order in which they are run: shuffled by the seed, for what drifts must not look like an engine's doing. `base` is a run's spec
+    without stages. `identity` is the sweep's id where it has one; `salt` what else a result depends on. Raises InvalidInput where there are more
+    than `most`, or two would have one name."""
+    vary = question.vary
+    if (many := count(question)) > most:
+        raise InvalidInput(f"vary stands for {many} runs; {most} are the most")
     models: list[str | None] = [*vary.models] or [None]
     workloads: list[str | None] = [*vary.workloads] or [None]
     indexes: list[Index | None] = [*vary.indexes] or [None]
-    identity = sweep_id(name, question, base)
+    identity = identity or sweep_id(name, question, base)
     found = [
         _cell(name, question, identity, _spec(question, base, *each), salt, each[0].name, *each[1:])
         for each in product(asked or [Asked()], models, workloads, indexes)
     ]
-    names = [cell.name for cell in found]
-    if len(set(names)) < len(names):
-        twice = ", ".join(sorted({name for name in names if names.count(name) > 1}))
-        raise InvalidInput(f"several of the runs would be called {twice}; give what varies other names")
+    named = Counter(cell.name for cell in found)
+    if twice := sorted(name for name, times in named.items() if times > 1):
+        raise InvalidInput(f"several of the runs would be called {', '.join(twice)}; give what varies other names")
     random.Random(f"sweep:{question.seed}").shuffle(found)
     return found
 
@@ -105,7 +122,8 @@ def _cell(
     name: str, question: Question, identity: str, spec: dict[str, Any], salt: str | None, asked: str | None,
     model: str | None, workload: str | None, index: Index | None,
 ) -> Cell:  # fmt: skip
-    digest = hashlib.sha256(canonical_json([spec, salt] if salt else spec)).hexdigest()[:12]
+    asked_for = {key: value for key, value in spec.items() if key != "purpose"}
+    digest = hashlib.sha256(canonical_json([asked_for, salt] if salt else asked_for)).hexdigest()[:12]
     environment = dict(spec.get("environment") or {})
     environment["labels"] = {**environment.get("labels", {}), "sweep": identity, "cell": digest}
     parts = [asked, model, workload, _indexed(index)]

@@ -44,6 +44,7 @@ VERSIONS = {
     "ratings/v1": "ratings.RatingFile",
     "engines/v1": "engines.EnginesFile",
     "recipe/v1": "recipe.Recipe",
+    "models/v1": "local_models.ModelsFile",
     "run-config/v1": "run.RunConfig",
     "run-result/v1": "result.RunResult",
     "netprobe-result/v1": "netprobe.NetProbeResult",

@@ -19,6 +19,7 @@ from .comparison import Comparison
 from .cost import CostFile
 from .crd import KINDS, crd
 from .engines import EnginesFile
+from .local_models import ModelsFile
 from .netprobe import NetProbe
 from .north_south import BenchmarkOutput, RunMetadata
 from .probe_result import EastWest, NetProbeResult, ProbeConfig
@@ -50,6 +51,7 @@ SCHEMAS: dict[str, tuple[type[BaseModel], bool]] = {
     "ratings-v1": (RatingFile, True),
     "engines-v1": (EnginesFile, True),
     "recipe-v1": (Recipe, True),
+    "models-v1": (ModelsFile, True),
     "baseline-v1": (Promoted, False),
     "store-receipts-v1": (Receipts, False),
 }

@@ -31,8 +31,20 @@ class SweepSpec(Question):
                 "leave stages and search out; vary says which levels are tried",
                 path=".template.spec",
             ),
-            *[immutable(name, always=True) for name in ("vary", "each", "repetitions", "seed", "template")],
+            cel(
+                "!has(self.template.spec.ttlSecondsAfterFinished)",
+                "set the sweep's own ttlSecondsAfterFinished; a run that deletes itself may be gone before it is read",
+                path=".template.spec.ttlSecondsAfterFinished",
+            ),
+            *[
+                immutable(name, always=True)
+                for name in ("vary", "each", "repetitions", "cooldownSeconds", "seed", "template")
+            ],
         )
+    )
+    budget_minutes: Annotated[int, Field(ge=1, le=10_080)] | None = Field(
+        default=None,
+        description="No run is begun this long after the first one was; what is left is named, and the sweep has ended.",
     )
     suspend: bool = Field(default=False, description="No further run is begun; the one under way goes on to its end.")
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
@@ -44,6 +56,8 @@ class SweepSpec(Question):
     def _whole(self) -> SweepSpec:
         if self.vary.engines:
             raise ValueError("vary.engines: engines are names of a file on one machine; name targets")
+        if self.template.spec.ttl_seconds_after_finished is not None:
+            raise ValueError("template.spec.ttlSecondsAfterFinished: set the sweep's own")
         check_base(self.vary, self.template.spec)
         return self
 

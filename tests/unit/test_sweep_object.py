@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from bench_runner.config.recipes import cells_of
+from bench_runner.config.recipes import cells_of, sweep_id
 from tests.support.results import a_result
 from tests.support.runs import SETTINGS, conditions
-from tokenmark_decisions.sweep_cells import asked_of, cells
 from tokenmark_operator.kinds.sweep import decide_sweep
-from tokenmark_operator.plan.swept_run import run_name
 from tokenmark_operator.shared.facts import Decision, Refusal, SweepFacts
 from tokenmark_operator.telemetry.sweeps import sweep_metrics
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
@@ -95,8 +94,11 @@ def test_the_first_run_is_made_with_every_load_as_a_stage() -> None:
     }  # fmt: skip
 
 
-def test_an_operator_that_was_killed_before_it_wrote_the_status_makes_the_same_run() -> None:
-    assert made(step(a_sweep())) == made(step(a_sweep()))
+def test_an_operator_that_was_killed_before_it_wrote_the_status_takes_up_the_run_that_it_made() -> None:
+    (name,) = made(step(a_sweep()))
+    again = step(a_sweep(), runs={name: a_run(name)})
+    assert made(again) == []
+    assert rows(again)[name] == "Running"
 
 
 def test_the_order_is_the_seeds_and_the_same_as_on_a_laptop() -> None:
@@ -171,18 +173,23 @@ def test_what_is_no_sweep_is_refused_in_words() -> None:
         "models": [f"m{n}" for n in range(32)],
         "workloads": ["smoke", "chat-standard", "rag-short"],
     }
-    assert conditions(step(a_sweep(vary=many, template={"spec": {"target": RUN["target"]}})))["Accepted"] == (
-        "False",
-        "TooManyRuns",
-    )
+    began = time.monotonic()
+    refused = step(a_sweep(vary=many, template={"spec": {"target": RUN["target"]}}))
+    assert _said(refused) == "vary stands for 96 runs; 64 are the most"
+    assert time.monotonic() - began < 1
     with_stages = {"spec": {**RUN, "stages": [{"name": "c1", "concurrency": 1, "requestCount": 1}]}}
     decision = step(a_sweep(template=with_stages))
     assert conditions(decision)["Accepted"] == ("False", "InvalidSpec")
     twins = {"clients": [1], "models": ["m.1", "m-1"]}
-    said = {c["type"]: c["message"] for c in step(a_sweep(vary=twins)).status["conditions"]}
-    assert "several of the runs would be called m-1" in said["Accepted"]
+    assert "several of the runs would be called m-1" in _said(step(a_sweep(vary=twins)))
+    with pytest.raises(ValidationError, match="set the sweep's own"):
+        BenchmarkSweep.model_validate(a_sweep(template={"spec": {**RUN, "ttlSecondsAfterFinished": 5}}))
     with pytest.raises(ValidationError, match="name targets"):
         BenchmarkSweep.model_validate(a_sweep(vary={"clients": [1], "engines": ["vllm"]}))
+
+
+def _said(decision: Decision) -> str:
+    return str(next(c["message"] for c in decision.status["conditions"] if c["type"] == "Accepted"))
 
 
 def test_long_names_are_told_apart() -> None:
@@ -213,7 +220,30 @@ def test_after_the_end_its_time_to_live_takes_it() -> None:
     assert step(a_sweep(over.status, ttlSecondsAfterFinished=60), NOW + timedelta(seconds=61)).delete_self
 
 
-def test_the_name_of_a_run_never_changes() -> None:
+@pytest.mark.parametrize(
+    "change", [{"purpose": "another"}, {"suspend": True}, {"ttlSecondsAfterFinished": 5}, {"budgetMinutes": 9}]
+)
+def test_what_may_be_changed_on_the_way_changes_no_name_and_no_id(change: dict[str, Any]) -> None:
+    """Of a name as long as can be, which is made of the cell's hash."""
+    vary = {"clients": [1], "models": ["meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B-Instruct-FP8"]}
+    long = "how-far-goes-this-very-large-cluster"
+    first = step(a_sweep(name=long, vary=vary))
+    (name,) = made(first)
+    later = step(a_sweep(first.status, name=long, vary=vary, **change), runs={name: a_run(name)})
+    fresh = step(a_sweep(name=long, vary=vary, **change))
+    assert rows(later)[name] == "Running"
+    assert later.status["sweepID"] == fresh.status["sweepID"] == first.status["sweepID"]
+    assert set(rows(fresh)) == set(rows(first))
+
+
+def test_a_laptop_gives_the_same_question_the_same_id() -> None:
     recipe = BenchmarkSweep.model_validate(a_sweep() | {"status": None}).as_recipe()
-    found = cells("far", recipe, recipe.spec.camel(), asked_of(recipe))
-    assert sorted(run_name("far", cell) for cell in found) == ["far-a", "far-b"]
+    assert sweep_id(recipe) == step(a_sweep()).status["sweepID"]
+
+
+def test_a_budget_begins_with_the_first_run_and_not_while_it_is_suspended() -> None:
+    waits = step(a_sweep(suspend=True, budgetMinutes=10))
+    later = NOW + timedelta(minutes=30)
+    still = step(a_sweep(waits.status, suspend=True, budgetMinutes=10), later)
+    assert conditions(still)["Succeeded"] == ("Unknown", "Suspended")
+    assert len(made(step(a_sweep(still.status, budgetMinutes=10), later))) == 1

@@ -212,7 +212,7 @@ class _Reading:
         return {
             "target_nodes": frozenset(nodes),
             "detected": {**(node_facts(found) if found else {}), **pod_facts(pods)},
-            "target_unready": unready(pods),
+            "target_unready": None if service["spec"].get("publishNotReadyAddresses") else unready(pods),
         }
 
 

@@ -53,18 +53,14 @@ class _SweepStep(Step):
         return self.closed()
 
     def _take_up(self, sweep: BenchmarkSweep) -> None:
-        base = sweep.spec.template.spec.camel()
+        base, name = sweep.spec.template.spec.camel(), sweep.metadata.name
+        identity = self.status.setdefault("sweepID", sweep_id(name, sweep.spec, base))
         try:
-            asked = cells(sweep.metadata.name, sweep.spec, base, asked_of(sweep.spec))
+            asked = cells(name, sweep.spec, base, asked_of(sweep.spec), most=MOST_RUNS, identity=identity)
         except InvalidInput as exc:
             self.refuse("InvalidSpec", str(exc))
             return
-        if len(asked) > MOST_RUNS:
-            self.refuse("TooManyRuns", f"spec.vary stands for {len(asked)} runs; {MOST_RUNS} are the most")
-            return
         self.conditions.set("Accepted", "True", "Accepted", f"{len(asked)} runs of {_levels(sweep)} loads")
-        self.status.setdefault("startTime", self.now())
-        self.status["sweepID"] = sweep_id(sweep.metadata.name, sweep.spec, base)
         self.rows = {cell.name: self._row(sweep, cell) for cell in asked}
         self._go_on(sweep, asked)
         self.status["runs"] = [self.rows[cell.name].camel() for cell in asked]
@@ -74,8 +70,8 @@ class _SweepStep(Step):
     # --- what became of its runs ------------------------------------------------------------------------------------
 
     def _row(self, sweep: BenchmarkSweep, cell: Cell) -> SweptRun:
-        name = run_name(sweep.metadata.name, cell)
         known = self.rows.get(cell.name)
+        name = known.run if known is not None else run_name(sweep.metadata.name, cell)
         if known is not None and known.state in OVER:
             return known
         run = self.facts.runs.get(name)
@@ -106,12 +102,12 @@ class _SweepStep(Step):
         waiting = [cell for cell in asked if self.rows[cell.name].state == "Waiting"]
         if running:
             self._says("Running", f"run {running[0].run}: {running[0].reason}")
+        elif waiting and sweep.spec.suspend:
+            self._says("Suspended", f"spec.suspend is true; {len(waiting)} runs wait")
         elif waiting and self._is_spent(sweep):
             for cell in waiting:
                 self.rows[cell.name] = self.rows[cell.name].model_copy(update={"state": "Left"})
             self._end(sweep)
-        elif waiting and sweep.spec.suspend:
-            self._says("Suspended", f"spec.suspend is true; {len(waiting)} runs wait")
         elif waiting and (refused := self.facts.refused) is not None and not refused.passing:
             self.rows[waiting[0].name] = self.rows[waiting[0].name].model_copy(
                 update={"state": "Failed", "reason": refused.reason}
@@ -124,17 +120,19 @@ class _SweepStep(Step):
             self._end(sweep)
 
     def _make(self, sweep: BenchmarkSweep, cell: Cell) -> None:
-        name = run_name(sweep.metadata.name, cell)
+        name = self.rows[cell.name].run
         if self.facts.refused is not None:
             self._says(self.facts.refused.reason, self.facts.refused.message)
             self.wait(15.0)
             return
-        self.decision.create_first.append(plan_swept_run(sweep, cell))
+        self.status.setdefault("startTime", self.now())
+        self.decision.create_first.append(plan_swept_run(sweep, cell, name))
         self.rows[cell.name] = self.rows[cell.name].model_copy(update={"state": "Running"})
         self._says("Running", f"run {name}")
         self.events.append(KubeEvent("Normal", "RunCreated", f"run {name}"))
 
     def _is_spent(self, sweep: BenchmarkSweep) -> bool:
+        """Counted from the first run on."""
         began, minutes = parse_time(self.status.get("startTime")), sweep.spec.budget_minutes
         return minutes is not None and began is not None and self.facts.now >= began + timedelta(minutes=minutes)
 

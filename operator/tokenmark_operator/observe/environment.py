@@ -91,7 +91,8 @@ def _condition(pod: dict[str, Any], kind: str) -> dict[str, Any]:
 
 def _in_the_way(pod: dict[str, Any]) -> str | None:
     """In the cluster's own words: an image, a place, a crash."""
-    for status in (pod.get("status") or {}).get("containerStatuses") or []:
+    told = pod.get("status") or {}
+    for status in [*(told.get("initContainerStatuses") or []), *(told.get("containerStatuses") or [])]:
         waiting = (status.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
             return f"{waiting['reason']}: {waiting.get('message', '')}"[:300].rstrip(": ")

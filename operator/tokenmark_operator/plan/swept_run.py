@@ -21,13 +21,13 @@ def run_name(sweep: str, cell: Cell) -> str:
     return said if len(said) <= LONGEST_NAME else f"{sweep}-{cell.hash[:10]}"
 
 
-def plan_swept_run(sweep: BenchmarkSweep, cell: Cell) -> dict[str, Any]:
+def plan_swept_run(sweep: BenchmarkSweep, cell: Cell, name: str) -> dict[str, Any]:
     meta = sweep.spec.template.metadata
     return {
         "apiVersion": API_VERSION,
         "kind": "BenchmarkRun",
         "metadata": {
-            "name": run_name(sweep.metadata.name, cell),
+            "name": name,
             "labels": {**(meta.labels or {}), **names.labels("BenchmarkSweep", sweep.metadata)},
             "annotations": dict(meta.annotations or {}),
             "ownerReferences": [names.owner("BenchmarkSweep", sweep.metadata)],

@@ -1,0 +1,254 @@
+"""A server of this machine with one model, for as long as a `with` block lasts: a port that is free, a wait until it answers, its log kept, and
+an end that leaves nothing, however we end.
+
+Why it did not come or did not stay is told from its own last words and from how it ended.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tokenmark_schemas.errors import InvalidInput, RunFailed
+
+KEEPER = Path(__file__).with_name("keeper.py")
+GRACE_S = 10.0
+PORTS = 3  # that are tried: between looking and listening somebody else may take one
+LOOK_S = 0.1
+LAST_BYTES = 4096
+BOUND = re.compile(rb"address already in use|couldn't bind|failed to bind|bind: ", re.IGNORECASE)
+NO_MEMORY = re.compile(rb"(failed|unable) to allocate|out of memory|cannot allocate memory|bad_alloc", re.IGNORECASE)
+NO_MODEL = re.compile(
+    rb"(error loading model|failed to load model|invalid magic|unknown model architecture)[^\n]*", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a server; None is its own default. `context` is of all `parallel` places together. `threads`: one processor fewer than there are, which
+    the client needs, where it is not said."""
+
+    context: int = 4096
+    parallel: int = 1
+    threads: int | None = None
+    batch: int | None = None
+    gpu_layers: int | None = None
+
+    @property
+    def threads_used(self) -> int:
+        return self.threads or max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a server is started on a port, and the path that it answers once it is ready."""
+
+    program: str
+    words: Callable[[int], list[str]]
+    ready: str
+    environment: Callable[[int], dict[str, str]] = field(default=lambda _port: {})
+
+
+def llama_server(model: Path, settings: Settings) -> Launch:
+    """Raises InvalidInput where the program is not on PATH."""
+    threads = str(settings.threads_used)
+    words = [
+        "--model",
+        str(model),
+        "--ctx-size",
+        str(settings.context),
+        "--parallel",
+        str(settings.parallel),
+        "--threads",
+        threads,
+        "--threads-batch",
+        threads,
+    ]
+    if settings.batch is not None:
+        words += ["--ubatch-size", str(settings.batch)]
+    if settings.gpu_layers is not None:
+        words += ["--n-gpu-layers", str(settings.gpu_layers)]
+    program = _program(
+        "llama-server", "llama.cpp brings it: github.com/ggml-org/llama.cpp, or Debian's package llama.cpp"
+    )
+    return Launch(
+        program,
+        lambda port: [
+            program,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--no-webui",
+            "--cache-ram",
+            "0",
+            "--ctx-checkpoints",
+            "0",
+            *words,
+        ],
+        "/health",
+    )
+
+
+def ollama(store: Path, settings: Settings) -> Launch:
+    """Its models lie in `store`. Raises InvalidInput where the program is not on PATH."""
+    program = _program("ollama", "ollama.com has it")
+
+    def environment(port: int) -> dict[str, str]:
+        return {
+            "OLLAMA_HOST": f"127.0.0.1:{port}", "OLLAMA_MODELS": str(store), "OLLAMA_NO_CLOUD": "1", "HOME": str(store),
+            "OLLAMA_CONTEXT_LENGTH": str(settings.context // settings.parallel), "OLLAMA_NUM_PARALLEL": str(settings.parallel),
+        }  # fmt: skip
+
+    return Launch(program, lambda _port: [program, "serve"], "/api/version", environment)
+
+
+def _program(name: str, where: str) -> str:
+    if found := shutil.which(name):
+        return found
+    raise InvalidInput(f"{name} is not on PATH; {where}")
+
+
+class Running:
+    """A server that answers."""
+
+    def __init__(self, name: str, url: str, log: Path, keeper: subprocess.Popen[bytes]) -> None:
+        self.name, self.url, self.log, self._keeper = name, url, log, keeper
+
+    def ended(self) -> str | None:
+        """Why it is no more, in a sentence; None while it lives."""
+        code = self._keeper.poll()
+        return None if code is None else why(self.name, code, self.log)
+
+    def pids(self) -> list[int]:
+        """The server and whatever it started."""
+        found = _children(self._keeper.pid)
+        for pid in found:
+            found += _children(pid)
+        return found
+
+    def resident_bytes(self) -> int:
+        """What of this machine's memory it holds now."""
+        total = 0
+        for pid in self.pids():
+            try:
+                total += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            except (OSError, IndexError):
+                continue
+        return total * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def serving(launch: Launch, folder: Path, ready_s: float = 300) -> Iterator[Running]:
+    """Raises RunFailed where it does not come within `ready_s`; its words are in `folder`/NAME-PID.log, ours the number."""
+    folder.mkdir(parents=True, exist_ok=True)
+    running = _started(launch, folder, ready_s)
+    try:
+        yield running
+    finally:
+        _end(running._keeper)
+
+
+def _started(launch: Launch, folder: Path, ready_s: float) -> Running:
+    name = Path(launch.program).name
+    log = folder / f"{name}-{os.getpid()}.log"
+    for chance in range(PORTS):
+        port = free_port()
+        with log.open("wb") as out:
+            keeper = subprocess.Popen(
+                [sys.executable, "-I", str(KEEPER), str(GRACE_S), *launch.words(port)], stdin=subprocess.PIPE, stdout=out, stderr=out,
+                env={**os.environ, **launch.environment(port)}, start_new_session=True,
+            )  # fmt: skip
+        try:
+            if _comes(keeper, port, launch.ready, ready_s):
+                return Running(name, f"http://127.0.0.1:{port}", log, keeper)
+        except BaseException:
+            _end(keeper)
+            raise
+        code = keeper.poll()
+        _end(keeper)
+        if code is None:
+            raise RunFailed(f"{name} did not answer within {ready_s:.0f} s; its last words in {log}: {_last_line(log)}")
+        if not BOUND.search(_tail(log)) or chance == PORTS - 1:
+            raise RunFailed(why(name, code, log))
+    raise AssertionError("unreachable")
+
+
+def _comes(keeper: subprocess.Popen[bytes], port: int, path: str, ready_s: float) -> bool:
+    """Whether it answers with 200 before it ends or the time does."""
+    limit = time.monotonic() + ready_s
+    while keeper.poll() is None and time.monotonic() < limit:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        try:
+            connection.request("GET", path)
+            if connection.getresponse().status == 200:
+                return keeper.poll() is None  # else it is somebody else who answers there
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+        time.sleep(LOOK_S)
+    return False
+
+
+def _end(keeper: subprocess.Popen[bytes]) -> None:
+    assert keeper.stdin is not None
+    keeper.stdin.close()
+    try:
+        keeper.wait(GRACE_S + 5)
+    except subprocess.TimeoutExpired:
+        keeper.kill()
+        keeper.wait()
+
+
+def why(name: str, code: int, log: Path) -> str:
+    """What ended a server, from its exit code and its last words."""
+    said = _tail(log)
+    if NO_MEMORY.search(said):
+        return f"{name} has too little memory: {_last_line(log, NO_MEMORY)}; a shorter context or a smaller quantisation needs less (see {log})"
+    if BOUND.search(said):
+        return f"{name} finds its port taken, {PORTS} times: {_last_line(log, BOUND)} (see {log})"
+    if found := NO_MODEL.search(said):
+        return f"{name} cannot load the model: {found[0].decode('utf-8', 'replace').strip()} (see {log})"
+    if (number := code - 128) in {each.value for each in signal.Signals}:
+        by = "; the system does so when memory runs out" if number == signal.SIGKILL else ""
+        return f"{name} was ended by {signal.Signals(number).name}{by}; see {log}"
+    return f"{name} ended with {code}; its last words in {log}: {_last_line(log)}"
+
+
+def _tail(log: Path) -> bytes:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - LAST_BYTES))
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _last_line(log: Path, pattern: re.Pattern[bytes] | None = None) -> str:
+    lines = [line for line in _tail(log).splitlines() if line.strip() and (pattern is None or pattern.search(line))]
+    return lines[-1].decode("utf-8", "replace").strip()[:300] if lines else "none"
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def free_port() -> int:
+    """On loopback, a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])

@@ -1,0 +1,181 @@
+"""Downloads from a server that speaks as the Hugging Face Hub does, and that breaks off, dies, lies and refuses."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from bench_runner.local.download import download
+from tests.support import gguf_files
+from tests.support.ports import free_port
+from tests.support.serving import in_thread
+from tokenmark_schemas.errors import InvalidInput, RunFailed
+from tokenmark_schemas.local_models import Hub
+
+REPO, FILE = "somebody/gemma-GGUF", "quants/gemma-Q8_0.gguf"
+MOST = 10**9
+
+
+@dataclass
+class Weather:
+    """How the server behaves: bytes after which it breaks off an answer, and for how many of them; what it asks for."""
+
+    content: bytes
+    breaks_after: int | None = None
+    breaks: int = 0
+    refuses: bool = False
+    token: str | None = None
+    ranges: list[str | None] = field(default_factory=list)
+
+
+@contextmanager
+def hub(weather: Weather) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def _head(self, status: int, length: int, **more: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(length))
+            for name, value in more.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+
+        def do_HEAD(self) -> None:
+            if self.path != f"/{REPO}/resolve/main/{FILE}":
+                self._head(404, 0, X_Error_Code="EntryNotFound" if REPO in self.path else "RepoNotFound")
+            elif weather.token and self.headers["Authorization"] != f"Bearer {weather.token}":
+                self._head(403, 0, X_Error_Code="GatedRepo")
+            else:
+                digest = hashlib.sha256(weather.content).hexdigest()
+                size = str(len(weather.content))
+                self._head(
+                    200,
+                    len(weather.content),
+                    X_Repo_Commit="c" * 40,
+                    ETag='"x"',
+                    X_Linked_Etag=f'"{digest}"',
+                    X_Linked_Size=size,
+                )
+
+        def do_GET(self) -> None:
+            said = self.headers["Range"]
+            weather.ranges.append(said)
+            begin = int(said.removeprefix("bytes=").rstrip("-")) if said else 0
+            body = weather.content[begin:]
+            if weather.refuses:
+                self._head(503, 0)
+                return
+            total = len(weather.content)
+            self._head(206 if said else 200, len(body), Content_Range=f"bytes {begin}-{total - 1}/{total}")
+            if weather.breaks_after is not None and weather.breaks > 0:
+                weather.breaks -= 1
+                body, self.close_connection = body[: weather.breaks_after], True
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, in_thread(server):
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> bytes:
+    return gguf_files.write(tmp_path / "original.gguf", tokens=200_000).read_bytes()
+
+
+def asked(sha256: str | None = None, file: str = FILE, repo: str = REPO, word: str = "Q8_0") -> Hub:
+    return Hub.model_validate({"repo": repo, "files": {word: {"file": file, "sha256": sha256}}})
+
+
+def parts(folder: Path) -> list[Path]:
+    return list(folder.glob(".*.partial"))
+
+
+def test_a_file_comes_whole_and_is_not_fetched_twice(content: bytes, tmp_path: Path) -> None:
+    weather = Weather(content)
+    with hub(weather) as url:
+        path = download(asked(hashlib.sha256(content).hexdigest()), "Q8_0", tmp_path / "models", MOST, url, quiet=True)
+        assert download(asked(), "Q8_0", tmp_path / "models", MOST, url, quiet=True) == path
+    assert (path.name, path.read_bytes() == content) == ("gemma-Q8_0.gguf", True)
+    assert weather.ranges == [None]
+    assert parts(path.parent) == []
+
+
+def test_a_server_that_breaks_off_twice_is_gone_on_with(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 2**16
+    )  # of a model's 10 MB the last are lost each time
+    weather = Weather(content, breaks_after=len(content) // 3, breaks=2)
+    with hub(weather) as url:
+        path = download(asked(), "Q8_0", tmp_path / "models", MOST, url, quiet=True)
+    assert path.read_bytes() == content
+    assert weather.ranges[0] is None
+    begins = [int((said or "bytes=0-").strip("bytes=-")) for said in weather.ranges]
+    assert begins == sorted(begins)
+    assert begins[1] > len(content) // 3 - 2**17, "what came is not fetched again"
+
+
+def test_a_download_whose_server_died_goes_on_when_it_is_called_again(content: bytes, tmp_path: Path) -> None:
+    weather, half = Weather(content, refuses=True), content[: len(content) // 2]
+    with hub(weather) as url:
+        (tmp_path / "models").mkdir()
+        digest = hashlib.sha256(content).hexdigest()
+        (tmp_path / "models" / f".gemma-Q8_0.gguf.{digest[:16]}.partial").write_bytes(half)
+        with pytest.raises(RunFailed, match="call again to go on"):
+            download(asked(), "Q8_0", tmp_path / "models", MOST, url, quiet=True)
+        weather.refuses = False
+        path = download(asked(), "Q8_0", tmp_path / "models", MOST, url, quiet=True)
+    assert path.read_bytes() == content
+    assert set(weather.ranges) == {f"bytes={len(half)}-"}
+
+
+def test_what_was_damaged_on_its_way_is_thrown_away(content: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    with hub(Weather(content)) as url, pytest.raises(InvalidInput, match="damaged on its way"):
+        download(asked("0" * 64), "Q8_0", folder, MOST, url, quiet=True)
+    assert list(folder.iterdir()) == []
+
+
+def test_what_is_whole_and_not_what_was_asked_stays_and_is_said(content: bytes, tmp_path: Path) -> None:
+    """Hours may have gone into it."""
+    weather = Weather(content)
+    with hub(weather) as url:
+        for _ in range(2):
+            with pytest.raises(InvalidInput, match="is Q8_0 by its own word, not Q4_K_M"):
+                download(asked(word="Q4_K_M"), "Q4_K_M", tmp_path / "a", MOST, url, quiet=True)
+        assert download(asked(word="UD_Q8_XL"), "UD_Q8_XL", tmp_path / "a", MOST, url, quiet=True).is_file()
+        with pytest.raises(InvalidInput, match="its SHA-256 is not the list's"):
+            download(asked("0" * 64), "Q8_0", tmp_path / "a", MOST, url, quiet=True)
+    assert len(weather.ranges) == 1
+    with hub(Weather(content[: len(content) // 2])) as url, pytest.raises(InvalidInput, match="no whole GGUF file"):
+        download(asked(), "Q8_0", tmp_path / "b", MOST, url, quiet=True)
+
+
+def test_what_is_not_there_too_large_or_not_for_everybody_is_said(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weather = Weather(content, token="hf_secret")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with hub(weather) as url:
+        for said, wanted, most in (
+            ("HF_TOKEN", asked(), MOST),
+            ("no such file", asked(file="other.gguf"), MOST),
+            ("no such repository", asked(repo="nobody/x"), MOST),
+        ):
+            with pytest.raises(InvalidInput, match=said):
+                download(wanted, "Q8_0", tmp_path, most, url, quiet=True)
+        monkeypatch.setenv("HF_TOKEN", "hf_secret")
+        with pytest.raises(InvalidInput, match="GB allowed"):
+            download(asked(), "Q8_0", tmp_path, 1000, url, quiet=True)
+        assert download(asked(), "Q8_0", tmp_path / "models", MOST, url, quiet=True).is_file()
+    with pytest.raises(RunFailed, match="call again"):
+        download(asked(), "Q8_0", tmp_path / "elsewhere", MOST, f"http://127.0.0.1:{free_port()}", quiet=True)
