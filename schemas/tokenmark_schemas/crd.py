@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from .benchmarkrun import BenchmarkRunSpec, RunStatus
+from .benchmarkrun import BenchmarkRunSpec
 from .kube import GROUP, VERSION
 from .netprobe import NetProbeSpec
 from .probe_status import ProbeStatus
+from .run_status import RunStatus
 from .schedule import LONGEST_NAME, ScheduleSpec, ScheduleStatus
 from .structural import structural
 from .sweep import LONGEST_NAME as LONGEST_SWEEP

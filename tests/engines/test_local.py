@@ -18,9 +18,10 @@ import pytest
 from bench_runner.local import server as servers
 from bench_runner.local.gguf_file import read_model_file
 from bench_runner.local.memory import need
-from bench_runner.local.server import Launch, Settings, llama_server, serving
+from bench_runner.local.server import Launch, Settings, llama_server, ollama, serving
 from tests.accuracy.test_truth import CLI, healthy
 from tests.cluster import llama
+from tests.cluster import ollama as ollama_build
 from tokenmark_schemas.errors import RunFailed
 
 OURS = "gemma-Q8_0.gguf"  # of the servers of this machine those that these tests start
@@ -105,6 +106,16 @@ def test_a_server_whose_keeper_is_killed_goes_too(files: dict[str, Path], tmp_pa
         os.kill(running._keeper.pid, signal.SIGKILL)
         _until(lambda: running.ended() is not None)
         _until(lambda: OURS not in _living())
+
+
+def test_an_ollama_of_ours_answers_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{ollama_build.program().parent}:{os.environ['PATH']}")
+    with serving(ollama(tmp_path / "store", Settings(threads=1)), tmp_path) as running:
+        with urllib.request.urlopen(f"{running.url}/api/version", timeout=5) as answer:
+            assert json.load(answer)["version"] == ollama_build.VERSION
+        pids = running.pids()
+        assert running.resident_bytes() > 10**7
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
 
 
 def test_a_server_that_dies_is_told_of(files: dict[str, Path], tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from tokenmark_schemas.benchmarkrun import Attempt, BenchmarkRun, Queue
+from tokenmark_schemas.benchmarkrun import BenchmarkRun
 from tokenmark_schemas.cost import CostFile
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.run import RunConfig
+from tokenmark_schemas.run_status import Attempt, Queue
 from tokenmark_schemas.support import unsupported_run
 from tokenmark_schemas.workload import Workload, WorkloadSpec
 

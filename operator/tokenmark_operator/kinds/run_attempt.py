@@ -7,7 +7,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from tokenmark_schemas.benchmarkrun import Attempt, BenchmarkRun
+from tokenmark_schemas.benchmarkrun import BenchmarkRun
+from tokenmark_schemas.run_status import Attempt
 
 from ..observe.attempt import AttemptView, is_over, job_condition, pod_is_gone, view_attempt
 from ..observe.times import parse_time, stamp

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tokenmark_schemas.benchmarkrun import Attempt, BenchmarkRun
+from tokenmark_schemas.benchmarkrun import BenchmarkRun
 from tokenmark_schemas.result import RunResult
+from tokenmark_schemas.run_status import Attempt
 
 from ..observe.attempt import AttemptView, pod_is_gone
 from ..observe.times import parse_time, stamp

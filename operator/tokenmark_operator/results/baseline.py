@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from tokenmark_decisions.comparability import objections
 from tokenmark_decisions.comparison import Gate, Rules, compare, gates_of
 from tokenmark_schemas.baseline import POINTER_KEY, RESULT_KEY, Pointer
-from tokenmark_schemas.benchmarkrun import BaselineRef, BenchmarkRun, ComparedLine
+from tokenmark_schemas.benchmarkrun import BaselineRef, BenchmarkRun
 from tokenmark_schemas.comparison import Comparison, ComparisonLine
 from tokenmark_schemas.result import RunResult
+from tokenmark_schemas.run_status import ComparedLine
 
 from .config_map import unpacked
 

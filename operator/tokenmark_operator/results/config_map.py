@@ -14,18 +14,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tokenmark_schemas.benchmarkrun import (
-    BenchmarkRun,
-    CostSummary,
-    Headline,
-    ObjectiveOutcome,
-    Quantiles,
-    StageSummary,
-    StepSummary,
-)
+from tokenmark_schemas.benchmarkrun import BenchmarkRun
 from tokenmark_schemas.kube import Artifact
 from tokenmark_schemas.network import NetworkShare
 from tokenmark_schemas.result import RunResult, StageResult, Stat
+from tokenmark_schemas.run_status import CostSummary, Headline, ObjectiveOutcome, Quantiles, StageSummary, StepSummary
 from tokenmark_schemas.store import Receipts
 
 from ..plan import names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from tokenmark_schemas.benchmarkrun import Attempt, RunStatus
+from tokenmark_schemas.run_status import Attempt, RunStatus
 
 from ..observe.times import parse_time, stamp
 from ..plan import names
