@@ -51,7 +51,7 @@ def valid(lab: Lab, name: str, **spec: Any) -> Object:
             return run
         lab.delete("brun", name)
         lab.until("its result is gone", lambda: lab.get("cm", f"{name}-result") is None, 60)
-    raise AssertionError(lab.explain())
+    raise AssertionError(f"{condition(run, 'Valid')['message']}\n{lab.explain()}")
 
 
 def test_a_slower_run_is_regressed_and_a_like_one_is_not(lab: Lab) -> None:

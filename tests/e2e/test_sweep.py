@@ -97,6 +97,8 @@ def test_what_is_no_sweep_is_refused_by_the_api_server_and_the_question_stands(l
     assert "name targets" in said(vary={"clients": [1], "engines": ["vllm"]})
     staged = {"spec": run_object("x")["spec"]}
     assert "leave stages and search out" in said(template=staged)
+    brief = a_sweep("x")["spec"]["template"]["spec"] | {"ttlSecondsAfterFinished": 5}  # type: ignore[index]
+    assert "set the sweep's own" in said(template={"spec": brief})
     assert said(suspend=True) == ""
     lab.until("it is suspended", lambda: _reason(lab, "asked") == "Suspended", 20)
     assert "immutable once created" in said(suspend=True, vary={"clients": [1, 2]})
