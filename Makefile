@@ -34,7 +34,7 @@ test: check  ## what a change has to pass: check, contract, accuracy, integratio
 	$(BIN)/pytest -q -m 'not trial' --durations=40 tests/accuracy tests/integration tests/dashboards tests/engines tests/e2e
 
 trials: $(VENV)/.ready  ## the cases that `make test` leaves out for their length, half an hour
-	$(BIN)/pytest -q -m trial --durations=0 tests/accuracy tests/engines tests/e2e
+	$(BIN)/pytest -q -m trial --durations=0 tests/accuracy tests/integration tests/engines tests/e2e
 
 check: $(VENV)/.ready  ## format, lint, types, imports, unit, drift: three minutes, no network
 	$(BIN)/ruff format --check .

@@ -119,6 +119,7 @@ def load_from_the_other_node(lab: Lab, name: str) -> str:
     return other
 
 
+@pytest.mark.trial
 def test_a_lost_node_ends_the_attempt_and_starts_no_second_load(lab: Lab) -> None:
     other = load_from_the_other_node(lab, "lost")
     processes.send(f"{other}-kubelet", signal.SIGKILL)

@@ -232,6 +232,7 @@ def deaf(node: str, port: int) -> Iterator[None]:
         subprocess.run([*table, "-D", *rule], check=True)
 
 
+@pytest.mark.trial
 def test_agents_that_a_policy_keeps_apart_say_so(lab: Lab) -> None:
     if not isinstance(lab.cluster, Embedded):
         pytest.skip("needs the nodes' packet filter: only on the embedded cluster")

@@ -97,6 +97,7 @@ def test_what_a_person_asks_before_a_load_is_answered(server: str, tmp_path: Pat
     assert {said["doctor"][name]["state"] for name in ("engine", "model", "request")} == {"ok"}
 
 
+@pytest.mark.trial
 def test_a_conversation_finds_its_history_in_the_prefix_cache(server: str, tmp_path: Path) -> None:
     """Ollama counts the whole prompt each time and spends less on it."""
     flags = (*SHAPE, "--requests", "21", "--turns", "3",

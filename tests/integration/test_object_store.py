@@ -293,6 +293,7 @@ def test_runs_and_baselines_are_read_from_a_store_by_their_address(server: S3Ser
     assert "s3://" in gone.stderr
 
 
+@pytest.mark.trial
 def test_a_process_that_uploaded_ends_well_on_a_busy_machine(server: S3Server, tmp_path: Path) -> None:
     """The library's threads must not abort an interpreter that ends: it did in 4 of 100."""
     (tmp_path / "r").mkdir()
