@@ -151,7 +151,9 @@ def test_a_trace_is_replayed_on_time(tmp_path: Path) -> None:
     ("flags", "low", "high"),
     [
         pytest.param(("--find", "max-concurrency", "--concurrency", "1", "--requests", "60"), 5, 7, id="streams"),
-        pytest.param(("--find", "max-rate", "--rate", "20", "--duration", "4"), 50, 100, id="rate"),
+        pytest.param(
+            ("--find", "max-rate", "--rate", "20", "--duration", "4"), 50, 100, id="rate", marks=pytest.mark.trial
+        ),
     ],
 )
 def test_a_servers_capacity_is_found(tmp_path: Path, flags: tuple[str, ...], low: float, high: float) -> None:

@@ -52,9 +52,8 @@ def before(front: str, upstream: str, folder: Path) -> Iterator[str]:
             yield url
 
 
-@pytest.mark.parametrize(
-    "front", [pytest.param(name, marks=[] if name == "nginx that buffers" else pytest.mark.trial) for name in FRONTS]
-)
+@pytest.mark.trial
+@pytest.mark.parametrize("front", FRONTS)
 def test_a_healthy_run_is_valid_whatever_stands_before_the_engine(
     front: str, llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

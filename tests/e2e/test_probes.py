@@ -120,6 +120,7 @@ def test_a_connection_through_a_service_is_dearer_than_one_to_its_pod(lab: Lab) 
     assert 0 < statistics.median(more) < 100_000, sorted(more)
 
 
+@pytest.mark.trial
 def test_nodes_own_network_only_where_the_administrator_allows_it(lab: Lab) -> None:
     host = {**RTT, "name": "host", "path": "NodeToNode"}
     lab.apply(a_probe("refused", host))
