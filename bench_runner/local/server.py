@@ -61,44 +61,18 @@ class Launch:
 
 
 def llama_server(model: Path, settings: Settings) -> Launch:
-    """Raises InvalidInput where the program is not on PATH."""
-    threads = str(settings.threads_used)
-    words = [
-        "--model",
-        str(model),
-        "--ctx-size",
-        str(settings.context),
-        "--parallel",
-        str(settings.parallel),
-        "--threads",
-        threads,
-        "--threads-batch",
-        threads,
-    ]
-    if settings.batch is not None:
-        words += ["--ubatch-size", str(settings.batch)]
-    if settings.gpu_layers is not None:
-        words += ["--n-gpu-layers", str(settings.gpu_layers)]
+    """Without its caches of prompts and states, which grow with use and answer for no prompt of ours. Raises InvalidInput where the program is not
+    on PATH."""
     program = _program(
         "llama-server", "llama.cpp brings it: github.com/ggml-org/llama.cpp, or Debian's package llama.cpp"
     )
-    return Launch(
-        program,
-        lambda port: [
-            program,
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--no-webui",
-            "--cache-ram",
-            "0",
-            "--ctx-checkpoints",
-            "0",
-            *words,
-        ],
-        "/health",
-    )
+    said = {
+        "--model": model, "--alias": model.stem, "--ctx-size": settings.context, "--parallel": settings.parallel,
+        "--threads": settings.threads_used, "--threads-batch": settings.threads_used, "--ubatch-size": settings.batch,
+        "--n-gpu-layers": settings.gpu_layers, "--cache-ram": 0, "--ctx-checkpoints": 0, "--host": "127.0.0.1",
+    }  # fmt: skip
+    words = [str(word) for name, value in said.items() if value is not None for word in (name, value)]
+    return Launch(program, lambda port: [program, "--no-webui", *words, "--port", str(port)], "/health")
 
 
 def ollama(store: Path, settings: Settings) -> Launch:

@@ -69,11 +69,12 @@ def test_the_memory_that_a_model_needs_is_known_within_a_twentieth(
 
 
 def test_a_run_brings_its_server_and_takes_it_away(files: dict[str, Path], tmp_path: Path) -> None:
-    flags = ("--concurrency", "1", "--requests", "30", "--input-tokens", "12", "--max-output-tokens", "6")
+    flags = ("--concurrency", "1", "--requests", "100", "--input-tokens", "4", "--max-output-tokens", "3")
     result = healthy(str(files["Q8_0"]), tmp_path, *flags)
     stage = result["stages"][0]
-    assert (stage["requests"]["errors"], stage["requests"]["succeeded"]) == ({}, 30)
+    assert (stage["requests"]["errors"], stage["requests"]["succeeded"]) == ({}, 100)
     assert stage["tokens"]["output_source"] == "usage"
+    assert result["provenance"]["engine"]["reported_model"] == "gemma-Q8_0", "its name, and no path of this machine"
     assert OURS not in _living()
     assert list(tmp_path.glob("*/server/llama-server-*.log"))
 
