@@ -18,8 +18,8 @@ SCHEMAS = Path("schemas/tokenmark_schemas")
 FURTHER = (
     (SCHEMAS / "kube.py", "    startup_deadline_seconds: Annotated[", "    next_field: int = 7\n"),
     (SCHEMAS / "result.py", "    run: RunFacts\n", "    next_member: int = 7\n"),
-    (SCHEMAS / "benchmarkrun.py", "    number: Annotated[int, Field(ge=1, le=99)]\n", "    next_member: int = 7\n"),
-    (SCHEMAS / "benchmarkrun.py", "    attempts: Annotated[list[Attempt]", "    next_status: int = 7\n"),
+    (SCHEMAS / "run_status.py", "    number: Annotated[int, Field(ge=1, le=99)]\n", "    next_member: int = 7\n"),
+    (SCHEMAS / "run_status.py", "    attempts: Annotated[list[Attempt]", "    next_status: int = 7\n"),
     (Path("operator/tokenmark_operator/shared/step.py"), '        self.status["observedGeneration"]', '        self.status["nextStatus"] = 7\n'),
 )  # fmt: skip
 
