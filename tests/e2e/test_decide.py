@@ -41,19 +41,6 @@ def decided(lab: Lab, name: str, **spec: Any) -> Object:
     raise AssertionError(lab.explain())
 
 
-def valid(lab: Lab, name: str, **spec: Any) -> Object:
-    """The run under that very name once it is valid: one that a neighbour disturbed is made anew."""
-    for pause_s in PAUSES_S:
-        time.sleep(pause_s)
-        lab.apply(run_object(name, stages=CALM, repetitions=3, **spec))
-        run = lab.finished(name, timeout_s=180)
-        if condition(run, "Valid")["reason"] == "Valid":
-            return run
-        lab.delete("brun", name)
-        lab.until("its result is gone", lambda: lab.get("cm", f"{name}-result") is None, 60)
-    raise AssertionError(f"{condition(run, 'Valid')['message']}\n{lab.explain()}")
-
-
 def test_a_slower_run_is_regressed_and_a_like_one_is_not(lab: Lab) -> None:
     lab.simulator("sim", "--ttft-ms", "20", "--itl-ms", "1")
     lab.simulator("slow", "--ttft-ms", "28", "--itl-ms", "1")
@@ -106,8 +93,8 @@ def test_three_providers_have_one_price_everywhere(lab: Lab, tmp_path: Path) -> 
     for name, (ttft, itl) in SPEEDS.items():
         lab.simulator(f"sim-{name}", "--ttft-ms", ttft, "--itl-ms", itl)
         target = {"engine": "openai", "model": "sim", "serviceRef": {"name": f"sim-{name}", "port": 8000}}
-        runs[name] = valid(
-            lab, f"on-{name}", maxOutputTokens=16, target=target, environment={"provider": name}, cost={"configMap": {"name": "prices"}}
+        runs[name] = lab.valid(
+            f"on-{name}", stages=CALM, repetitions=3, maxOutputTokens=16, target=target, environment={"provider": name}, cost={"configMap": {"name": "prices"}}
         )  # fmt: skip
     for name, run in runs.items():
         assert condition(run, "Succeeded")["status"] == "True", lab.explain()

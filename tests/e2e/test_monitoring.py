@@ -35,15 +35,13 @@ WITHOUT = {
 
 
 def test_every_dashboard_of_the_operator_has_figures_after_three_runs_and_a_probe(lab: Lab, tmp_path: Path) -> None:
-    lab.simulator("sim", "--ttft-ms", "5", "--itl-ms", "1")
-    enough_for_p95 = [{"name": "c4", "concurrency": 4, "requestCount": 150}]
+    lab.simulator("sim", "--ttft-ms", "20", "--itl-ms", "4")
+    enough_for_p95 = [{"name": "c2", "concurrency": 2, "requestCount": 120}]  # at a load that two cores carry
     for provider in ("aws", "azure", "gcp"):
-        lab.apply(run_object(f"on-{provider}", stages=enough_for_p95, environment={"provider": provider, "region": f"{provider}-1"}, objectives=[
+        lab.valid(f"on-{provider}", stages=enough_for_p95, environment={"provider": provider, "region": f"{provider}-1"}, objectives=[
             {"metric": "ttft", "statistic": "p50", "maxMilliseconds": 500},
-        ]))  # fmt: skip
+        ])  # fmt: skip
     lab.apply(a_probe())
-    for provider in ("aws", "azure", "gcp"):
-        assert condition(lab.finished(f"on-{provider}", timeout_s=120), "Succeeded")["status"] == "True", lab.explain()
     assert condition(lab.finished("east-west", kind="nprobe", timeout_s=180), "Succeeded")["status"] == "True", (
         lab.explain()
     )
@@ -66,7 +64,7 @@ def test_every_dashboard_of_the_operator_has_figures_after_three_runs_and_a_prob
                     if not panel["finite"] and panel["title"] not in WITHOUT
                 ]
                 assert (bare, [panel["error"] for panel in report["panels"] if panel["error"]]) == ([], []), board
-        found = dict(figures("provider-comparison", url, {"run_namespace": lab.namespace, "stage": "c4"}))
+        found = dict(figures("provider-comparison", url, {"run_namespace": lab.namespace, "stage": "c2"}))
         assert (found["Providers"], found["Runs"], found["Errors"]) == ("3", "3", "0.0%"), found
 
 

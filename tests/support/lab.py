@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.accuracy.test_truth import PAUSES_S
 from tests.cluster.provider import Cluster
 
 Object = dict[str, Any]
@@ -82,6 +83,19 @@ class Lab:
 
         done: Object = self.until(f"{kind}/{name} is Finished", fact, timeout_s)
         return done
+
+    def valid(self, name: str, **spec: Any) -> Object:
+        """The run under that very name once it is valid: one that a neighbour of the machine disturbed is made anew."""
+        for pause_s in PAUSES_S:
+            time.sleep(pause_s)
+            self.apply(run_object(name, **spec))
+            run = self.finished(name, timeout_s=180)
+            said = condition(run, "Valid")
+            if said["reason"] == "Valid":
+                return run
+            self.delete("brun", name)
+            self.until("its result is gone", lambda: self.get("cm", f"{name}-result") is None, 60)
+        raise AssertionError(f"{said['message']}\n{self.explain()}")
 
     def reason(self, name: str, wanted: str, timeout_s: float = 60, kind: str = "brun") -> Object:
         """The object once the reason of Succeeded is `wanted`."""
