@@ -93,7 +93,7 @@ def test_three_providers_have_one_price_everywhere(lab: Lab, tmp_path: Path) -> 
     for name, (ttft, itl) in SPEEDS.items():
         lab.simulator(f"sim-{name}", "--ttft-ms", ttft, "--itl-ms", itl)
         target = {"engine": "openai", "model": "sim", "serviceRef": {"name": f"sim-{name}", "port": 8000}}
-        runs[name] = lab.valid(
+        runs[name] = lab.standing(
             f"on-{name}", stages=CALM, repetitions=3, maxOutputTokens=16, target=target, environment={"provider": name}, cost={"configMap": {"name": "prices"}}
         )  # fmt: skip
     for name, run in runs.items():
