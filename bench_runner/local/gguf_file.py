@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,6 @@ class ModelFile:
     window_every: int | None  # each so-many-th layer has the whole context; None where the file does not say
     vocabulary: int
     chat_template: bool
-
-    @property
-    def weight_bytes(self) -> int:
-        return sum(self.weights.values())
 
 
 def can_read() -> None:
@@ -122,22 +118,21 @@ def _strings(data: memoryview, begin: int, count: int) -> int:
     return at - begin
 
 
-def _is_a_model(path: Path, reader: Any) -> None:
-    def told(key: str) -> Any:
-        field = reader.get_field(key)
-        return None if field is None else field.contents()
+def _told(reader: Any, key: str, default: Any = None) -> Any:
+    field = reader.get_field(key)
+    return default if field is None else field.contents()
 
-    kind, parts = told("general.type"), told("split.count")
-    if kind not in (None, "model") or told("general.architecture") == "clip":
+
+def _is_a_model(path: Path, reader: Any) -> None:
+    kind, parts = _told(reader, "general.type"), _told(reader, "split.count")
+    if kind not in (None, "model") or _told(reader, "general.architecture") == "clip":
         raise NotByItself(f"{path} is no model by itself but {kind or 'an encoder of images'} for one")
     if isinstance(parts, int) and parts > 1:
         raise NotByItself(f"{path} is one of {parts} parts of a model; models in several files are not run from here")
 
 
 def _described(path: Path, reader: Any) -> ModelFile:
-    def told(key: str, default: Any = None) -> Any:
-        field = reader.get_field(key)
-        return default if field is None else field.contents()
+    told = partial(_told, reader)
 
     def of_model(key: str, default: Any = None) -> Any:
         return told(f"{architecture}.{key}", default)
@@ -150,7 +145,7 @@ def _described(path: Path, reader: Any) -> ModelFile:
     embedding = int(of_model("embedding_length"))
     most_heads = int(heads or 0) if isinstance(heads, int | None) else max(map(int, heads), default=0)
     head = embedding // most_heads if most_heads else 0  # none: a model without attention
-    tokens, names = reader.get_field("tokenizer.ggml.tokens"), _names(told)
+    names = _names(told)
     return ModelFile(
         path=path,
         size_bytes=path.stat().st_size,
@@ -169,13 +164,16 @@ def _described(path: Path, reader: Any) -> ModelFile:
         value_length=int(of_model("attention.value_length", head)),
         window=of_model("attention.sliding_window") or None,
         window_every=_every(of_model("attention.sliding_window_pattern")),
-        vocabulary=int(tokens.parts[-1][0])
-        if tokens is not None and not tokens.data
-        else len(tokens.data)
-        if tokens
-        else 0,
+        vocabulary=_entries(reader.get_field("tokenizer.ggml.tokens")),
         chat_template=told("tokenizer.chat_template") is not None,
     )
+
+
+def _entries(listed: Any) -> int:
+    """Of a list, whether it was passed over, and its last part is its length, or read."""
+    if listed is None:
+        return 0
+    return len(listed.data) or int(listed.parts[-1][0])
 
 
 def _largest(value: Any) -> int:
