@@ -10,6 +10,7 @@ from typing import Any
 
 from tokenmark_schemas.schedule import BenchmarkSchedule, ScheduleStatus
 
+from ..observe.conditions import condition
 from ..observe.cron import last_due, next_due, problem
 from ..observe.times import parse_time, stamp
 from ..plan.scheduled_run import plan_scheduled_run, run_name
@@ -123,5 +124,4 @@ def _ended(run: dict[str, Any]) -> str:
 
 
 def _succeeded(run: dict[str, Any]) -> bool:
-    conditions = (run.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Succeeded" and c["status"] == "True" for c in conditions)
+    return condition(run, "Succeeded").get("status") == "True"

@@ -15,6 +15,7 @@ from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.result import RunResult
 from tokenmark_schemas.sweep import MOST_RUNS, BenchmarkSweep, SweepStatus, SweptRun
 
+from ..observe.conditions import condition
 from ..observe.times import parse_time
 from ..plan.swept_run import plan_swept_run, run_name
 from ..shared.admission import is_finished
@@ -84,12 +85,14 @@ class _SweepStep(Step):
                 reason="RunDeleted" if gone else None,
             )
         if not is_finished(run):
-            return SweptRun(name=cell.name, run=name, state="Running", reason=_condition(run, "Succeeded", "reason"))
+            return SweptRun(name=cell.name, run=name, state="Running", reason=condition(run, "Succeeded").get("reason"))
         result = self.facts.results.get(name)
-        whole = _condition(run, "Succeeded", "status") == "True" or (result is not None and not result.run.interrupted)
+        whole = condition(run, "Succeeded").get("status") == "True" or (
+            result is not None and not result.run.interrupted
+        )
         row = SweptRun(
             name=cell.name, run=name, state="Measured" if whole else "Failed",
-            reason=_condition(run, "Succeeded", "reason"), valid=_condition(run, "Valid", "status"),
+            reason=condition(run, "Succeeded").get("reason"), valid=condition(run, "Valid").get("status"),
             **_far(result if whole else None),
         )  # fmt: skip
         self.events.append(KubeEvent("Normal" if whole else "Warning", f"Run{row.state}", f"run {name}: {row.reason}"))
@@ -155,11 +158,6 @@ class _SweepStep(Step):
 
 def _levels(sweep: BenchmarkSweep) -> int:
     return len(sweep.spec.vary.clients or sweep.spec.vary.rates)
-
-
-def _condition(run: dict[str, Any], kind: str, member: str) -> Any:
-    conditions = (run.get("status") or {}).get("conditions") or []
-    return next((c[member] for c in conditions if c["type"] == kind), None)
 
 
 def _far(result: RunResult | None) -> dict[str, Any]:

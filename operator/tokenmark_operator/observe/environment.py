@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .conditions import condition
+
 PROVIDERS = {"aws": "aws", "gce": "gcp", "azure": "azure", "oci": "oracle", "ibm": "ibm", "digitalocean": "digitalocean",
              "openstack": "openstack", "vsphere": "vsphere", "kind": "kind"}  # fmt: skip
 LABELS = {
@@ -71,7 +73,7 @@ def _told(facts: dict[str, str]) -> dict[str, str]:
 def unready(pods: list[dict[str, Any]]) -> str | None:
     """Why none of the pods behind a Service can answer; None where one is ready."""
     living = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
-    if any(_condition(pod, "Ready").get("status") == "True" for pod in living):
+    if any(condition(pod, "Ready").get("status") == "True" for pod in living):
         return None
     if not living:
         return "no pod is behind it"
@@ -84,11 +86,6 @@ def unready(pods: list[dict[str, Any]]) -> str | None:
     return f"{count} ready" + (f" ({said})" if said else "")
 
 
-def _condition(pod: dict[str, Any], kind: str) -> dict[str, Any]:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return next((each for each in conditions if each.get("type") == kind), {})
-
-
 def _in_the_way(pod: dict[str, Any]) -> str | None:
     """In the cluster's own words: an image, a place, a crash."""
     told = pod.get("status") or {}
@@ -96,5 +93,5 @@ def _in_the_way(pod: dict[str, Any]) -> str | None:
         waiting = (status.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
             return f"{waiting['reason']}: {waiting.get('message', '')}"[:300].rstrip(": ")
-    scheduled = _condition(pod, "PodScheduled")
+    scheduled = condition(pod, "PodScheduled")
     return str(scheduled.get("message", ""))[:300] if scheduled.get("status") == "False" else None

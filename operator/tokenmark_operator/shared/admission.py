@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..observe.attempt import pod_is_gone
+from ..observe.conditions import condition
 from ..observe.times import parse_time
 from ..plan import names
 
@@ -184,7 +185,7 @@ def first_in_line(cr: dict[str, Any], others: Sequence[dict[str, Any]], now: dat
 
 
 def is_finished(cr: dict[str, Any]) -> bool:
-    return _condition(cr, "Finished").get("status") == "True"
+    return condition(cr, "Finished").get("status") == "True"
 
 
 def is_settled(cr: dict[str, Any]) -> bool:
@@ -195,17 +196,12 @@ def is_settled(cr: dict[str, Any]) -> bool:
     if is_finished(cr):
         return True
     ended = all(a.get("state") not in ACTIVE for a in status.get("attempts") or [])
-    return bool(cr["spec"].get("suspend")) and ended and _condition(cr, "Succeeded").get("reason") == "Suspended"
+    return bool(cr["spec"].get("suspend")) and ended and condition(cr, "Succeeded").get("reason") == "Suspended"
 
 
 def _waits(cr: dict[str, Any]) -> bool:
     """Whether it wants the target, and will have it when it is its turn."""
     gone = cr["metadata"].get("deletionTimestamp") or cr.get("spec", {}).get("suspend")
-    placeless = _condition(cr, "Admitted").get("reason") == "NotEnoughNodes"
+    placeless = condition(cr, "Admitted").get("reason") == "NotEnoughNodes"
     idle = placeless or bool((cr.get("status") or {}).get("notStoredSince"))
-    return not gone and not idle and not is_finished(cr) and _condition(cr, "Accepted").get("status") != "False"
-
-
-def _condition(cr: dict[str, Any], kind: str) -> dict[str, Any]:
-    conditions = (cr.get("status") or {}).get("conditions") or []
-    return next((c for c in conditions if c["type"] == kind), {})
+    return not gone and not idle and not is_finished(cr) and condition(cr, "Accepted").get("status") != "False"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily
 
@@ -12,8 +11,3 @@ QUANTILES = {"p50": "0.5", "p90": "0.9", "p95": "0.95", "p99": "0.99"}
 
 def gauge(name: str, about: str, labels: Iterable[str]) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, about, labels=list(labels))
-
-
-def condition(cr: dict[str, Any], kind: str) -> dict[str, Any]:
-    conditions = (cr.get("status") or {}).get("conditions") or []
-    return next((c for c in conditions if c["type"] == kind), {})

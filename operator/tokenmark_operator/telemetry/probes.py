@@ -7,7 +7,8 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
-from .families import QUANTILES, condition, gauge
+from ..observe.conditions import condition
+from .families import QUANTILES, gauge
 
 PROBE = ("probe", "probe_namespace", "test", "source_node", "target_node", "source_zone", "target_zone", "path")
 PROBE_TIMES = {

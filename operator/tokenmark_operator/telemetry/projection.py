@@ -17,8 +17,9 @@ from ..core.cache import Cache
 from ..core.counters import Counters
 from ..core.kube import Kube
 from ..core.queue import WorkQueue
+from ..observe.conditions import condition
 from ..shared.admission import is_finished
-from .families import condition, gauge
+from .families import gauge
 from .live import Progress, live_metrics
 from .probes import probe_metrics
 from .runs import run_metrics

@@ -10,7 +10,8 @@ from prometheus_client.core import Metric
 
 from tokenmark_schemas.run import vantage_in_cluster
 
-from .families import condition, gauge
+from ..observe.conditions import condition
+from .families import gauge
 from .stages import COST, StageFamilies
 
 INFO = (
