@@ -13,7 +13,7 @@ from tokenmark_schemas.store import StoreReason
 MOST_CHARACTERS = 400
 SHORTEST_SECRET = 6
 NOISE = re.compile(r"Error performing (\w+) (\S+) in [^-]*? - ")
-FULL = re.compile(r"no space left|quota|storage ?full|insufficient ?storage|\b507\b|disk is full", re.IGNORECASE)
+FULL = re.compile(r"no space left|quota|storage ?full|insufficient ?storage|disk is full", re.IGNORECASE)
 AWAY = re.compile(
     r"kind: (Connect|Timeout|Interrupted)|dns error|connection (refused|reset|closed)|timed? ?out", re.IGNORECASE
 )
@@ -21,6 +21,8 @@ KEY_UNKNOWN = re.compile(
     r"InvalidAccessKeyId|UserNotFound|AccessDenied|InvalidToken|AuthenticationFailed", re.IGNORECASE
 )
 IDENTITY = "http://169.254.169.254/"  # where a cloud's machines ask who they are
+INSUFFICIENT_STORAGE = 507
+URL = re.compile(r"https?://\S+")  # a bucket may be called anything, "quota" too
 QUERY = re.compile(r"(https?://[^\s?]+)\?\S*")  # where a signature may stand
 TRANSIENT_STATUS = (408, 425, 429)
 
@@ -50,7 +52,7 @@ def failure_of(exc: BaseException, secrets: Iterable[str] = ()) -> Failure:
 def _meaning(kind: str, text: str) -> tuple[StoreReason, bool]:
     found = re.search(r"status: (\d{3})", text)
     status = int(found[1]) if found else 0
-    if FULL.search(text):
+    if status == INSUFFICIENT_STORAGE or FULL.search(URL.sub("", text)):
         return "StoreFull", True
     if kind in ("PermissionDeniedError", "UnauthenticatedError", "PermissionError") or KEY_UNKNOWN.search(text):
         return "StoreForbidden", True

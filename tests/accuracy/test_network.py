@@ -71,15 +71,23 @@ def p50_ns(times: Times | None) -> int:
     return times.p50_ns
 
 
+def finds_the_delay(wire: Path, folder: Path, test: ProbeTest, delay_us: int) -> None:
+    """What a delay adds to the median. A neighbour of the machine lengthens one side or the other: best of at most five."""
+    found: dict[int, list[int]] = {0: [], delay_us: []}
+    for _ in range(5):
+        for us, seen in found.items():
+            told = measured(wire, folder, test, delay_us=us)
+            seen.append(p50_ns(told.connect if test.type == "TCPConnect" else told.rtt))
+        more = min(found[delay_us]) - min(found[0])
+        if more == pytest.approx(2000 * delay_us, rel=0.05):  # there and back
+            return
+    raise AssertionError(found)
+
+
 def test_a_delay_is_found_within_a_twentieth_by_round_trips_and_by_connections(wire: Path, tmp_path: Path) -> None:
-    new = ProbeTest(name="new", type="TCPConnect", duration_seconds=SECONDS)
     for delay_us in (250, 2500):
-        found = {us: measured(wire, tmp_path, PING, delay_us=us) for us in (0, delay_us)}
-        more = p50_ns(found[delay_us].rtt) - p50_ns(found[0].rtt)
-        assert more == pytest.approx(2000 * delay_us, rel=0.05), found
-    found = {us: measured(wire, tmp_path, new, delay_us=us) for us in (0, 2500)}
-    more = p50_ns(found[2500].connect) - p50_ns(found[0].connect)
-    assert more == pytest.approx(5_000_000, rel=0.05), found
+        finds_the_delay(wire, tmp_path, PING, delay_us)
+    finds_the_delay(wire, tmp_path, ProbeTest(name="new", type="TCPConnect", duration_seconds=SECONDS), 2500)
 
 
 def test_loss_is_found_as_often_as_it_happens(wire: Path, tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ def test_a_key_is_made_of_the_runs_own_facts() -> None:
         ("x status: 403 <Error><Code>SignatureDoesNotMatch</Code><Message>No.</Message>", "StoreRefused", True, "SignatureDoesNotMatch: No."),
         ("x status: 403 <Error><Code>AccessDenied</Code><Message>No.</Message>", "StoreForbidden", True, "AccessDenied: No."),
         ("Error performing PUT http://h/b/k?sig=abcdef in 3ms, after 1 retries - oops\n\nDebug source:\nkind: Connect message: \"Connection refused\"", "StoreUnreachable", False, "PUT http://h/b/k: oops (Connection refused)"),
+        ("Error performing PUT http://h/quota/k in 507.5ms, after 1 retries - oops\n\nDebug source:\nkind: Connect message: \"Connection refused\"", "StoreUnreachable", False, "PUT http://h/quota/k: oops (Connection refused)"),
+        ("status: 507 <Code>InsufficientStorage</Code>", "StoreFull", True, "InsufficientStorage"),
         ('status: 503 <Code>SlowDown</Code><Message>Reduce.</Message>', "StoreRefused", False, "SlowDown: Reduce."),
         ("Unable to copy: No space left on device (os error 28)", "StoreFull", True, "Unable to copy: No space left on device (os error 28)"),
         ('status: 400 {"error": {"message": "Invalid bucket"}}', "StoreRefused", True, "Invalid bucket"),
