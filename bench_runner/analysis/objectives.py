@@ -15,10 +15,9 @@ from tokenmark_schemas.result import ObjectiveResult, StageResult, Stat
 OBJECTIVE = re.compile(
     r"^(?P<metric>[a-z_0-9]+):(?P<stat>p50|p90|p95|p99|mean)(?P<op><=|>=)(?P<value>\d+(?:\.\d+)?)(?P<unit>us|ms|s|%|/s)$"
 )
-SHAPES = (
-    "such as ttft:p99<=800ms, tpot:mean<=4.5ms, errors:mean<=1%, output_tokens_per_s:mean>=1000/s or recall:mean>=95%"
-)
+SHAPES = "such as ttft:p99<=800ms, tpot:mean<=4.5ms, errors:mean<=1%, output_tokens_per_s:mean>=1000/s, recall:mean>=95% or accuracy:mean>=80%"
 _MICROSECONDS = {"us": 1, "ms": 1000, "s": 1_000_000}
+_LEAST = {"recall", "accuracy"}  # shares that should be large
 _RATES = {"output_tokens_per_s", "requests_per_s"}
 MOST_LOST = 0.01  # of the requests due, without counting
 
@@ -31,9 +30,9 @@ def parse_objective(text: str) -> dict[str, Any]:
     match = OBJECTIVE.match(text.replace(" ", ""))
     if match is None:
         raise InvalidInput(f"--objective {text!r}: expected METRIC:STATISTIC<=VALUE with its unit, {SHAPES}")
-    unit, least = match["unit"], match["metric"] == "recall" or match["unit"] == "/s"
+    unit, least = match["unit"], match["metric"] in _LEAST or match["unit"] == "/s"
     if least != (match["op"] == ">="):
-        raise InvalidInput(f"--objective {text!r}: times and errors take <=, rates and recall take >=")
+        raise InvalidInput(f"--objective {text!r}: times and errors take <=, rates, recall and accuracy take >=")
     objective = {"metric": match["metric"], "statistic": match["stat"], "onViolation": "Fail"}
     limit = _limit(text, Decimal(match["value"]), unit)
     return {**objective, **({"minPerMille": limit["maxPerMille"]} if least and "maxPerMille" in limit else limit)}
@@ -75,7 +74,7 @@ def _held_to(stage: StageResult, objective: Objective) -> ObjectiveResult:
         limit = share / 1e3
     else:
         limit = (objective.min_per_second_milli or 0) / 1e3
-    least = objective.metric in _RATES or objective.metric == "recall"
+    least = objective.metric in _RATES or objective.metric in _LEAST
     keeps = value is not None and (value >= limit if least else value <= limit)
     infinite = value == math.inf
     return ObjectiveResult(
@@ -104,6 +103,9 @@ def _measured(stage: StageResult, objective: Objective) -> tuple[float | None, s
     if objective.metric == "recall":
         worst = stage.worst_recall
         return worst, "ratio", None if worst is not None else "no search was made"
+    if objective.metric == "accuracy":
+        share = stage.quality.accuracy if stage.quality else None
+        return share, "ratio", None if share is not None else "no test was answered"
     if objective.metric in _RATES:
         value = getattr(stage.throughput, objective.metric)
         return value, "1/s", None if value is not None else "no steady window: the stage was too short"

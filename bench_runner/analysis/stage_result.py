@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from tokenmark_decisions import compared
 from tokenmark_decisions.distribution import Distribution
+from tokenmark_decisions.quality import quality_of
 from tokenmark_schemas.benchmarkrun import Objective
 from tokenmark_schemas.database import Operation
+from tokenmark_schemas.quality import MOST_OUTCOMES, AskedTest, StageQuality
 from tokenmark_schemas.result import (
     Client,
     Coalesced,
@@ -100,6 +102,7 @@ def stage_result(
         retrieved=stat(pooled.steps.retrieved, "passages") if pooled.steps.retrieved.count else None,
         turns=_turns(pooled),
         operations=_operations(pooled, operations),
+        quality=_quality(pooled),
         repetitions=[_repetition(i, order[i], part, stage) for i, part in enumerate(parts)],
     )  # fmt: skip
 
@@ -165,6 +168,18 @@ def _operations(pooled: Collected, operations: Sequence[Operation]) -> list[Oper
         if (called := pooled.called.get(each.name)) is not None
     ]  # fmt: skip
     return found or None
+
+
+def _quality(pooled: Collected) -> StageQuality | None:
+    """In order of their names, so that two models' results stand side by side."""
+    if not pooled.tested:
+        return None
+    outcomes = [
+        AskedTest(test=name, kind=found.kind, asked=found.asked, right=found.right, answer=found.wrong or found.good or "")
+        for name, found in sorted(pooled.tested.items())
+    ]  # fmt: skip
+    judged = sum(each.asked for each in outcomes)
+    return quality_of(outcomes, pooled.outcomes.due - judged, MOST_OUTCOMES)
 
 
 def _source(tokens: Tokens) -> str | None:

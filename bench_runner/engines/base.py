@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from tokenmark_schemas.quality import QualityTest
 from tokenmark_schemas.workload import WorkloadSpec
 
 SILENT, VISIBLE, HIDDEN = 0, 1, 2  # what an event carries: nothing, visible text, reasoning or a tool call
@@ -46,7 +47,7 @@ class Answer:
 class Prompt:
     """One question. `messages` wins over `text` where a data set gives whole conversations; `input_tokens` asks for
     made-up text of that length; `at_ms` is when a trace saw it; `turns` are what a user says one after the other, and
-    `answers` what was said back where that was recorded."""
+    `answers` what was said back where that was recorded. The answer to a `test` is judged."""
 
     text: str
     messages: tuple[dict[str, Any], ...] | None = None
@@ -55,6 +56,7 @@ class Prompt:
     at_ms: float | None = None
     turns: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+    test: QualityTest | None = None
 
     @property
     def as_messages(self) -> list[dict[str, Any]]:

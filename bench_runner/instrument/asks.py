@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tokenmark_schemas.database import DATABASES
+from tokenmark_schemas.quality import MOST_ANSWER, QualityTest
 from tokenmark_schemas.result import DatabaseFacts, EngineFacts
 from tokenmark_schemas.run import RunConfig, RunIdentity
 
@@ -14,12 +15,13 @@ from ..engines import dialect_of
 from ..load.frames import Exchange
 from ..load.route import Route
 from ..pipelines.database import DatabaseCalls
+from ..quality.scorers import answer_of, right
 from ..samples.decode import decode
-from ..samples.sample import Sample
+from ..samples.sample import Judged, Sample
 from ..target.http_get import Pages
 from ..target.identity import identity_of
 from ..target.route import bearer_token, masked, route_to
-from ..workload.conversations import Conversations, step_of
+from ..workload.conversations import Conversations, spoken, step_of
 from ..workload.prompts import RequestFactory, salt_of
 
 GOOD = (b"ok\n", b"HTTP/1.1 2", b"HTTP/1.0 2")  # how an answer of a database begins that is no failure
@@ -124,7 +126,16 @@ class Prompts:
             request_id=f"{part.prefix}-{exchange.seq}",
         )  # fmt: skip
         sample.output_limit = self._limit_of(sample)
+        if (test := self.factory.test_of(sample.seq)) is not None:
+            self._judge(sample, exchange, test)
         return sample
+
+    def _judge(self, sample: Sample, exchange: Exchange, test: QualityTest) -> None:
+        """An answer without a word is a wrong one; where the way or the server failed there is none to judge."""
+        if sample.failure is not None and sample.failure.kind != "empty":
+            return
+        text = spoken(exchange.data, self.dialect, self.config.workload.streaming)
+        sample.judged = Judged(test.test, test.kind, right(test.expect, text), answer_of(text)[:MOST_ANSWER])
 
     def _limit_of(self, sample: Sample) -> int:
         if sample.conversation is None or sample.turn is None:

@@ -43,7 +43,7 @@ def rating_lines(rated: Rated, use: RatingUse, verdict: str) -> Iterator[Text | 
 
 
 def title(line: RatedLine | RatingLine) -> str:
-    return f"{line.metric} {line.statistic}" if line.statistic else "success rate"
+    return f"{line.metric} {line.statistic}" if line.statistic else line.metric.replace("_", " ")
 
 
 def shown(line: RatedLine) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from tokenmark_decisions.repetitions import said
+from tokenmark_schemas.quality import Share
 from tokenmark_schemas.result import OperationResult, RunResult, StageResult, Stat
 
 from .cost import cost_lines
@@ -33,6 +34,7 @@ def render(result: RunResult) -> RenderableType:
     return Group(
         heading,
         _table(result),
+        *_quality(result),
         *_objectives(result),
         *_search(result),
         *network_lines(result.network),
@@ -96,6 +98,20 @@ def _recall(found: OperationResult) -> str:
 
 def _quantiles(stat: Stat) -> list[str]:
     return [seconds(getattr(stat, name)) for name in ("p50", "p90", "p95", "p99")]
+
+
+def _quality(result: RunResult) -> Iterator[Text]:
+    """Of tests: what was right, how sure that is, and by kind."""
+    for stage in result.stages:
+        if (found := stage.quality) is not None:
+            kinds = " · ".join(f"{each.kind} {each.right}/{each.asked}" for each in found.kinds)
+            yield Text.assemble(("quality   ", "bold"), f"{right_of(found)}; {kinds}")
+
+
+def right_of(found: Share) -> str:
+    """`71 of 100 right (61 to 79 %)`."""
+    sure = f" ({100 * found.ci95[0]:.0f} to {100 * found.ci95[1]:.0f} %)" if found.ci95 else ""
+    return f"{found.right} of {found.asked} right{sure}"
 
 
 def _errors(stage: StageResult) -> str:

@@ -191,12 +191,13 @@ class Runner:
     def _verdict(
         self, stages: Sequence[MeasuredStage], *, interrupted: bool = False, stamps: str = "kernel"
     ) -> Verdict:
-        config, synthetic = self.config, self.config.workload.dataset.synthetic
+        config, dataset = self.config, self.config.workload.dataset
+        shared = dataset.synthetic is not None and dataset.synthetic.shared_prefix_tokens > 0
         first = next((part for level in self.levels.values() for part in level.parts), None)
         return judge(
             stages, warmup_requests=self.warmup.outcomes.due, attempt=config.run.attempt, interrupted=interrupted,
             stamps=stamps, unsteady=unsteadiness(self.warmup, first) if first is not None else None,
-            shares_prefix=bool((synthetic and synthetic.shared_prefix_tokens) or config.workload.conversation),
+            shares_prefix=shared or config.workload.conversation is not None or dataset.tests is not None,
         )  # fmt: skip
 
     def _ordered(self, repetition: int) -> list[Stage]:

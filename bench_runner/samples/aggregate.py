@@ -13,8 +13,8 @@ from ..engines.rag import MOST_STEPS
 from ..load.clock import NS
 from ..load.frames import End
 from .metrics import METRICS
-from .records import CLUSTERED, Called, Flow, Latencies, Outcomes, Reads, Recent, Steps, Tokens, Traffic, Turn
-from .sample import Sample
+from .records import CLUSTERED, Called, Flow, Latencies, Outcomes, Reads, Recent, Steps, Tested, Tokens, Traffic, Turn
+from .sample import Judged, Sample
 
 EXPLAINED = 0.01  # of TTFT: what the steps may leave open
 MOST_TURNS = 64  # later ones are counted as the last of these
@@ -35,6 +35,7 @@ class Collected:
     steps: Steps = field(default_factory=Steps)
     turns: dict[int, Turn] = field(default_factory=dict)
     called: dict[str, Called] = field(default_factory=dict)
+    tested: dict[str, Tested] = field(default_factory=dict)
     flow: Flow = field(default_factory=Flow)
     recent: Recent = field(default_factory=Recent)
     windows: list[End] = field(default_factory=list)
@@ -54,6 +55,8 @@ class Collected:
         self.latencies.send_lags_s.extend((lag,))
         self.recent.send_lag_s.append(lag)
         self.last_end_ns = max(self.last_end_ns, sample.end_ns)
+        if sample.judged is not None:
+            self._judge(sample.judged)
         if sample.failure is not None:
             self._fail(sample)
         else:
@@ -167,6 +170,15 @@ class Collected:
         if sample.recall is not None:
             called.recall.extend((sample.recall,))
 
+    def _judge(self, judged: Judged) -> None:
+        found = self.tested.setdefault(judged.test, Tested(judged.kind))
+        found.asked += 1
+        found.right += judged.right
+        if judged.right:
+            found.good = judged.answer if found.good is None else found.good
+        else:
+            found.wrong = judged.answer if found.wrong is None else found.wrong
+
     def _count_tokens(self, sample: Sample) -> None:
         tokens, chunks = self.tokens, len(sample.content_ns)
         tokens.output += sample.output_tokens or 0
@@ -205,6 +217,8 @@ class Collected:
             self.turns.setdefault(number, Turn()).merge(turn)
         for operation, called in part.called.items():
             self.called.setdefault(operation, Called()).merge(called)
+        for test, tested in part.tested.items():
+            self.tested.setdefault(test, Tested(tested.kind)).merge(tested)
         self.windows.extend(part.windows)
         self.pods = max(self.pods, part.pods)
         self.clock_uncertainty_ns = max(self.clock_uncertainty_ns, part.clock_uncertainty_ns)

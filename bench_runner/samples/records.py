@@ -146,6 +146,17 @@ class Steps(Record):
 
 
 @dataclass
+class Tested(Record):
+    """What the answers to one test were worth; `wrong` is the first that was, else `good` the first."""
+
+    kind: str = ""
+    asked: int = 0
+    right: int = 0
+    wrong: str | None = None
+    good: str | None = None
+
+
+@dataclass
 class Turn(Record):
     """What the answers to one turn of conversations came to."""
 

@@ -17,6 +17,16 @@ class Failure:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An answer to a test, cut short."""
+
+    test: str
+    kind: str
+    right: bool
+    answer: str
+
+
 @dataclass
 class Sample:
     """Nanoseconds on the monotonic clock; None is unknown. `content_ns` holds every chunk that carried text.
@@ -63,6 +73,7 @@ class Sample:
     retrieved: int | None = None  # passages that the answer was made from
     operation: str | None = None  # of a call to a database: which of the workload's
     recall: float | None = None  # of a search: the share of the nearest that it found
+    judged: Judged | None = None  # the answer to a test
 
     @cached_property
     def gaps_s(self) -> list[float]:

@@ -49,6 +49,7 @@ def request_row(sample: Sample, *, chunks: bool) -> dict[str, Any]:
         **({"conversation": sample.conversation, "turn": sample.turn} if sample.turn is not None else {}),
         **({"operation": sample.operation} if sample.operation is not None else {}),
         **({"recall": sample.recall} if sample.recall is not None else {}),
+        **({"test": sample.judged.test, "right": sample.judged.right} if sample.judged is not None else {}),
         "error": {"class": sample.failure.kind, "message": sample.failure.message} if sample.failure else None,
     }
 

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+from pydantic import ValidationError
 
+from tokenmark_schemas.documents import read_tests
 from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.problems import problems_of
+from tokenmark_schemas.quality import QualityTest
 from tokenmark_schemas.workload import Dataset
 
 from ..engines.base import Prompt
@@ -26,7 +30,8 @@ class _Said(msgspec.Struct):
 
 class _Line(msgspec.Struct):
     """One line of a data set. `timestamp` in milliseconds, `input_length` and `output_length` in tokens: the fields of
-    published request traces. `turns` is what a user says one after the other, `conversations` the same with answers."""
+    published request traces. `turns` is what a user says one after the other, `conversations` the same with answers. A line with
+    `expect` is a test: its answer is judged (`test`, else its number, and `kind` are what it is told by)."""
 
     prompt: str | None = None
     messages: list[dict[str, Any]] | None = None
@@ -36,6 +41,9 @@ class _Line(msgspec.Struct):
     output_length: Tokens | None = None
     turns: list[str] | None = None
     conversations: list[_Said] | None = None
+    test: str | None = None
+    kind: str | None = None
+    expect: dict[str, Any] | None = None
 
     def said(self) -> tuple[list[str], list[str]]:
         """What the user said, and what was said back."""
@@ -73,6 +81,7 @@ def read_json_lines(text: str, source: str) -> list[Prompt]:
             Prompt(
                 row.prompt or "", tuple(row.messages) if row.messages else None,
                 row.max_output_tokens or row.output_length, row.input_length, row.timestamp, tuple(turns), tuple(answers),
+                _test(row, number, source),
             )
         )  # fmt: skip
     if not prompts:
@@ -80,10 +89,28 @@ def read_json_lines(text: str, source: str) -> list[Prompt]:
     return sorted(prompts, key=lambda prompt: prompt.at_ms or 0.0)
 
 
+def _test(row: _Line, number: int, source: str) -> QualityTest | None:
+    """Raises InvalidInput where it is none that can be judged."""
+    if row.expect is None:
+        return None
+    said = {
+        "test": row.test or f"line-{number}",
+        "kind": row.kind or "own",
+        "prompt": row.prompt or "",
+        "expect": row.expect,
+    }
+    try:
+        return QualityTest.model_validate(said)
+    except ValidationError as exc:
+        raise InvalidInput(f"{source}:{number}: {'; '.join(map(str, problems_of(exc, QualityTest)))}") from exc
+
+
 def literal_prompts(dataset: Dataset, dataset_file: str | None) -> Sequence[Prompt] | None:
     """The prompts of a data set that brings its own; None for synthetic text. Raises InvalidInput on a bad file."""
     if dataset.prompts is not None:
         return [Prompt(text) for text in dataset.prompts]
+    if dataset.tests is not None:
+        return [Prompt(each.prompt, test=each) for each in read_tests(dataset.tests.name, dataset.tests.version).tests]
     if dataset.synthetic is not None:
         return None
     if dataset_file is None:

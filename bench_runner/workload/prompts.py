@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.quality import QualityTest
 from tokenmark_schemas.workload import Synthetic, WorkloadSpec
 
 from ..engines.base import Dialect, Prompt
@@ -86,6 +87,10 @@ class RequestFactory:
         if said is None and self._outputs:
             said = self._outputs[number if step is None else step]
         return min(self._workload.most_tokens, said or self._workload.most_tokens)
+
+    def test_of(self, number: int) -> QualityTest | None:
+        """Whose answer the number-th request's is, where it is to be judged."""
+        return self._prompt(number).test if self._literal else None
 
     def renderer(self, salt: str, id_prefix: str) -> Callable[[int], bytes]:
         """A function from sequence number to the bytes of that request."""

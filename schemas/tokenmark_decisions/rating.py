@@ -27,6 +27,8 @@ def _line(stage: StageResult, line: RatingLine) -> RatedLine:
 
 
 def _value(stage: StageResult, line: RatingLine) -> tuple[float | None, str]:
+    if line.metric == "accuracy":
+        return stage.quality.accuracy if stage.quality else None, "ratio"
     if line.statistic is None:
         return stage.requests.success_rate, "ratio"
     stat = stage.metrics.get(line.metric)

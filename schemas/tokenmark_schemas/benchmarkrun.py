@@ -212,12 +212,15 @@ class Objective(Contract):
                 "has(self.maxPerMille), has(self.minPerMille)].filter(x, x).size() == 1",
                 "set exactly one of maxMilliseconds, maxMicroseconds, minPerSecondMilli, maxPerMille, minPerMille",
             ),
-            cel("self.metric != 'recall' || self.statistic == 'mean'", "recall is a mean: set statistic to mean"),
+            cel(
+                "!(self.metric in ['recall', 'accuracy']) || self.statistic == 'mean'",
+                "recall and accuracy are means: set statistic to mean",
+            ),
         )
     )
     metric: Literal[
         "ttft", "ttft_scheduled", "ttfo", "tpot", "itl", "e2e", "e2e_scheduled", "output_tokens_per_s",
-        "requests_per_s", "errors", "recall",
+        "requests_per_s", "errors", "recall", "accuracy",
     ]  # fmt: skip
     statistic: Literal["p50", "p90", "p95", "p99", "mean"] = "p99"
     max_milliseconds: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
@@ -231,16 +234,17 @@ class Objective(Contract):
         default=None, description="For errors: failed requests per thousand sent."
     )
     min_per_mille: Annotated[int, Field(ge=0, le=1000)] | None = Field(
-        default=None, description="For recall: found of a thousand of the nearest."
+        default=None,
+        description="For recall: found of a thousand of the nearest. For accuracy: right of a thousand tests.",
     )
     on_violation: Literal["Report", "Fail"] = "Report"
 
     @model_validator(mode="after")
     def _limit_fits_metric(self) -> Objective:
-        if self.metric == "recall" and self.statistic != "mean":
-            raise ValueError("recall is a mean: set statistic to mean")
+        if self.metric in ("recall", "accuracy") and self.statistic != "mean":
+            raise ValueError("recall and accuracy are means: set statistic to mean")
         rates = ("output_tokens_per_s", "requests_per_s")
-        shares = {"errors": ["maxPerMille"], "recall": ["minPerMille"]}
+        shares = {"errors": ["maxPerMille"], "recall": ["minPerMille"], "accuracy": ["minPerMille"]}
         wanted = shares.get(self.metric) or (["minPerSecondMilli"] if self.metric in rates else LATENCY)
         given = [name for name, value in self.camel().items() if name[:3] in ("max", "min") and value is not None]
         if len(given) != 1 or given[0] not in wanted:

@@ -23,6 +23,7 @@ from .workload import Workload
 
 if TYPE_CHECKING:
     from .cost import CostFile
+    from .quality import QualityTests
     from .ratings import RatingFile
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -42,6 +43,7 @@ VERSIONS = {
     "workload/v1": "workload.Workload",
     "cost/v1": "cost.CostFile",
     "ratings/v1": "ratings.RatingFile",
+    "quality-tests/v1": "quality.QualityTests",
     "engines/v1": "engines.EnginesFile",
     "recipe/v1": "recipe.Recipe",
     "models/v1": "local_models.ModelsFile",
@@ -184,6 +186,23 @@ def read_ratings(path: Path | None) -> RatingFile:
 
     path = path or next(found for folder in _workload_folders() if (found := folder / "ratings" / "v1.yaml").is_file())
     return read_model(path, RatingFile, "file of ratings", "ratings/v1")
+
+
+def read_tests(name: str, version: int) -> QualityTests:
+    """Tests that ship with Tokenmark. Raises InvalidInput where there are none of that name and version."""
+    from .quality import QualityTests
+
+    paths = [
+        path
+        for folder in _workload_folders()
+        if folder.is_dir()
+        for path in sorted((folder / "quality").glob("*.json"))
+    ]
+    known = [read_model(path, QualityTests, "file of quality tests", "quality-tests/v1") for path in paths]
+    if found := next((each for each in known if (each.name, each.version) == (name, version)), None):
+        return found
+    there = ", ".join(sorted({f"{each.name} version {each.version}" for each in known}))
+    raise InvalidInput(f"there are no built-in tests {name!r} of version {version}; known: {there}")
 
 
 def read_model(path: Path, kind: type[Model], what: str, version: str) -> Model:

@@ -10,6 +10,7 @@ from .base import Contract
 
 Word = Literal["excellent", "good", "acceptable", "poor", "failed"]
 WORDS: tuple[Word, ...] = ("excellent", "good", "acceptable", "poor", "failed")
+SHARES = ("success_rate", "accuracy")
 Text = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -19,7 +20,7 @@ class RatingLine(Contract):
 
     metric: Text
     statistic: Literal["p50", "p90", "p95", "p99", "mean"] | None = Field(
-        default=None, description="None: success_rate."
+        default=None, description="None: success_rate and accuracy."
     )
     limits: Annotated[list[float], Field(min_length=4, max_length=4)]
     source: Text
@@ -29,8 +30,8 @@ class RatingLine(Contract):
     def _in_order(self) -> RatingLine:
         if self.limits not in (sorted(self.limits), sorted(self.limits, reverse=True)):
             raise ValueError("limits stand in order, from excellent to poor")
-        if (self.statistic is None) != (self.metric == "success_rate"):
-            raise ValueError("a latency needs its statistic, success_rate has none")
+        if (self.statistic is None) != (self.metric in SHARES):
+            raise ValueError("a latency needs its statistic, success_rate and accuracy have none")
         return self
 
 

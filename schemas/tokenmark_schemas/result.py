@@ -12,6 +12,7 @@ from pydantic import Field
 from .base import Contract
 from .cost import RunCost
 from .network import Network
+from .quality import StageQuality
 from .workload import Stage
 
 
@@ -335,6 +336,7 @@ class StageResult(Contract):
     )
     retrieved: Stat | None = Field(default=None, description="Passages that each answer was made from.")
     operations: list[OperationResult] | None = None
+    quality: StageQuality | None = None
     resources: StageResources | None = None
     throughput: StageThroughput
     traffic: Traffic | None = None

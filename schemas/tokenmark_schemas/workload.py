@@ -27,6 +27,7 @@ from .base import (
 )
 from .database import SEARCHES, Operations, Records
 from .kube import ConfigMapKey
+from .quality import BuiltInTests
 
 DECIMAL_RATE = r"^\d{1,6}(\.\d{1,3})?$"
 
@@ -198,7 +199,7 @@ class JsonLines(Contract):
 
 class Dataset(Contract):
     model_config = ConfigDict(
-        json_schema_extra=rules(exactly_one("synthetic", "prompts", "configMap", "jsonl", "records"))
+        json_schema_extra=rules(exactly_one("synthetic", "prompts", "configMap", "jsonl", "records", "tests"))
     )
     synthetic: Synthetic | None = None
     prompts: (
@@ -208,12 +209,17 @@ class Dataset(Contract):
     config_map: ConfigMapKey | None = Field(default=None, description="JSON lines in a ConfigMap of this namespace.")
     jsonl: JsonLines | None = None
     records: Records | None = Field(default=None, description="For databases: what the run fills them with.")
+    tests: BuiltInTests | None = Field(
+        default=None,
+        description="Questions whose answers are judged; ask each once: requestCount of a stage is their number. JSON lines with `test`, `kind` "
+        "and `expect` are judged as well.",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Dataset:
-        given = [n for n in ("synthetic", "prompts", "config_map", "jsonl", "records") if getattr(self, n) is not None]
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError("set exactly one of synthetic, prompts, configMap, jsonl, records")
+            raise ValueError("set exactly one of synthetic, prompts, configMap, jsonl, records, tests")
         return self
 
 

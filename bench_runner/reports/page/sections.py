@@ -16,6 +16,7 @@ from ..cost import price_line
 from ..rating import shown, title
 from .figures import Cell, Figure, Reader, Section, Table
 from .operating import operating_range
+from .quality import quality_section
 
 SHOWN = (("ttft", "TTFT"), ("tpot", "TPOT"), ("itl", "ITL"), ("e2e", "E2E"))
 QUANTILES = ("p50", "p90", "p95", "p99")
@@ -26,7 +27,7 @@ def sections_of(result: RunResult, run: int = 0) -> list[Section]:
     read = Reader(result.snake(), run)
     found = [
         _verdict(result, read), _imported(result), _stages(result, read), operating_range(result), _percentiles(result, read),
-        _database(result, read), _objectives(result, read), _ratings(result, read), _cost(result, read), _errors(result, read), _client(result, read),
+        _database(result, read), quality_section(result, read), _objectives(result, read), _ratings(result, read), _cost(result, read), _errors(result, read), _client(result, read),
         _network(result, read), _engine(result, read), _resources(result, read), _environment(result, read), _work(result, read),
     ]  # fmt: skip
     return [section for section in found if section is not None]

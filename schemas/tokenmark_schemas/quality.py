@@ -1,0 +1,99 @@
+"""Questions whose answers a program can judge (`quality-tests/v1`), and what a model made of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from .base import Contract, Label, Text253, Text1024
+
+MOST_TESTS = 2000
+MOST_OUTCOMES = 500  # that stand one by one in a result
+MOST_ANSWER = 200  # characters of an answer that a result keeps
+
+
+class Expect(Contract):
+    """What makes an answer right; exactly one. Thinking in `<think>` and a code fence around the whole are no part of an answer.
+
+    `number`: the last number of the answer. `choice`: the letter that the answer begins with, or names as its answer. `words`: one of them, and no
+    more than a short sentence around it. `json`: the same value. `pattern`: the whole answer, without the white space around it.
+    """
+
+    number: Annotated[str, Field(pattern=r"^-?\d{1,15}(\.\d{1,9})?$")] | None = None
+    choice: Annotated[str, Field(pattern=r"^[A-J]$")] | None = None
+    words: Annotated[list[Text253], Field(min_length=1, max_length=16)] | None = None
+    json_value: dict[str, Any] | list[Any] | None = Field(default=None, alias="json")
+    pattern: Text1024 | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Expect:
+        if [self.number, self.choice, self.words, self.json_value, self.pattern].count(None) != 4:
+            raise ValueError("set exactly one of number, choice, words, json, pattern")
+        return self
+
+
+class QualityTest(Contract):
+    """`kind` is what its answers are counted under."""
+
+    test: Label
+    kind: Label
+    prompt: Annotated[str, Field(min_length=1, max_length=16_384)]
+    expect: Expect
+
+
+class QualityTests(Contract):
+    """A file of them. A version is never changed once it is published: answers of two models are compared test by test."""
+
+    schema_version: Literal["quality-tests/v1"] = "quality-tests/v1"
+    name: Label
+    version: Annotated[int, Field(ge=1)]
+    about: Text1024
+    tests: Annotated[list[QualityTest], Field(min_length=1, max_length=MOST_TESTS)]
+
+    @model_validator(mode="after")
+    def _named_once(self) -> QualityTests:
+        names = [each.test for each in self.tests]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"tests: {', '.join(twice)} stands twice")
+        return self
+
+
+class BuiltInTests(Contract):
+    """Tests that ship with Tokenmark, by name and version."""
+
+    name: Label
+    version: Annotated[int, Field(ge=1)] = 1
+
+
+class Share(Contract):
+    """`right` of `asked`, and between what the share lies with 95 % (Wilson's interval: E. B. Wilson, JASA 22, 1927)."""
+
+    asked: int
+    right: int
+    accuracy: float | None
+    ci95: tuple[float, float] | None
+
+
+class KindShare(Share):
+    kind: str
+
+
+class AskedTest(Contract):
+    """A test that was asked `asked` times, and answered right `right` times. `answer` is the first that was wrong, else the first, cut short."""
+
+    test: str
+    kind: str
+    asked: int
+    right: int
+    answer: str
+
+
+class StageQuality(Share):
+    """A test counts as right when every answer to it was. `unsteady` tests were answered both ways; `unanswered` ones not at all, for a fault of the
+    way or the server, and count nowhere."""
+
+    unsteady: int
+    unanswered: int
+    kinds: list[KindShare]
+    outcomes: list[AskedTest]
