@@ -20,6 +20,8 @@ from ..load.counters import Tick
 
 WINDOW_NS = 10 * NS
 LEAST_ARRIVALS = 20
+HOT_READINGS = 2
+PAUSE_S = 5.0  # without a throttle, and the machine has cooled down
 BEHIND = 0.9  # answers to arrivals, below which a queue only grows
 CHANCE = 4.0  # standard deviations of a queue at rest
 RISING = 1.5  # answers per second in the second half of a stage to those in its first, while it still fills up, or more
@@ -35,6 +37,38 @@ def precise_enough(rule: Precise | None, stages: Sequence[StageResult]) -> bool:
         if not value or interval is None or (interval[1] - interval[0]) / 2 > rule.within_per_mille / 1000 * value:
             return False
     return True
+
+
+@dataclass
+class Heat:
+    """Of the target's machine: give it every reading of a temperature and of the counter of throttles."""
+
+    rules: StopRules
+    _hot: int = 0
+    _counted: float | None = None
+    _since_s: float | None = None  # that the counter grows with every look
+    _still_s: float = 0.0  # when it last grew
+
+    def reason(self, now_s: float, celsius: float | None, throttles: float | None) -> str | None:
+        """Why the run should end; None while it should not, or where nothing is told."""
+        if (limit := self.rules.max_celsius) is not None and celsius is not None:
+            self._hot = self._hot + 1 if celsius > limit else 0
+            if self._hot >= HOT_READINGS:
+                return f"the target's machine is at {celsius:.0f} °C, above stopRules.maxCelsius: {limit}"
+        if (most := self.rules.max_throttled_seconds) is not None and throttles is not None:
+            return self._throttled(now_s, throttles, most)
+        return None
+
+    def _throttled(self, now_s: float, throttles: float, most: int) -> str | None:
+        grew, self._counted = self._counted is not None and throttles > self._counted, throttles
+        if grew:
+            self._since_s = now_s if self._since_s is None else self._since_s
+            self._still_s = now_s
+        elif now_s - self._still_s > PAUSE_S:
+            self._since_s = None
+        if self._since_s is None or self._still_s - self._since_s < most:
+            return None
+        return f"its processors have been slowed down by heat for {most} s, stopRules.maxThrottledSeconds"
 
 
 @dataclass

@@ -17,7 +17,7 @@ def rate(
     run: str = typer.Argument(..., help=SOURCE),
     use: str | None = typer.Option(
         None,
-        help="chat, code-completion, rag, quality, batch, or one of --ratings; that of the run's workload if unsaid.",
+        help="chat, code-completion, rag, interactive, long-context, bulk, quality, batch, or one of --ratings; that of the run's workload if unsaid.",
     ),
     ratings: Path | None = typer.Option(None, help="A ratings/v1 file of your own."),
     output: Literal["table", "json"] = typer.Option("table", "--format", help="What is printed."),

@@ -69,6 +69,14 @@ def execute(manifest: Path | None, flags: Flags, out: Path, format: str, quiet: 
     return _execute(manifest, flags, out, format, quiet, pod)
 
 
+def measured(manifest: Path, flags: Flags, out: Path, quiet: bool) -> int:
+    """Measures without printing, and gives the exit code."""
+    from ..run.session import Session, outcome_code
+
+    session = Session(load(manifest, flags), out, quiet=quiet, pod=False)
+    return outcome_code(session, session.execute())
+
+
 def _execute(manifest: Path | None, flags: Flags, out: Path, format: str, quiet: bool, pod: bool = False) -> int:
     config = load(manifest, flags, pod=pod)
     from ..run.session import Session, outcome_code

@@ -49,7 +49,7 @@ from ..target.http_get import Pages
 from ..target.server_metrics import STATES_EVERY_S, ServerMetrics, facts_over, growth
 from .level import Level, Take, rerun
 from .provenance import provenance
-from .watch import Lookout
+from .watch import HeatLook, Lookout
 from .way import measured_way
 
 NODE = "TOKENMARK_NODE"  # which node a pod is on; unset outside a cluster
@@ -331,7 +331,7 @@ class Runner:
         swapped = self.host.counters() if self.host else {}
         if self.host:
             self.host.read()  # what the processors did since the stage before is not this one's
-        overseer = Lookout(watch, [states, gpus, host])
+        overseer = Lookout(watch, [states, gpus, host], HeatLook(self.config.stop_rules, self.host, host))
         part = self.bench.measure(self._order_of(stage, stage.name, repetition), overseer)
         grown = growth(self.config.target.engine, before, self.server.counters())
         moved = host_growth(swapped, self.host.counters()) if self.host else {}

@@ -47,6 +47,8 @@ class Reading:
     read: Callable[[], dict[str, float] | None]
     every_s: float
     gauges: Gauges = field(default_factory=dict)
+    last: dict[str, float] = field(default_factory=dict)  # what was read last
+    times: int = 0  # that something was read
     clock: Callable[[], float] = time.monotonic
     _next: float = 0.0
     _pause_s: float = 0.0
@@ -58,6 +60,7 @@ class Reading:
         if now < self._next:
             return
         found = self.read()
+        self.last, self.times = found or {}, self.times + 1
         for name, value in (found or {}).items():
             self.gauges.setdefault(name, Gauge()).add(value)
         self._pause_s = self.every_s if found else min(MOST_PAUSE_S, 2 * (self._pause_s or self.every_s))

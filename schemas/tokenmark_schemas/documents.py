@@ -23,6 +23,7 @@ from .workload import Workload
 
 if TYPE_CHECKING:
     from .cost import CostFile
+    from .profiles import ProfilesFile
     from .quality import QualityTests
     from .ratings import RatingFile
 
@@ -44,6 +45,8 @@ VERSIONS = {
     "cost/v1": "cost.CostFile",
     "ratings/v1": "ratings.RatingFile",
     "quality-tests/v1": "quality.QualityTests",
+    "profiles/v1": "profiles.ProfilesFile",
+    "matrix-result/v1": "matrix.MatrixResult",
     "engines/v1": "engines.EnginesFile",
     "recipe/v1": "recipe.Recipe",
     "models/v1": "local_models.ModelsFile",
@@ -186,6 +189,14 @@ def read_ratings(path: Path | None) -> RatingFile:
 
     path = path or next(found for folder in _workload_folders() if (found := folder / "ratings" / "v1.yaml").is_file())
     return read_model(path, RatingFile, "file of ratings", "ratings/v1")
+
+
+def read_profiles(path: Path | None) -> ProfilesFile:
+    """Uses of a person's own, or those that ship. Raises InvalidInput where it is another document."""
+    from .profiles import ProfilesFile
+
+    path = path or next(found for folder in _workload_folders() if (found := folder / "profiles" / "v1.yaml").is_file())
+    return read_model(path, ProfilesFile, "file of profiles", "profiles/v1")
 
 
 def read_tests(name: str, version: int) -> QualityTests:

@@ -20,9 +20,12 @@ from .cost import CostFile
 from .crd import KINDS, crd
 from .engines import EnginesFile
 from .local_models import ModelsFile
+from .matrix import MatrixResult
 from .netprobe import NetProbe
 from .north_south import BenchmarkOutput, RunMetadata
 from .probe_result import EastWest, NetProbeResult, ProbeConfig
+from .profiles import ProfilesFile
+from .quality import QualityTests
 from .ratings import RatingFile
 from .recipe import Recipe
 from .result import RunResult, TerminationSummary
@@ -52,6 +55,9 @@ SCHEMAS: dict[str, tuple[type[BaseModel], bool]] = {
     "engines-v1": (EnginesFile, True),
     "recipe-v1": (Recipe, True),
     "models-v1": (ModelsFile, True),
+    "profiles-v1": (ProfilesFile, True),
+    "quality-tests-v1": (QualityTests, False),
+    "matrix-result-v1": (MatrixResult, False),
     "baseline-v1": (Promoted, False),
     "store-receipts-v1": (Receipts, False),
 }

@@ -40,6 +40,12 @@ class StopRules(Contract):
         default="Ignore",
         description="EndStage: in open loop, end a stage whose queue only grows, for 10 s at least and by more than chance.",
     )
+    max_celsius: Annotated[int, Field(ge=30, le=150)] | None = Field(
+        default=None, description="The target's machine hotter than this, twice in a row, ends the run."
+    )
+    max_throttled_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = Field(
+        default=None, description="Its processors slowed down by heat for so long without a pause end the run."
+    )
     when_precise: Precise | None = Field(
         default=None, description="End the run after two repetitions or more; repetitions is then the most there are."
     )

@@ -75,7 +75,7 @@ def test_a_run_brings_its_server_and_takes_it_away(files: dict[str, Path], tmp_p
     assert (stage["requests"]["errors"], stage["requests"]["succeeded"]) == ({}, 100)
     assert stage["tokens"]["output_source"] == "usage"
     assert result["provenance"]["engine"]["reported_model"] == "gemma-Q8_0", "its name, and no path of this machine"
-    assert OURS not in _living()
+    assert OURS not in living()
     assert list(tmp_path.glob("*/server/llama-server-*.log"))
 
 
@@ -95,18 +95,18 @@ def test_no_server_survives_us_however_we_end(how: signal.Signals, files: dict[s
         "--quiet",
     ]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as ours:
-        _until(lambda: OURS in _living())
+        _until(lambda: OURS in living())
         time.sleep(2)
         ours.send_signal(how)
         ours.wait(30)
-    _until(lambda: OURS not in _living())
+    _until(lambda: OURS not in living())
 
 
 def test_a_server_whose_keeper_is_killed_goes_too(files: dict[str, Path], tmp_path: Path) -> None:
     with serving(llama_server(files["Q8_0"], Settings(context=512)), tmp_path) as running:
         os.kill(running._keeper.pid, signal.SIGKILL)
         _until(lambda: running.ended() is not None)
-        _until(lambda: OURS not in _living())
+        _until(lambda: OURS not in living())
 
 
 def test_an_ollama_of_ours_answers_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,10 +166,10 @@ def test_a_program_that_never_answers_is_given_up(tmp_path: Path) -> None:
         serving(silent, tmp_path, 1),
     ):
         pass
-    assert "time.sleep(60)" not in _living()
+    assert "time.sleep(60)" not in living()
 
 
-def _living() -> str:
+def living() -> str:
     """The command lines of all processes but ours."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -185,5 +185,5 @@ def _living() -> str:
 def _until(fact: Callable[[], bool]) -> None:
     limit = time.monotonic() + 30
     while not fact():
-        assert time.monotonic() < limit, _living()
+        assert time.monotonic() < limit, living()
         time.sleep(0.1)

@@ -100,7 +100,7 @@ def test_a_workload_of_no_use_and_a_use_that_is_none_are_said(
     (tmp_path / "result.json").write_text(json.dumps(of_workload("smoke").snake()))
     assert tokenmark("rate", str(tmp_path)) == 2
     assert (
-        "workload smoke is of no use that is known; say --use: chat, code-completion, rag, quality, batch"
+        "workload smoke is of no use that is known; say --use: chat, code-completion, rag, interactive, long-context, bulk, quality, batch"
         in capsys.readouterr().err
     )
     assert tokenmark("rate", str(tmp_path), "--use", "chatt") == 2

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from bench_runner.analysis.stoprules import Watch, precise_enough
+from bench_runner.analysis.stoprules import Heat, Watch, precise_enough
 from bench_runner.load.counters import Tick
 from tests.support.results import a_stage
 from tokenmark_schemas.stopping import Precise, StopRules
@@ -133,3 +133,25 @@ def test_enough_is_known_when_every_interval_is_narrow(interval: tuple[float, fl
     assert precise_enough(rule, [narrow]) is enough
     assert not precise_enough(None, [narrow])
     assert not precise_enough(rule, [narrow, stage]), "the other stage has no interval yet"
+
+
+def test_a_hot_machine_ends_the_run_at_the_second_reading_in_a_row() -> None:
+    heat = Heat(StopRules(max_celsius=90))
+    told = [heat.reason(at, celsius, None) for at, celsius in enumerate((80, 91, 89, 91, None, 95))]
+    assert told[:5] == [None] * 5
+    assert told[5] == "the target's machine is at 95 °C, above stopRules.maxCelsius: 90"
+
+
+def test_throttling_that_lasts_ends_the_run_and_a_pause_begins_it_anew() -> None:
+    heat = Heat(StopRules(max_throttled_seconds=10))
+    counted, told = 0.0, []
+    for second in range(40):
+        counted += second in range(1, 9) or second >= 20  # eight seconds, a pause of eleven, and then without end
+        told.append(heat.reason(float(second), None, counted))
+    assert told.index(next(filter(None, told))) == 30
+    assert "slowed down by heat for 10 s" in told[30]
+
+
+def test_a_machine_that_tells_nothing_is_never_too_hot() -> None:
+    heat = Heat(StopRules(max_celsius=90, max_throttled_seconds=1))
+    assert [heat.reason(float(at), None, None) for at in range(5)] == [None] * 5

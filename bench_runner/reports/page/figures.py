@@ -16,13 +16,15 @@ PART = re.compile(r"([a-z0-9_]+)|\[(\d+)\]")
 
 @dataclass(frozen=True)
 class Figure:
-    """`path` is in the document of run number `run`; text without a path is words. `sort` is the value, for a table that sorts."""
+    """`path` is in the document of run number `run`; text without a path is words. `sort` is the value, for a table that sorts;
+    `heat` colours it, from 0 to 1."""
 
     text: str
     path: str | None = None
     kind: str | None = None
     run: int = 0
     sort: float | None = None
+    heat: float | None = None
 
 
 Cell = Figure | str

@@ -87,7 +87,8 @@ def _data(cell: Cell, *, first: bool, plain: bool) -> str:
     tag, scope = ("th", ' scope="row"') if first else ("td", "")
     number = ' class="n"' if _is_number(cell) and not plain else ""
     sort = f' data-sort="{cell.sort!r}"' if isinstance(cell, Figure) and cell.sort is not None else ""
-    return f"<{tag}{scope}{number}{sort}>{_cell(cell)}</{tag}>"
+    heat = f' style="--heat:{100 * cell.heat:.0f}%"' if isinstance(cell, Figure) and cell.heat is not None else ""
+    return f"<{tag}{scope}{number}{sort}{heat}>{_cell(cell)}</{tag}>"
 
 
 def _cell(cell: Cell) -> str:

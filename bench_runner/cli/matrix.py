@@ -1,0 +1,177 @@
+"""`tokenmark matrix`: every model file of this machine at every use, to one table of what to choose."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+
+from tokenmark_schemas.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from tokenmark_decisions.matrix_cells import Cell
+    from tokenmark_schemas.local_models import ModelsFile
+    from tokenmark_schemas.profiles import Depth
+
+    from ..local.matrix import Matrix, Outcome
+    from ..local.server import Settings
+
+LogLevel = Literal["debug", "info", "warning"]
+
+
+def matrix(
+    folder: Path | None = typer.Argument(None, help="Searched for *.gguf; modelDir of --config if unsaid."),
+    config: Path = typer.Option(Path("models.yaml"), help="A list of models (models/v1), where there is one.", envvar="TOKENMARK_MODELS", show_envvar=False),
+    models: str | None = typer.Option(None, help="Only these, by name, with commas between."),
+    quants: str | None = typer.Option(None, help="Only these quantisations, such as Q4_K_M,Q8_0."),
+    profiles: str | None = typer.Option(None, help="Only these uses: interactive, long-context, batch, quality, stress, or those of --own-profiles."),
+    own_profiles: Path | None = typer.Option(None, help="A profiles/v1 file in the place of the built-in one."),
+    quick: bool = typer.Option(False, "--quick", help="A first look: a few requests a cell, a quarter of the tests, one minute of stress."),
+    full: bool = typer.Option(False, "--full", help="For a decision: three repetitions, half an hour of stress."),
+    skip_quality: bool = typer.Option(False, "--skip-quality", help="No tests of what the answers are worth."),
+    skip_stress: bool = typer.Option(False, "--skip-stress", help="No stress test."),
+    resume: bool = typer.Option(False, "--resume", help="Go on with the newest matrix of the same cells: what is done is not done again."),
+    output_dir: Path = typer.Option(Path("results"), help="Results, the report and the folder of all runs.", envvar="TOKENMARK_OUT", show_envvar=False),
+    threads: int | None = typer.Option(None, min=1, help="Of the server; one processor fewer than there are if unsaid."),
+    batch: int | None = typer.Option(None, min=1, help="Of the server (--ubatch-size)."),
+    gpu_layers: int | None = typer.Option(None, min=0, help="That the server keeps on GPUs; its own choice if unsaid, 0 for processors alone."),
+    load_s: int = typer.Option(300, min=1, help="Give up on a server that does not answer after so long."),
+    ttft_s: int = typer.Option(30, min=1, help="Give up where the first token takes longer."),
+    tokens_per_s: float = typer.Option(2.0, min=0, help="Give up on a model that is slower."),
+    celsius: int = typer.Option(90, min=40, max=120, help="End a stress test at this temperature."),
+    seed: int = typer.Option(1, min=0, help="Seed of everything random."),
+    log_level: LogLevel = typer.Option("info", help="debug tells of every server, warning only of what is wrong."),
+) -> None:  # fmt: skip
+    """Measure every model and quantisation at every use, with a llama-server that is started and taken away, and say what to choose for what.
+
+    Four-bit quantisations and small models go first; what cannot fit, is too slow, or is heavier than what failed is skipped with its reason.
+
+    Examples: tokenmark matrix ~/models --quick; tokenmark matrix --quants Q4_K_M,Q8_0 --profiles interactive,quality --resume
+
+    Exit codes: 0 every cell was measured or skipped for its reason, 2 bad input, 5 a cell failed, 130 interrupted.
+    """
+    from tokenmark_decisions.matrix_cells import cells as cells_of
+    from tokenmark_schemas.documents import read_profiles
+    from tokenmark_schemas.errors import RunFailed
+    from tokenmark_schemas.matrix import MatrixLimits
+
+    from ..load.clock import iso_now
+    from ..local.matrix import Matrix, last_of, refuse_nothing
+    from ..local.matrix_plan import choose_models, choose_profiles
+    from ..local.server import Settings
+    from ..run.sweep import INTERRUPTED
+
+    if quick and full:
+        raise InvalidInput("--quick and --full exclude each other")
+    depth: Depth = "quick" if quick else "full" if full else "standard"
+    listed = _listed(config) if folder is None or config.exists() else None
+    place = (folder or Path(str(listed.model_dir if listed else "."))).expanduser()
+    chosen = choose_models(listed, place, _words(models), _words(quants))
+    uses = choose_profiles(
+        read_profiles(own_profiles).profiles, _words(profiles), quality=not skip_quality, stress=not skip_stress
+    )
+    settings = Settings(threads=threads, batch=batch, gpu_layers=gpu_layers)
+    limits = MatrixLimits(load_s=load_s, ttft_s=ttft_s, tokens_per_s=tokens_per_s, celsius=celsius)
+    plan = cells_of(chosen.candidates, uses, depth, limits, seed, _salt(settings))
+    refuse_nothing(plan)
+    for said in chosen.left_out:
+        print(f"left out: {said}", file=sys.stderr)
+    began = iso_now()
+    kept = last_of(output_dir, plan) if resume else None
+    where = kept or output_dir / began.translate(str.maketrans("", "", "-:"))[:15]
+    quiet = log_level == "warning"
+    whole = Matrix(
+        where, plan, chosen.files, settings, limits, lambda said: None if quiet else print(said, file=sys.stderr)
+    )
+    _greet(whole, kept is not None, quiet=quiet)
+    without_template = [" ".join(key) for key, file in chosen.files.items() if not file.chat_template]
+    try:
+        for cell, entry in whole.run(lambda cell, url: _measure(whole, cell, url, quiet=quiet)):
+            _tell(whole, cell, entry, log_level)
+    finally:
+        _report(whole, depth, settings, began, without_template, output_dir)
+    if whole.interrupted:
+        raise typer.Exit(INTERRUPTED[0])
+    if any(entry.state == "failed" for entry in whole.entries.values()):
+        raise typer.Exit(RunFailed.exit_code)
+
+
+def _words(said: str | None) -> list[str]:
+    return [word.strip() for word in said.split(",") if word.strip()] if said else []
+
+
+def _listed(config: Path) -> ModelsFile:
+    from tokenmark_schemas.documents import read_model
+    from tokenmark_schemas.local_models import ModelsFile as List
+
+    return read_model(config, List, "list of models", "models/v1")
+
+
+def _salt(settings: Settings) -> list[int | None]:
+    return [settings.threads_used, settings.batch, settings.gpu_layers]
+
+
+def _greet(whole: Matrix, resumed: bool, *, quiet: bool) -> None:
+    done = sum(entry.state == "done" for entry in whole.entries.values())
+    if not quiet:
+        before = f", {done} done before" if resumed else ""
+        print(f"{len(whole.cells)} cells{before}; {whole.folder}", file=sys.stderr)
+
+
+def _measure(whole: Matrix, cell: Cell, url: str, *, quiet: bool) -> Outcome:
+    """One run: its manifest lies beside the others, and can be applied or run again by itself."""
+    import yaml
+
+    from tokenmark_schemas.errors import TokenmarkError
+    from tokenmark_schemas.kube import API_VERSION
+
+    from ..config.flags import Flags
+    from ..local.matrix import Outcome
+    from ..storage.text_file import write_text
+    from .run import measured
+
+    spec = {**cell.spec, "target": {**cell.spec["target"], "endpoint": {"url": url}}}
+    manifest = whole.folder / "manifests" / f"{cell.name}.yaml"
+    document = {"apiVersion": API_VERSION, "kind": "BenchmarkRun", "metadata": {"name": cell.name}, "spec": spec}
+    write_text(manifest, yaml.safe_dump(document, sort_keys=False), f"--output-dir {whole.folder.parent}")
+    try:
+        return Outcome(measured(manifest, Flags(), whole.runs, quiet))
+    except TokenmarkError as exc:
+        return Outcome(exc.exit_code, str(exc))
+
+
+def _tell(whole: Matrix, cell: Cell, entry: Any, log_level: LogLevel) -> None:
+    """One line a cell; with its server where everything is wanted."""
+    if entry.state in ("failed", "skipped"):
+        print(f"    {entry.state}: {cell.name}: {entry.reason}", file=sys.stderr)
+    elif log_level != "warning" and (result := whole.result_of(cell)) is not None:
+        from ..reports.matrix import said_of
+
+        print(f"    {said_of(result)}", file=sys.stderr)
+    if log_level == "debug" and (facts := whole.server_of(cell)) is not None:
+        print(f"    server: {facts.model_dump_json(exclude_none=True)}", file=sys.stderr)
+
+
+def _report(whole: Matrix, depth: str, settings: Settings, began: str, without_template: list[str], out: Path) -> None:
+    """Whatever was measured until now: JSON, CSV and HTML, and the table on the terminal."""
+    import json
+
+    from rich.console import Console
+
+    from ..local.matrix_rows import answers_of, matrix_result
+    from ..reports.matrix import matrix_csv, matrix_lines
+    from ..reports.page.matrix import matrix_page
+    from ..storage.text_file import write_text
+
+    answers = answers_of(whole)
+    result = matrix_result(whole, depth, settings, began, without_template, answers)
+    name, said = whole.folder.name, f"--output-dir {out}"
+    write_text(out / f"{name}_results.json", json.dumps(result.snake(), indent=2) + "\n", said)
+    write_text(out / f"{name}_results.csv", matrix_csv(result.rows), said)
+    write_text(out / f"{name}_report.html", matrix_page(result, answers), said)
+    console = Console()
+    for line in matrix_lines(result):
+        console.print(line, highlight=False)
+    print(f"\n{out / name}_report.html", file=sys.stderr)

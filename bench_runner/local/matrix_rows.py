@@ -1,0 +1,177 @@
+"""What a matrix measured -> its table: a row a cell, what to choose, what to be warned of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from tokenmark_decisions.matrix_cells import Cell
+from tokenmark_decisions.rating import rate
+from tokenmark_decisions.recommend import Key, recommendations, warnings
+from tokenmark_schemas.documents import read_ratings
+from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.matrix import CellState, MatrixResult, MatrixRow, ServerFacts
+from tokenmark_schemas.quality import StageQuality
+from tokenmark_schemas.ratings import RatingFile, Word
+from tokenmark_schemas.result import RunResult, StageResult
+from tokenmark_schemas.workload import canonical_json
+
+from ..load.clock import iso_now
+from ..storage.request_log import read_rows
+from .matrix import Matrix
+from .server import Settings
+
+LEAST_ANSWERS = 12  # that a drift is looked for in
+OF_PERCENTILES = "few_samples"  # a reason of verdicts that is none against means
+
+
+def row(
+    cell: Cell, state: CellState, reason: str | None, server: ServerFacts | None, result: RunResult | None, drift: Drift | None, ratings: RatingFile
+) -> MatrixRow:  # fmt: skip
+    found: dict[str, Any] = {
+        "cell": cell.name, "model": cell.candidate.model, "quantization": cell.candidate.quantization, "profile": cell.profile.name,
+        "part": cell.part.name, "state": state, "reason": reason, "file_bytes": cell.candidate.file_bytes, "parameters": cell.candidate.parameters,
+    }  # fmt: skip
+    if server is not None:
+        found |= {"needed_bytes": server.needed_bytes, "held_bytes": server.held_bytes, "load_s": server.load_s}
+    if result is not None and result.stages:
+        stage = result.stages[0]
+        verdict, doubt = _verdict(result)
+        found |= {"verdict": verdict, "doubt": doubt, "rating": _word(cell, result, ratings)}
+        found |= {"kept": drift.kept, "slowed": drift.slowed} if drift else {}
+        found |= _speed(cell, stage) | _quality(stage) | _resources(stage)
+    return MatrixRow(**found)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """`kept`: tokens a second of an answer, the mean of the last third of the answers beside that of the first. `slowed`: every one of the last was slower
+    than every one of the first, which of twice four answers chance does once in seventy."""
+
+    kept: float
+    slowed: bool
+
+
+def drift_of(rows: Iterable[dict[str, Any]]) -> Drift | None:
+    """Of the lines of a request log; None of a handful. A machine that heats up, or a server that fills, is seen here."""
+    done = sorted(
+        (each["sent_ns"], each["output_tokens"] / (each["end_ns"] - each["sent_ns"]))
+        for each in rows
+        if each["output_tokens"] and each["sent_ns"]
+    )
+    if len(done) < LEAST_ANSWERS:
+        return None
+    pace = [found for _, found in done]
+    first, last = pace[: len(pace) // 3], pace[-(len(pace) // 3) :]
+    return Drift(fmean(last) / fmean(first), max(last) < min(first))
+
+
+def _verdict(result: RunResult) -> tuple[str, str | None]:
+    """Of the means that a row holds: that there are too few answers for percentiles is nothing against them. With the first reason."""
+    reasons = [reason.message for reason in result.verdict.reasons if reason.code != OF_PERCENTILES]
+    if result.verdict.state == "degraded" and not reasons:
+        return "valid", None
+    return result.verdict.state, reasons[0] if reasons else None
+
+
+def _word(cell: Cell, result: RunResult, ratings: RatingFile) -> Word | None:
+    use = next((use for use in ratings.uses if use.name == cell.profile.use), None)
+    return rate(result, use, ratings.version).stages[result.stages[0].name] if use else None
+
+
+def _speed(cell: Cell, stage: StageResult) -> dict[str, Any]:
+    metrics, requests = stage.metrics, stage.requests
+    ttft, tpot = metrics["ttft"], metrics["tpot"]
+    waited_s = ttft.mean * ttft.count if ttft.mean else None
+    counted = cell.profile.counts is not None and stage.window.duration_s
+    return {
+        "requests": requests.succeeded, "failed": requests.failed, "ttft_mean_s": ttft.mean, "tpot_mean_s": tpot.mean,
+        "e2e_mean_s": metrics["e2e"].mean, "tokens_per_s": 1 / tpot.mean if tpot.mean else None,
+        "output_tokens_per_s": stage.throughput.output_tokens_per_s_whole,
+        "prefill_tokens_per_s": stage.tokens.prompt / waited_s if stage.tokens.prompt and waited_s else None,
+        "per_hour": 3600 * requests.succeeded / stage.window.duration_s if counted and stage.window.duration_s else None,
+    }  # fmt: skip
+
+
+def _quality(stage: StageResult) -> dict[str, Any]:
+    if (found := stage.quality) is None:
+        return {}
+    return {
+        "accuracy": found.accuracy, "accuracy_ci95": found.ci95, "right": found.right, "asked": found.asked, "kinds": found.kinds,
+    }  # fmt: skip
+
+
+def _resources(stage: StageResult) -> dict[str, Any]:
+    used: dict[str, Any] = {}
+    if stage.resources and (host := stage.resources.host):
+        used |= {
+            "cpu_avg": host.cpu_avg, "temperature_peak_celsius": host.temperature_peak_celsius, "clock_avg_hz": host.clock_avg_hz,
+            "swapped_bytes": host.swapped_bytes, "throttles": host.throttles,
+        }  # fmt: skip
+    if stage.resources and (gpu := stage.resources.gpu):
+        used |= {"gpu_utilization_avg": gpu.utilization_avg, "power_w": gpu.power_w}
+    return used
+
+
+# --- all of them --------------------------------------------------------------------------------------------------------
+
+
+def answers_of(whole: Matrix) -> dict[Key, StageQuality]:
+    """What each model and quantisation answered, of those whose tests are done."""
+    found: dict[Key, StageQuality] = {}
+    for cell in whole.cells:
+        done = whole.entries[cell.name].state == "done"
+        result = whole.result_of(cell) if done and cell.profile.kind == "quality" else None
+        if result is not None and result.stages and (quality := result.stages[0].quality) is not None:
+            found[cell.candidate.model, cell.candidate.quantization] = quality
+    return found
+
+
+def matrix_result(
+    whole: Matrix, depth: str, settings: Settings, began: str, without_template: Sequence[str], answers: dict[Key, StageQuality]
+) -> MatrixResult:  # fmt: skip
+    """Also of a matrix that was interrupted."""
+    ratings = read_ratings(None)
+    rows, machine = [], dict[str, str]()
+    for cell in whole.cells:
+        entry, result = whole.entries[cell.name], whole.result_of(cell)
+        drift = _drift(whole.runs / cell.name) if result is not None and entry.state == "done" else None
+        rows.append(row(cell, entry.state, entry.reason, whole.server_of(cell), result, drift, ratings))
+        machine = machine or _machine(result)
+    said = {
+        "threads": str(settings.threads_used), "batch": str(settings.batch or "default"),
+        "gpu_layers": str("default" if settings.gpu_layers is None else settings.gpu_layers),
+    }  # fmt: skip
+    asked = [
+        [cell.name, cell.candidate.identity, cell.part.context, {**cell.spec, "environment": None}]
+        for cell in whole.cells
+    ]
+    return MatrixResult(
+        id=whole.folder.name, started_at=began, ended_at=iso_now(), interrupted=whole.interrupted, depth=depth, machine=machine, settings=said,
+        fingerprint=hashlib.sha256(canonical_json(asked)).hexdigest()[:16], limits=whole.limits, recommendations=recommendations(rows, answers),
+        warnings=warnings(rows, answers, without_template=without_template if answers else ()), rows=rows, servers=whole.servers,
+    )  # fmt: skip
+
+
+def _drift(run: Path) -> Drift | None:
+    try:
+        return drift_of(read_rows(run / "requests.jsonl.gz"))
+    except (OSError, InvalidInput):
+        return None
+
+
+def _machine(result: RunResult | None) -> dict[str, str]:
+    """What the run says of it."""
+    if result is None:
+        return {}
+    known = result.provenance.environment
+    found = {name: known[name] for name in ("client_cpu_model", "client_cpus", "gpu_model") if known.get(name)}
+    memory = next(
+        (s.resources.host.memory_total_bytes for s in result.stages if s.resources and s.resources.host), None
+    )
+    version = {"engine_version": result.provenance.engine.version} if result.provenance.engine.version else {}
+    return {**found, **({"memory_gb": f"{memory / 1e9:.0f}"} if memory else {}), **version}

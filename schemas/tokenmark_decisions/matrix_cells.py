@@ -1,0 +1,188 @@
+"""Models, quantisations and profiles -> the cells of a matrix in the order in which they are run, and why one need not be (pure).
+
+What is likely to run comes first, so that a person sees something soon and the failure of a small model saves the time of a large one: four-bit
+quantisations before the others, small models before large ones, light loads before heavy ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenmark_schemas.matrix import MatrixLimits, ServerFacts
+from tokenmark_schemas.profiles import Depth, Profile, ProfilePart
+from tokenmark_schemas.workload import canonical_json
+
+from .sweep_cells import as_name
+
+SMALLEST_REPETITIONS = {"quick": 1, "standard": 1, "full": 3}
+BITS = re.compile(r"(\d+)")
+FIRST_BITS = 4
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model's file. `identity` tells its content from any other's."""
+
+    model: str
+    quantization: str
+    file_bytes: int
+    parameters: int
+    context: int  # that it was made for; 0 where it does not say
+    identity: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`spec` is a BenchmarkRun's without an address, in camelCase; `hash` is of what it asks of whom."""
+
+    name: str
+    candidate: Candidate
+    profile: Profile
+    part: ProfilePart
+    hash: str
+    spec: dict[str, Any]
+
+    @property
+    def server(self) -> tuple[str, str, int, int]:
+        """Cells of one server have the same: model, quantisation, context of all streams, streams."""
+        streams = self.part.concurrency
+        return self.candidate.model, self.candidate.quantization, self.part.context * streams, streams
+
+
+def by_likelihood(quantization: str) -> tuple[int, int, str]:
+    """Q4 first, then the larger ones upwards, then the smaller ones."""
+    found = BITS.search(quantization)
+    bits = int(found[1]) if found else 99
+    return (0 if bits == FIRST_BITS else 1 if bits > FIRST_BITS else 2), bits, quantization
+
+
+def cells(
+    candidates: Sequence[Candidate],
+    profiles: Sequence[Profile],
+    depth: Depth,
+    limits: MatrixLimits,
+    seed: int = 1,
+    salt: object = None,
+) -> list[Cell]:
+    """`salt` is whatever else a result depends on: how the server is started."""
+    ordered = sorted(candidates, key=lambda each: (by_likelihood(each.quantization), each.file_bytes, each.model))
+    found = [
+        _cell(each, profile, part, depth, limits, seed, salt)
+        for each in ordered
+        for profile in profiles
+        for part in profile.parts
+    ]
+    return sorted(
+        found, key=lambda cell: (ordered.index(cell.candidate), cell.server[2:])
+    )  # stable: cells of one server side by side
+
+
+def matrix_id(cells: Iterable[Cell]) -> str:
+    """The same cells have the same."""
+    return hashlib.sha256(canonical_json(sorted(cell.hash for cell in cells))).hexdigest()[:8]
+
+
+def _cell(
+    candidate: Candidate, profile: Profile, part: ProfilePart, depth: Depth, limits: MatrixLimits, seed: int, salt: object
+) -> Cell:  # fmt: skip
+    name = as_name("-".join(filter(None, (candidate.model, candidate.quantization, profile.name, part.name))))
+    ends = {key: value for key, value in getattr(profile.each, depth).camel().items() if value is not None}
+    stop = {"maxCelsius": limits.celsius, "maxThrottledSeconds": 30} if profile.kind == "stress" else {}
+    spec = {
+        "target": {"engine": "llamacpp", "model": as_name(candidate.model), "firstTokenTimeoutSeconds": limits.ttft_s},
+        "workload": part.workload.camel(), "stages": [{"name": f"c{part.concurrency}", "concurrency": part.concurrency, **ends}],
+        "warmup": profile.warmup.camel(), "repetitions": 1 if profile.kind != "speed" else SMALLEST_REPETITIONS[depth], "seed": seed,
+        "stopRules": {"maxErrorsPerMille": 500, "minRequests": 2, **stop},
+    }  # fmt: skip
+    digest = hashlib.sha256(canonical_json([spec, candidate.identity, part.context, salt])).hexdigest()[:12]
+    labels = {
+        "cell": digest,
+        "matrix-model": candidate.model,
+        "quantization": candidate.quantization,
+        "profile": profile.name,
+    }
+    return Cell(name, candidate, profile, part, digest, {**spec, "environment": {"labels": labels}})
+
+
+# --- what need not be run -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A cell that failed."""
+
+    cell: Cell
+    reason: str
+
+
+def why_not(cell: Cell, *, needed: int, free: int, learned: float, ended: Sequence[Ended]) -> str | None:
+    """Why a cell is not begun, in a sentence; None where it is. `learned` is what servers so far held of what was worked out."""
+    candidate, part = cell.candidate, cell.part
+    if candidate.context and part.context > candidate.context:
+        return f"it asks for {part.context:,} tokens of context, and the model was made for {candidate.context:,}"
+    expected = round(needed * learned)
+    if expected > free:
+        more = f", {learned:.2f} times what was worked out, as servers before it did" if learned > 1.005 else ""
+        return f"it would need {expected / 1e9:.1f} GB{more}, and {free / 1e9:.1f} GB are free"
+    for other in ended:
+        if other.cell.candidate == candidate and _heavier(cell, other.cell):
+            return f"{_called(other.cell)} failed, and this is heavier: {other.reason}"
+        if (
+            other.cell.candidate.quantization == candidate.quantization
+            and _same_load(cell, other.cell)
+            and _larger(candidate, other.cell.candidate)
+        ):
+            return f"{other.cell.candidate.model} is smaller at the same quantisation, and failed: {other.reason}"
+    return None
+
+
+def learned_share(servers: Iterable[ServerFacts]) -> float:
+    """The most that a server held of what was worked out for it; never below 1, for what is free now may be gone later."""
+    return max(
+        [1.0, *(each.held_bytes / each.needed_bytes for each in servers if each.held_bytes and each.needed_bytes)]
+    )
+
+
+def too_slow(ttft_s: float | None, tokens_per_s: float | None, limits: MatrixLimits) -> str | None:
+    """Of a trial, in a sentence."""
+    if ttft_s is None or ttft_s > limits.ttft_s:
+        return f"the first token of a short answer was not there within {limits.ttft_s} s"
+    if tokens_per_s is not None and tokens_per_s < limits.tokens_per_s:
+        return f"{tokens_per_s:.1f} tokens/s, below {limits.tokens_per_s:g}"
+    return None
+
+
+def _heavier(cell: Cell, other: Cell) -> bool:
+    if cell.profile.name != other.profile.name:
+        return False
+    names = [part.name for part in cell.profile.parts]
+    return names.index(cell.part.name) > names.index(other.part.name)
+
+
+def _same_load(cell: Cell, other: Cell) -> bool:
+    return (cell.profile.name, cell.part.name) == (other.profile.name, other.part.name)
+
+
+def _larger(candidate: Candidate, other: Candidate) -> bool:
+    return candidate.model != other.model and candidate.file_bytes > other.file_bytes
+
+
+def _called(cell: Cell) -> str:
+    return f"{cell.profile.name} {cell.part.name}" if cell.part.name else cell.profile.name
+
+
+def left_s(waiting: Iterable[Cell], spent: Sequence[tuple[Cell, float]]) -> float | None:
+    """How long the rest takes: as long as cells of the same profile took for each byte of their model; of a profile that was not run yet, as any did.
+    None before the first."""
+    if not spent:
+        return None
+    pace: dict[str | None, list[float]] = {}
+    for cell, seconds in spent:
+        for name in (cell.profile.name, None):
+            pace.setdefault(name, []).append(seconds / cell.candidate.file_bytes)
+    mean = {name: sum(values) / len(values) for name, values in pace.items()}
+    return sum(mean.get(cell.profile.name, mean[None]) * cell.candidate.file_bytes for cell in waiting)

@@ -1,0 +1,170 @@
+"""Rows of a matrix, and what its models answered -> what to choose for what, and what to be warned of (pure).
+
+Speed alone would always choose the smallest model. So a use's choice is the fastest among those whose answers are no worse than the best model's by more than
+chance; where nothing was tested it is the fastest, and says so. "balanced" is the largest geometric mean of speed and accuracy, each as a share of the
+matrix's best.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from tokenmark_schemas.matrix import MatrixRow, Recommendation
+from tokenmark_schemas.quality import StageQuality
+
+from .matrix_cells import by_likelihood
+from .quality import Against, against, quality_of, ranked
+
+Key = tuple[str, str]  # model, quantisation
+REFERENCE = "Q8_0"
+SLOWED = 0.9
+PER_USE = {  # profile kind of figure: (member, whether more is better, how it is said)
+    "interactive": ("e2e_mean_s", False, "{:.1f} s an answer"),
+    "long-context": ("ttft_mean_s", False, "{:.1f} s until it answers"),
+    "batch": ("per_hour", True, "{:,.0f} documents an hour"),
+    "stress": ("output_tokens_per_s", True, "{:.1f} tokens/s to the end"),
+}
+OTHER = ("e2e_mean_s", False, "{:.1f} s an answer")
+
+
+def recommendations(rows: Sequence[MatrixRow], answers: Mapping[Key, StageQuality]) -> list[Recommendation]:
+    """One a profile that was measured, then quality and balance where answers were judged."""
+    done = [row for row in rows if row.state == "done"]
+    good = _no_worse_than_best(answers)
+    nothing = "no model answered anything right" if answers else "answers were not judged"
+    found = [
+        _fastest(name, done, good, nothing)
+        for name in dict.fromkeys(row.profile for row in done if row.accuracy is None)
+    ]
+    return [each for each in (*found, _truest(done, answers, good), _balanced(done, answers)) if each is not None]
+
+
+def warnings(
+    rows: Sequence[MatrixRow], answers: Mapping[Key, StageQuality], *, without_template: Sequence[str] = ()
+) -> list[str]:
+    """Sentences: what a quantisation loses, what slowed down, what is not to be trusted."""
+    return [*_degraded(answers), *_templates(without_template), *_machine(rows)]
+
+
+def reference_of(model: str, answers: Mapping[Key, StageQuality]) -> Key | None:
+    """What its other quantisations are compared with: Q8_0, else the one of the most bits; None where there is only one."""
+    own = [key for key in answers if key[0] == model]
+    if len(own) < 2:
+        return None
+    return next((key for key in own if key[1] == REFERENCE), max(own, key=lambda key: by_likelihood(key[1])[1]))
+
+
+def lost(answers: Mapping[Key, StageQuality]) -> list[Against]:
+    """Every quantisation beside its model's reference; names are `MODEL QUANTISATION`. Corrected within each model."""
+    found = []
+    for model in dict.fromkeys(key[0] for key in answers):
+        if (reference := reference_of(model, answers)) is not None:
+            own = {_name(key): quality for key, quality in answers.items() if key[0] == model}
+            found += against(_name(reference), own)
+    return found
+
+
+def _degraded(answers: Mapping[Key, StageQuality]) -> Iterator[str]:
+    for each in lost(answers):
+        if each.worse:
+            yield f"avoid {each.name}: beside {each.reference} it lost {each.lost} tests and won {each.won} (p = {each.chance:.3f})"
+    kinds = dict.fromkeys(share.kind for quality in answers.values() for share in quality.kinds)
+    for kind in kinds:
+        of_kind = {key: _of_kind(quality, kind) for key, quality in answers.items()}
+        for each in lost(of_kind):
+            if each.worse:
+                yield f"avoid {each.name} for {kind}: beside {each.reference} it lost {each.lost} of {each.tests} tests and won {each.won} (p = {each.chance:.3f})"
+
+
+def _of_kind(quality: StageQuality, kind: str) -> StageQuality:
+    outcomes = [each for each in quality.outcomes if each.kind == kind]
+    return quality_of(outcomes, 0, len(outcomes))
+
+
+def _templates(without: Sequence[str]) -> Iterator[str]:
+    if without:
+        they = "has no chat template in its file" if len(without) == 1 else "have no chat template in their files"
+        yield f"{', '.join(without)} {they}: the server falls back to one that the model may not know, and what it answers then says little of it"
+
+
+def _machine(rows: Sequence[MatrixRow]) -> Iterator[str]:
+    for row in rows:
+        said = f"{row.model} {row.quantization}, {row.profile}{f' {row.part}' if row.part else ''}"
+        if row.verdict not in (None, "valid"):
+            yield f"{said}: the verdict is {row.verdict}{f': {row.doubt}' if row.doubt else ''}"
+        if row.slowed and row.kept is not None and row.kept < SLOWED:
+            yield f"{said}: at the end its answers came at {100 * row.kept:.0f} % of the speed of the beginning"
+        if row.swapped_bytes:
+            yield f"{said}: the machine swapped {row.swapped_bytes / 1e6:.0f} MB"
+        if row.throttles:
+            yield f"{said}: processors were slowed down by heat {row.throttles} times"
+
+
+def _no_worse_than_best(answers: Mapping[Key, StageQuality]) -> set[Key] | None:
+    """None where nothing was judged, or nothing was right."""
+    if not any(quality.right for quality in answers.values()):
+        return None
+    names = {_name(key): key for key in answers}
+    return {
+        names[name] for place, name in ranked({_name(key): quality for key, quality in answers.items()}) if place == 1
+    }
+
+
+def _fastest(profile: str, done: Sequence[MatrixRow], good: set[Key] | None, nothing: str) -> Recommendation | None:
+    member, more, said = PER_USE.get(profile, OTHER)
+    own = [row for row in done if row.profile == profile and getattr(row, member) is not None]
+    heaviest = [row for row in own if row.part == own[-1].part] if own else []
+    known = [row for row in heaviest if good is None or _key(row) in good] or heaviest
+    if not known:
+        return None
+    best = (max if more else min)(known, key=lambda row: getattr(row, member))
+    figure = said.format(getattr(best, member))
+    rated = f", {best.rating}" if best.rating else ""
+    among = (
+        "fastest of those whose answers are no worse than the best model's"
+        if good and _key(best) in good
+        else f"fastest; {nothing}"
+    )
+    if good and _key(best) not in good:
+        among = "fastest of those that were measured; others answer better"
+    return Recommendation(
+        use=profile, model=best.model, quantization=best.quantization, why=f"{figure}{rated}; {among}"
+    )
+
+
+def _truest(
+    done: Sequence[MatrixRow], answers: Mapping[Key, StageQuality], good: set[Key] | None
+) -> Recommendation | None:
+    if not good:
+        return None
+    sizes = {_key(row): row.file_bytes for row in done}
+    best = min(good, key=lambda key: sizes.get(key, math.inf))
+    quality = answers[best]
+    tied = f", no worse than the {len(good) - 1} others of its place and the smallest of them" if len(good) > 1 else ""
+    return Recommendation(
+        use="quality", model=best[0], quantization=best[1], why=f"{quality.right} of {quality.asked} right{tied}"
+    )
+
+
+def _balanced(done: Sequence[MatrixRow], answers: Mapping[Key, StageQuality]) -> Recommendation | None:
+    speeds = {
+        _key(row): row.tokens_per_s for row in done if row.accuracy is None and row.part is None and row.tokens_per_s
+    }
+    both = {key: (speed, answers[key].accuracy or 0.0) for key, speed in speeds.items() if key in answers}
+    fastest, truest = (max((pair[at] for pair in both.values()), default=0.0) for at in (0, 1))
+    if not fastest or not truest:
+        return None
+    score = {key: math.sqrt(speed / fastest * accuracy / truest) for key, (speed, accuracy) in both.items()}
+    best = max(score, key=lambda key: score[key])
+    speed, accuracy = both[best]
+    why = f"{speed:.1f} tokens/s and {100 * accuracy:.0f} % right: {score[best]:.2f} of the best of both"
+    return Recommendation(use="balanced", model=best[0], quantization=best[1], why=why)
+
+
+def _name(key: Key) -> str:
+    return " ".join(key)
+
+
+def _key(row: MatrixRow) -> Key:
+    return row.model, row.quantization

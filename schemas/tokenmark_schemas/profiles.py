@@ -1,0 +1,66 @@
+"""`profiles/v1`: what a model on a machine of one's own is used for, as loads that are small enough for it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .base import Contract, Label, Text1024
+from .recipe import EachLevel
+from .workload import Warmup, WorkloadSpec
+
+Depth = Literal["quick", "standard", "full"]
+
+
+class Effort(Contract):
+    """How long each load is measured, by how much time a person has."""
+
+    quick: EachLevel
+    standard: EachLevel
+    full: EachLevel
+
+
+class ProfilePart(Contract):
+    """One load. `context` is what the server keeps for each of `concurrency` streams, in tokens."""
+
+    name: Label | None = Field(default=None, description="Tells the parts of a profile apart; one alone needs none.")
+    workload: WorkloadSpec
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 1
+    context: Annotated[int, Field(ge=256, le=10_000_000)] = 4096
+
+
+class Profile(Contract):
+    """`about` says in a sentence what its numbers mean to a person, `use` which of the ratings they are held to. Parts go from the lightest to the
+    heaviest: where one fails, the heavier ones are not tried. `counts` names what an answer is, where answers are counted by the hour."""
+
+    name: Label
+    about: Text1024
+    use: Label
+    kind: Literal["speed", "quality", "stress"] = "speed"
+    counts: Literal["documents"] | None = None
+    warmup: Warmup = Warmup(request_count=1, duration_seconds=0)
+    each: Effort
+    parts: Annotated[list[ProfilePart], Field(min_length=1, max_length=8)]
+
+    @model_validator(mode="after")
+    def _parts_named(self) -> Profile:
+        names = [part.name for part in self.parts]
+        if len(names) > 1 and (None in names or len(set(names)) < len(names)):
+            raise ValueError("parts: of several each needs a name of its own")
+        if (self.kind == "quality") != all(part.workload.dataset.tests is not None for part in self.parts):
+            raise ValueError("kind quality is for parts whose dataset is tests, and for no others")
+        return self
+
+
+class ProfilesFile(Contract):
+    schema_version: Literal["profiles/v1"] = "profiles/v1"
+    version: Annotated[int, Field(ge=1)]
+    profiles: Annotated[list[Profile], Field(min_length=1, max_length=32)]
+
+    @model_validator(mode="after")
+    def _named_once(self) -> ProfilesFile:
+        names = [each.name for each in self.profiles]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"profiles: {', '.join(twice)} stands twice")
+        return self

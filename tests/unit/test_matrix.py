@@ -1,0 +1,281 @@
+"""The order of a matrix, what it leaves out and why, and what it says at the end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench_runner.local.matrix_plan import choose_models, choose_profiles, identity
+from bench_runner.local.matrix_rows import drift_of
+from bench_runner.reports.matrix import matrix_csv
+from tests.support.gguf_files import write
+from tests.unit.test_quality import model as answered
+from tokenmark_decisions.matrix_cells import (
+    Candidate,
+    Cell,
+    Ended,
+    cells,
+    learned_share,
+    left_s,
+    matrix_id,
+    too_slow,
+    why_not,
+)
+from tokenmark_decisions.recommend import recommendations, warnings
+from tokenmark_schemas.benchmarkrun import BenchmarkRunSpec
+from tokenmark_schemas.documents import read_profiles
+from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.local_models import ModelsFile
+from tokenmark_schemas.matrix import MatrixLimits, MatrixRow, ServerFacts
+from tokenmark_schemas.quality import KindShare
+
+PROFILES = {each.name: each for each in read_profiles(None).profiles}
+LIMITS = MatrixLimits()
+GB = 10**9
+
+
+def candidate(model: str, quantization: str, size: int, context: int = 131072) -> Candidate:
+    return Candidate(model, quantization, size, size * 2, context, f"{model}{quantization}")
+
+
+def planned(*names: str, depth: str = "quick", salt: object = None) -> list[Cell]:
+    models = [candidate("large", word, size) for word, size in (("Q2_K", 3), ("Q8_0", 8), ("Q4_K_M", 4))]
+    models += [candidate("small", word, size) for word, size in (("F16", 2), ("Q4_0", 1))]
+    return cells(models, [PROFILES[name] for name in names or PROFILES], depth, LIMITS, salt=salt)  # type: ignore[arg-type]
+
+
+# --- the order ----------------------------------------------------------------------------------------------------------
+
+
+def test_four_bits_and_small_models_go_first() -> None:
+    order = dict.fromkeys((cell.candidate.model, cell.candidate.quantization) for cell in planned())
+    assert list(order) == [
+        ("small", "Q4_0"),
+        ("large", "Q4_K_M"),
+        ("large", "Q8_0"),
+        ("small", "F16"),
+        ("large", "Q2_K"),
+    ]
+
+
+def test_each_server_is_started_once() -> None:
+    servers = [key for key, _ in itertools.groupby(planned(), key=lambda cell: cell.server)]
+    assert len(servers) == len(set(servers)) == 5 * 5  # 4k of context for four uses, and the four long ones
+
+
+def test_every_cell_is_a_run_that_the_contract_takes_in_a_cluster_too() -> None:
+    for depth in ("quick", "standard", "full"):
+        for cell in planned(depth=depth):
+            target = {**cell.spec["target"], "endpoint": {"url": "http://127.0.0.1:1"}}
+            BenchmarkRunSpec.model_validate({**cell.spec, "target": target})
+    assert len({cell.name for cell in planned()}) == len(planned()) == 5 * 8
+
+
+def test_a_cells_hash_is_of_what_it_asks_of_which_file_and_how() -> None:
+    (first, *_), (other, *_), (deeper, *_) = (
+        planned("batch"),
+        planned("batch", salt=[2]),
+        planned("batch", depth="full"),
+    )
+    assert len({first.hash, other.hash, deeper.hash}) == 3
+    assert matrix_id(planned()) == matrix_id(reversed(planned()))
+
+
+# --- what is left out ---------------------------------------------------------------------------------------------------
+
+
+def reason(
+    cell: Cell, *, needed: int = GB, free: int = 2 * GB, learned: float = 1.0, ended: tuple[Ended, ...] = ()
+) -> str | None:
+    return why_not(cell, needed=needed, free=free, learned=learned, ended=ended)
+
+
+def test_what_cannot_fit_is_not_started_and_what_servers_held_before_is_learned_from() -> None:
+    (cell, *_) = planned("interactive")
+    assert reason(cell) is None
+    assert reason(cell, free=GB // 2) == "it would need 1.0 GB, and 0.5 GB are free"
+    servers = [
+        ServerFacts(model="m", quantization="q", context=1, streams=1, needed_bytes=100, held_bytes=held)
+        for held in (None, 90, 125)
+    ]
+    assert learned_share([]) == learned_share(servers[:2]) == 1.0
+    said = reason(cell, free=GB + GB // 10, learned=learned_share(servers))
+    assert said == "it would need 1.2 GB, 1.25 times what was worked out, as servers before it did, and 1.1 GB are free"
+
+
+def test_a_context_that_a_model_was_not_made_for_is_not_asked_of_it() -> None:
+    found = cells([candidate("m", "Q4_0", 1, context=16384)], [PROFILES["long-context"]], "quick", LIMITS)
+    assert [reason(cell) is None for cell in found] == [True, True, False, False]
+    assert "made for 16,384" in (reason(found[3]) or "")
+
+
+def test_what_is_heavier_than_what_failed_is_not_tried() -> None:
+    of_large = [
+        cell for cell in planned("long-context", "interactive") if cell.candidate == candidate("large", "Q8_0", 8)
+    ]
+    by_name = {(cell.profile.name, cell.part.name): cell for cell in of_large}
+    failed = (Ended(by_name["long-context", "8k"], "no token within 30 s"),)
+    left_out = {key for key, cell in by_name.items() if reason(cell, ended=failed)}
+    assert left_out == {("long-context", "16k"), ("long-context", "32k")}
+    assert (
+        reason(by_name["long-context", "16k"], ended=failed)
+        == "long-context 8k failed, and this is heavier: no token within 30 s"
+    )
+
+
+def test_a_larger_model_at_the_same_quantisation_is_not_tried_after_a_failure() -> None:
+    models = [candidate(name, word, size) for name, size in (("a", 1), ("b", 2)) for word in ("Q4_0", "Q8_0")]
+    found = cells(models, [PROFILES["batch"]], "quick", LIMITS)
+    by_key = {(cell.candidate.model, cell.candidate.quantization): cell for cell in found}
+    failed = (Ended(by_key["a", "Q8_0"], "1.0 tokens/s, below 2"),)
+    assert [key for key, cell in by_key.items() if reason(cell, ended=failed)] == [("b", "Q8_0")]
+
+
+def test_a_trial_is_too_slow_by_its_first_token_or_by_its_pace() -> None:
+    assert too_slow(0.1, 40.0, LIMITS) is None
+    assert too_slow(0.1, None, LIMITS) is None
+    assert (
+        too_slow(None, None, LIMITS)
+        == too_slow(31.0, 40.0, LIMITS)
+        == "the first token of a short answer was not there within 30 s"
+    )
+    assert too_slow(0.1, 1.94, LIMITS) == "1.9 tokens/s, below 2"
+
+
+def test_what_is_left_takes_as_long_as_what_was_done() -> None:
+    first, *rest = planned("batch", "interactive")
+    assert left_s(rest, []) is None
+    batch = [cell for cell in rest if cell.profile.name == "batch"]
+    assert left_s(batch, [(first, 10.0 * first.candidate.file_bytes)]) == sum(
+        10 * cell.candidate.file_bytes for cell in batch
+    )
+
+
+# --- which models, which uses -------------------------------------------------------------------------------------------
+
+
+def test_models_are_chosen_by_list_or_by_what_files_say(tmp_path: Path) -> None:
+    write(tmp_path / "x.gguf", name="Tiny Model", basename=None, size_label=None)
+    found = choose_models(None, tmp_path, [], [])
+    ((model, word),) = found.files
+    assert model == "tiny-model"
+    listed = ModelsFile.model_validate({"models": [{"name": "mine", "also_called": ["Tiny Model"]}, {"name": "other"}]})
+    assert list(choose_models(listed, tmp_path, [], []).files) == [("mine", word)]
+    for names, quants, said in ((["no"], [], "no"), ([], ["Q1"], f"there are {word}")):
+        with pytest.raises(InvalidInput, match=said):
+            choose_models(None, tmp_path, names, quants)
+
+
+def test_a_files_identity_is_of_its_content(tmp_path: Path) -> None:
+    for name, content in (("a", b"1" * 100), ("b", b"1" * 100), ("c", b"1" * 99 + b"2"), ("d", b"1" * 101)):
+        (tmp_path / name).write_bytes(content)
+    a, b, c, d = (identity(tmp_path / name) for name in "abcd")
+    assert a == b
+    assert len({a, c, d}) == 3
+
+
+def test_profiles_are_chosen_and_a_name_that_is_none_is_refused() -> None:
+    known = list(PROFILES.values())
+    assert [each.name for each in choose_profiles(known, [], quality=False, stress=False)] == [
+        "interactive",
+        "long-context",
+        "batch",
+    ]
+    with pytest.raises(InvalidInput, match="there are interactive"):
+        choose_profiles(known, ["chat"], quality=True, stress=True)
+    with pytest.raises(InvalidInput, match="no profile is left"):
+        choose_profiles(known, ["stress"], quality=True, stress=False)
+
+
+# --- what it says -------------------------------------------------------------------------------------------------------
+
+
+def row(model: str, quantization: str, profile: str, **more: Any) -> MatrixRow:
+    named = {
+        "cell": f"{model}-{quantization}-{profile}",
+        "model": model,
+        "quantization": quantization,
+        "profile": profile,
+        "part": None,
+    }
+    return MatrixRow(**{**named, "state": "done", "file_bytes": 1, "parameters": 2, **more})
+
+
+def test_the_fastest_of_those_that_answer_no_worse_is_chosen() -> None:
+    rights = {
+        "Q8_0": [True] * 80 + [False] * 20,
+        "Q4_K_M": [True] * 78 + [False] * 22,
+        "Q2_K": [False] * 60 + [True] * 40,
+    }
+    answers = {("m", word): answered(right) for word, right in rights.items()}
+    rows = [
+        row("m", word, "interactive", e2e_mean_s=took, tokens_per_s=10 / took)
+        for word, took in (("Q8_0", 4.0), ("Q4_K_M", 2.0), ("Q2_K", 1.0))
+    ]
+    rows += [
+        row("m", word, "quality", accuracy=answers["m", word].accuracy, file_bytes=size)
+        for word, size in (("Q8_0", 8), ("Q4_K_M", 4), ("Q2_K", 2))
+    ]
+    found = {each.use: each for each in recommendations(rows, answers)}
+    assert (found["interactive"].quantization, found["quality"].quantization) == ("Q4_K_M", "Q4_K_M")
+    assert "no worse than" in found["interactive"].why
+    assert found["balanced"].quantization in ("Q4_K_M", "Q2_K")
+    (warning,) = [said for said in warnings(rows, answers) if "for" not in said]
+    assert warning.startswith("avoid m Q2_K: beside m Q8_0 it lost")
+    without = recommendations([each for each in rows if each.profile == "interactive"], {})
+    assert [(each.quantization, each.why) for each in without] == [
+        ("Q2_K", "1.0 s an answer; fastest; answers were not judged")
+    ]
+
+
+def test_where_nothing_is_right_nothing_is_called_good() -> None:
+    answers = {("m", "Q8_0"): answered([False] * 25)}
+    rows = [
+        row("m", "Q8_0", "interactive", e2e_mean_s=1.0, tokens_per_s=9.0),
+        row("m", "Q8_0", "quality", accuracy=0.0),
+    ]
+    (only,) = recommendations(rows, answers)
+    assert only.why == "1.0 s an answer; fastest; no model answered anything right"
+
+
+def test_what_slowed_down_and_what_is_doubtful_is_told() -> None:
+    rows = [
+        row("m", "Q8_0", "stress", kept=0.7, slowed=True, verdict="valid"),
+        row("m", "Q8_0", "batch", kept=0.7, verdict="degraded", doubt="so it is"),
+    ]
+    assert warnings(rows, {}) == [
+        "m Q8_0, stress: at the end its answers came at 70 % of the speed of the beginning", "m Q8_0, batch: the verdict is degraded: so it is",
+    ]  # fmt: skip
+
+
+def log(took_ns: list[int]) -> list[dict[str, Any]]:
+    return [
+        {"sent_ns": 1 + at * 10**9, "end_ns": 1 + at * 10**9 + took, "output_tokens": 10}
+        for at, took in enumerate(took_ns)
+    ]
+
+
+def test_a_drift_is_seen_and_chance_is_none() -> None:
+    assert drift_of(log([100] * 11)) is None
+    slower = drift_of(log([100] * 8 + [200] * 4))
+    assert slower is not None
+    assert (slower.kept, slower.slowed) == (0.5, True)
+    mixed = drift_of(log([100, 300] * 8))
+    assert mixed is not None
+    assert not mixed.slowed
+
+
+def test_the_csv_has_a_row_a_cell_and_a_column_a_kind() -> None:
+    kinds = [KindShare(kind="maths", asked=4, right=1, accuracy=0.25, ci95=(0.05, 0.7))]
+    text = matrix_csv(
+        [row("m", "Q8_0", "quality", accuracy=0.25, accuracy_ci95=(0.05, 0.7), kinds=kinds), row("m", "Q8_0", "batch")]
+    )
+    first, second = csv.DictReader(io.StringIO(text))
+    assert (first["accuracy_maths"], first["accuracy_low"], second["accuracy_maths"]) == ("0.25", "0.05", "")
+    assert json.loads(first["accuracy"]) == 0.25
