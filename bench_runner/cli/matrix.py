@@ -34,9 +34,9 @@ def matrix(
     skip_stress: bool = typer.Option(False, "--skip-stress", help="No stress test."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the newest matrix of the same cells: what is done is not done again."),
     output_dir: Path = typer.Option(Path("results"), help="Results, the report and the folder of all runs.", envvar="TOKENMARK_OUT", show_envvar=False),
-    threads: int | None = typer.Option(None, min=1, help="Of the server; one processor fewer than there are if unsaid."),
+    threads: str | None = typer.Option(None, help="Of the server, such as 4 or, to compare, 2,4,8; one processor fewer than there are if unsaid."),
     batch: int | None = typer.Option(None, min=1, help="Of the server (--ubatch-size)."),
-    gpu_layers: int | None = typer.Option(None, min=0, help="That the server keeps on GPUs; its own choice if unsaid, 0 for processors alone."),
+    gpu_layers: str | None = typer.Option(None, help="That the server keeps on GPUs, such as 0,99 to compare processors with GPUs; its own choice if unsaid."),
     load_s: int = typer.Option(300, min=1, help="Give up on a server that does not answer after so long."),
     ttft_s: int = typer.Option(30, min=1, help="Give up where the first token takes longer."),
     tokens_per_s: float = typer.Option(2.0, min=0, help="Give up on a model that is slower."),
@@ -59,7 +59,7 @@ def matrix(
 
     from ..load.clock import iso_now
     from ..local.matrix import Matrix, last_of, refuse_nothing
-    from ..local.matrix_plan import choose_models, choose_profiles
+    from ..local.matrix_plan import choose_models, choose_profiles, choose_variants
     from ..local.server import Settings
     from ..run.sweep import INTERRUPTED
 
@@ -72,9 +72,10 @@ def matrix(
     uses = choose_profiles(
         read_profiles(own_profiles).profiles, _words(profiles), quality=not skip_quality, stress=not skip_stress
     )
-    settings = Settings(threads=threads, batch=batch, gpu_layers=gpu_layers)
+    settings = Settings(batch=batch)
+    ways = choose_variants(_words(threads), _words(gpu_layers), settings.threads_used)
     limits = MatrixLimits(load_s=load_s, ttft_s=ttft_s, tokens_per_s=tokens_per_s, celsius=celsius)
-    plan = cells_of(chosen.candidates, uses, depth, limits, seed, _salt(settings))
+    plan = cells_of(chosen.candidates, uses, ways, depth, limits, seed, batch)
     refuse_nothing(plan)
     for said in chosen.left_out:
         print(f"left out: {said}", file=sys.stderr)
@@ -107,10 +108,6 @@ def _listed(config: Path) -> ModelsFile:
     from tokenmark_schemas.local_models import ModelsFile as List
 
     return read_model(config, List, "list of models", "models/v1")
-
-
-def _salt(settings: Settings) -> list[int | None]:
-    return [settings.threads_used, settings.batch, settings.gpu_layers]
 
 
 def _greet(whole: Matrix, resumed: bool, *, quiet: bool) -> None:

@@ -15,7 +15,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tokenmark_decisions.matrix_cells import Cell, Ended, learned_share, left_s, matrix_id, too_slow, why_not
+from tokenmark_decisions.matrix_cells import (
+    Cell,
+    Ended,
+    Server,
+    cell_name,
+    learned_share,
+    left_s,
+    matrix_id,
+    too_slow,
+    why_not,
+)
 from tokenmark_schemas.errors import InvalidInput, RunFailed
 from tokenmark_schemas.matrix import CellState, MatrixLimits, ServerFacts
 from tokenmark_schemas.result import RunResult
@@ -104,7 +114,7 @@ class Matrix:
         try:
             with serving(
                 llama_server(self._file(wanted[0]).path, self._started(wanted[0])),
-                self.folder / "server",
+                self.folder / "servers" / _folder(wanted[0]),
                 self.limits.load_s,
             ) as running:
                 facts = facts.model_copy(update={"load_s": time.monotonic() - began})
@@ -182,15 +192,21 @@ class Matrix:
         return self._models[cell.candidate.model, cell.candidate.quantization]
 
     def _started(self, cell: Cell) -> Settings:
-        _, _, context, streams = cell.server
-        return replace(self._settings, context=context, parallel=streams)
+        _, _, context, streams, _ = cell.server
+        return replace(
+            self._settings,
+            context=context,
+            parallel=streams,
+            threads=cell.variant.threads,
+            gpu_layers=cell.variant.gpu_layers,
+        )
 
     def _facts(self, cell: Cell) -> ServerFacts:
-        model, quantization, context, streams = cell.server
+        model, quantization, context, streams, way = cell.server
         batch = self._settings.batch or 512
         needed = need(self._file(cell), context, streams, batch).total
         return ServerFacts(
-            model=model, quantization=quantization, context=context, streams=streams, needed_bytes=needed
+            model=model, quantization=quantization, context=context, streams=streams, way=way, needed_bytes=needed
         )
 
     def server_of(self, cell: Cell) -> ServerFacts | None:
@@ -239,8 +255,13 @@ class Matrix:
                 self.entries[cell.name] = Entry(cell.name, "done", None, spent.get(cell.name))
 
 
-def _key(facts: ServerFacts) -> tuple[str, str, int, int]:
-    return facts.model, facts.quantization, facts.context, facts.streams
+def _folder(cell: Cell) -> str:
+    """Of a server's log."""
+    return cell_name(cell.candidate.model, cell.candidate.quantization, cell.way, str(cell.server[2]))
+
+
+def _key(facts: ServerFacts) -> Server:
+    return facts.model, facts.quantization, facts.context, facts.streams, facts.way
 
 
 def last_of(folder: Path, cells: Sequence[Cell]) -> Path | None:

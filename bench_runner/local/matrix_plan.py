@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenmark_decisions.matrix_cells import Candidate
+from tokenmark_decisions.matrix_cells import Candidate, Variant
 from tokenmark_decisions.sweep_cells import as_name
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.local_models import ModelsFile
@@ -80,6 +80,18 @@ def identity(path: Path) -> str:
     except OSError as exc:
         raise InvalidInput(f"{path} cannot be read: {exc.strerror}") from exc
     return digest.hexdigest()[:16]
+
+
+def choose_variants(threads: Sequence[str], gpu_layers: Sequence[str], usual: int) -> list[Variant]:
+    """Every number of threads with every number of layers. Raises InvalidInput for what is no number of either."""
+    layers: list[int | None] = [*_numbers("--gpu-layers", gpu_layers, least=0)] or [None]
+    return [Variant(count, each) for count in _numbers("--threads", threads, least=1) or [usual] for each in layers]
+
+
+def _numbers(flag: str, words: Sequence[str], *, least: int) -> list[int]:
+    if wrong := [word for word in words if not (word.isascii() and word.isdigit() and int(word) >= least)]:
+        raise InvalidInput(f"{flag} {','.join(wrong)}: whole numbers from {least} on, with commas between")
+    return list(dict.fromkeys(map(int, words)))
 
 
 def choose_profiles(known: Sequence[Profile], names: Sequence[str], *, quality: bool, stress: bool) -> list[Profile]:

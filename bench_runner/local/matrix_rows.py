@@ -34,7 +34,7 @@ def row(
 ) -> MatrixRow:  # fmt: skip
     found: dict[str, Any] = {
         "cell": cell.name, "model": cell.candidate.model, "quantization": cell.candidate.quantization, "profile": cell.profile.name,
-        "part": cell.part.name, "state": state, "reason": reason, "file_bytes": cell.candidate.file_bytes, "parameters": cell.candidate.parameters,
+        "part": cell.part.name, "way": cell.way, "threads": cell.variant.threads, "gpu_layers": cell.variant.gpu_layers, "state": state, "reason": reason, "file_bytes": cell.candidate.file_bytes, "parameters": cell.candidate.parameters,
     }  # fmt: skip
     if server is not None:
         found |= {"needed_bytes": server.needed_bytes, "held_bytes": server.held_bytes, "load_s": server.load_s}
@@ -142,9 +142,10 @@ def matrix_result(
         drift = _drift(whole.runs / cell.name) if result is not None and entry.state == "done" else None
         rows.append(row(cell, entry.state, entry.reason, whole.server_of(cell), result, drift, ratings))
         machine = machine or _machine(result)
+    variants = list(dict.fromkeys(cell.variant for cell in whole.cells))
     said = {
-        "threads": str(settings.threads_used), "batch": str(settings.batch or "default"),
-        "gpu_layers": str("default" if settings.gpu_layers is None else settings.gpu_layers),
+        "threads": ", ".join(dict.fromkeys(str(each.threads) for each in variants)), "batch": str(settings.batch or "default"),
+        "gpu_layers": ", ".join(dict.fromkeys("default" if each.gpu_layers is None else str(each.gpu_layers) for each in variants)),
     }  # fmt: skip
     asked = [
         [cell.name, cell.candidate.identity, cell.part.context, {**cell.spec, "environment": None}]

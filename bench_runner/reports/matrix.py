@@ -66,8 +66,8 @@ def said_of(result: RunResult) -> str:
 
 
 def called(row: MatrixRow) -> str:
-    """The profile, and which of its parts."""
-    return f"{row.profile} {row.part}" if row.part else row.profile
+    """The profile, which of its parts, and how the server was started."""
+    return " ".join(filter(None, (row.profile, row.part, row.way)))
 
 
 def matrix_csv(rows: Sequence[MatrixRow]) -> str:

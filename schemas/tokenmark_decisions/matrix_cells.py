@@ -10,15 +10,16 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from tokenmark_schemas.matrix import MatrixLimits, ServerFacts
 from tokenmark_schemas.profiles import Depth, Profile, ProfilePart
 from tokenmark_schemas.workload import canonical_json
 
-from .sweep_cells import as_name
+from .sweep_cells import LONGEST_NAME, as_name
 
-SMALLEST_REPETITIONS = {"quick": 1, "standard": 1, "full": 3}
+REPETITIONS = {"quick": 1, "standard": 1, "full": 3}
 BITS = re.compile(r"(\d+)")
 FIRST_BITS = 4
 
@@ -35,22 +36,41 @@ class Candidate:
     identity: str
 
 
+@dataclass(frozen=True, order=True)
+class Variant:
+    """How a server is started, where several ways are compared. `threads` are always known; `gpu_layers` None is the server's own choice."""
+
+    threads: int
+    gpu_layers: int | None = None
+
+    def called(self, among: Sequence[Variant]) -> str:
+        """What tells it from the others, such as t2-g0; empty where there are none."""
+        threads = f"t{self.threads}" if len({each.threads for each in among}) > 1 else ""
+        layers = "own" if self.gpu_layers is None else str(self.gpu_layers)
+        return "-".join(filter(None, (threads, f"g{layers}" if len({each.gpu_layers for each in among}) > 1 else "")))
+
+
+Server = tuple[str, str, int, int, str]
+
+
 @dataclass(frozen=True)
 class Cell:
-    """`spec` is a BenchmarkRun's without an address, in camelCase; `hash` is of what it asks of whom."""
+    """`spec` is a BenchmarkRun's without an address, in camelCase; `hash` is of what it asks of whom. `way` is what tells its variant from the others."""
 
     name: str
     candidate: Candidate
     profile: Profile
     part: ProfilePart
+    variant: Variant
+    way: str
     hash: str
     spec: dict[str, Any]
 
     @property
-    def server(self) -> tuple[str, str, int, int]:
-        """Cells of one server have the same: model, quantisation, context of all streams, streams."""
+    def server(self) -> Server:
+        """Cells of one server have the same: model, quantisation, context of all streams, streams, and how it is started."""
         streams = self.part.concurrency
-        return self.candidate.model, self.candidate.quantization, self.part.context * streams, streams
+        return self.candidate.model, self.candidate.quantization, self.part.context * streams, streams, self.way
 
 
 def by_likelihood(quantization: str) -> tuple[int, int, str]:
@@ -61,24 +81,41 @@ def by_likelihood(quantization: str) -> tuple[int, int, str]:
 
 
 def cells(
-    candidates: Sequence[Candidate],
-    profiles: Sequence[Profile],
-    depth: Depth,
-    limits: MatrixLimits,
-    seed: int = 1,
+    candidates: Sequence[Candidate], profiles: Sequence[Profile], variants: Sequence[Variant], depth: Depth, limits: MatrixLimits, seed: int = 1,
     salt: object = None,
-) -> list[Cell]:
-    """`salt` is whatever else a result depends on: how the server is started."""
+) -> list[Cell]:  # fmt: skip
+    """`salt` is whatever else a result depends on."""
     ordered = sorted(candidates, key=lambda each: (by_likelihood(each.quantization), each.file_bytes, each.model))
-    found = [
-        _cell(each, profile, part, depth, limits, seed, salt)
-        for each in ordered
-        for profile in profiles
-        for part in profile.parts
-    ]
+    parts = [(profile, part) for profile in profiles for part in profile.parts]
+    found = []
+    for candidate, variant, (profile, part) in product(ordered, variants, parts):
+        way = variant.called(variants)
+        spec = _spec(candidate, profile, part, depth, limits, seed)
+        asked = [spec, candidate.identity, part.context, [variant.threads, variant.gpu_layers], salt]
+        digest = hashlib.sha256(canonical_json(asked)).hexdigest()[:12]
+        labels = {
+            "cell": digest,
+            "matrix-model": candidate.model,
+            "quantization": candidate.quantization,
+            "profile": profile.name,
+        }
+        name = cell_name(candidate.model, candidate.quantization, way, profile.name, part.name)
+        found.append(
+            Cell(name, candidate, profile, part, variant, way, digest, {**spec, "environment": {"labels": labels}})
+        )
+    # stable, so that cells of one server stand side by side in the order of the profiles
     return sorted(
-        found, key=lambda cell: (ordered.index(cell.candidate), cell.server[2:])
-    )  # stable: cells of one server side by side
+        found, key=lambda cell: (ordered.index(cell.candidate), variants.index(cell.variant), cell.server[2:4])
+    )
+
+
+def cell_name(model: str, *rest: str | None) -> str:
+    """As the run is called: a model's name that is too long for it is cut, with four digits of what it was."""
+    tail = as_name("-".join(filter(None, rest)))
+    room = LONGEST_NAME - len(tail) - 1
+    if len(head := as_name(model)) > room:
+        head = f"{head[: room - 5].strip('-')}-{hashlib.sha256(model.encode()).hexdigest()[:4]}"
+    return f"{head}-{tail}"
 
 
 def matrix_id(cells: Iterable[Cell]) -> str:
@@ -86,26 +123,17 @@ def matrix_id(cells: Iterable[Cell]) -> str:
     return hashlib.sha256(canonical_json(sorted(cell.hash for cell in cells))).hexdigest()[:8]
 
 
-def _cell(
-    candidate: Candidate, profile: Profile, part: ProfilePart, depth: Depth, limits: MatrixLimits, seed: int, salt: object
-) -> Cell:  # fmt: skip
-    name = as_name("-".join(filter(None, (candidate.model, candidate.quantization, profile.name, part.name))))
+def _spec(
+    candidate: Candidate, profile: Profile, part: ProfilePart, depth: Depth, limits: MatrixLimits, seed: int
+) -> dict[str, Any]:
     ends = {key: value for key, value in getattr(profile.each, depth).camel().items() if value is not None}
     stop = {"maxCelsius": limits.celsius, "maxThrottledSeconds": 30} if profile.kind == "stress" else {}
-    spec = {
+    return {
         "target": {"engine": "llamacpp", "model": as_name(candidate.model), "firstTokenTimeoutSeconds": limits.ttft_s},
         "workload": part.workload.camel(), "stages": [{"name": f"c{part.concurrency}", "concurrency": part.concurrency, **ends}],
-        "warmup": profile.warmup.camel(), "repetitions": 1 if profile.kind != "speed" else SMALLEST_REPETITIONS[depth], "seed": seed,
+        "warmup": profile.warmup.camel(), "repetitions": 1 if profile.kind != "speed" else REPETITIONS[depth], "seed": seed,
         "stopRules": {"maxErrorsPerMille": 500, "minRequests": 2, **stop},
     }  # fmt: skip
-    digest = hashlib.sha256(canonical_json([spec, candidate.identity, part.context, salt])).hexdigest()[:12]
-    labels = {
-        "cell": digest,
-        "matrix-model": candidate.model,
-        "quantization": candidate.quantization,
-        "profile": profile.name,
-    }
-    return Cell(name, candidate, profile, part, digest, {**spec, "environment": {"labels": labels}})
 
 
 # --- what need not be run -----------------------------------------------------------------------------------------------
@@ -129,6 +157,8 @@ def why_not(cell: Cell, *, needed: int, free: int, learned: float, ended: Sequen
         more = f", {learned:.2f} times what was worked out, as servers before it did" if learned > 1.005 else ""
         return f"it would need {expected / 1e9:.1f} GB{more}, and {free / 1e9:.1f} GB are free"
     for other in ended:
+        if other.cell.variant != cell.variant:
+            continue
         if other.cell.candidate == candidate and _heavier(cell, other.cell):
             return f"{_called(other.cell)} failed, and this is heavier: {other.reason}"
         if (

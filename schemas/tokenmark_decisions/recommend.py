@@ -33,11 +33,14 @@ def recommendations(rows: Sequence[MatrixRow], answers: Mapping[Key, StageQualit
     done = [row for row in rows if row.state == "done"]
     good = _no_worse_than_best(answers)
     nothing = "no model answered anything right" if answers else "answers were not judged"
+    uses = dict.fromkeys(row.profile for row in done if row.accuracy is None)
     found = [
-        _fastest(name, done, good, nothing)
-        for name in dict.fromkeys(row.profile for row in done if row.accuracy is None)
+        *(_fastest(name, done, good, nothing) for name in uses),
+        _truest(done, answers, good),
+        _balanced(done, answers),
+        *_settings(done),
     ]
-    return [each for each in (*found, _truest(done, answers, good), _balanced(done, answers)) if each is not None]
+    return [each for each in found if each is not None]
 
 
 def warnings(
@@ -128,9 +131,25 @@ def _fastest(profile: str, done: Sequence[MatrixRow], good: set[Key] | None, not
     )
     if good and _key(best) not in good:
         among = "fastest of those that were measured; others answer better"
-    return Recommendation(
-        use=profile, model=best.model, quantization=best.quantization, why=f"{figure}{rated}; {among}"
-    )
+    started = f" ({best.way})" if best.way else ""
+    why = f"{figure}{rated}{started}; {among}"
+    return Recommendation(use=profile, model=best.model, quantization=best.quantization, why=why)
+
+
+def _settings(done: Sequence[MatrixRow]) -> Iterator[Recommendation]:
+    """Where several ways to start a server were compared: of each file the fastest, by tokens/s of an answer over all uses that every way was measured at."""
+    for key in dict.fromkeys(map(_key, done)):
+        paces: dict[str, dict[str, float]] = {}
+        for row in done:
+            if _key(row) == key and row.accuracy is None and row.tokens_per_s:
+                paces.setdefault(row.way, {})[f"{row.profile} {row.part}"] = row.tokens_per_s
+        common = set.intersection(*map(set, paces.values())) if len(paces) > 1 else set[str]()
+        if not common:
+            continue
+        mean = {way: math.prod(found[use] for use in common) ** (1 / len(common)) for way, found in paces.items()}
+        best, worst = max(mean, key=lambda way: mean[way]), min(mean, key=lambda way: mean[way])
+        why = f"{best}: {mean[best]:.1f} tokens/s, {mean[best] / mean[worst]:.2f} times as fast as {worst}"
+        yield Recommendation(use="settings", model=key[0], quantization=key[1], why=why)
 
 
 def _truest(

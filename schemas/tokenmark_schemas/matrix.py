@@ -23,13 +23,14 @@ class MatrixLimits(Contract):
 
 
 class ServerFacts(Contract):
-    """What one start of a server came to; null: it did not get so far. `needed_bytes` was worked out before, `held_bytes` is what it held after its
+    """What one start of a server came to; null: it did not get so far. `way` tells how it was started, where several were compared. `needed_bytes` was worked out before, `held_bytes` is what it held after its
     last cell."""
 
     model: str
     quantization: str
     context: int
     streams: int
+    way: str = ""
     needed_bytes: int
     held_bytes: int | None = None
     load_s: float | None = None
@@ -45,6 +46,12 @@ class MatrixRow(Contract):
     quantization: str
     profile: str
     part: str | None
+    way: str = Field(
+        default="",
+        description="How the server was started, where several ways are compared: t2 threads, g0 layers on GPUs.",
+    )
+    threads: int | None = None
+    gpu_layers: int | None = None
     state: CellState
     reason: str | None = None
     verdict: str | None = Field(

@@ -168,3 +168,18 @@ def test_a_model_that_is_too_slow_is_found_by_its_trial_and_costs_no_more(models
     assert beyond["state"] == "skipped"
     assert not list(tmp_path.glob("*/runs/*"))
     assert row["reason"] in " ".join(done.stderr.split())
+
+
+def test_two_ways_to_start_the_server_are_compared(models: Path, tmp_path: Path) -> None:
+    words = command(
+        models, tmp_path, "--quants", "Q8_0", "--profiles", "short", "--threads", "1,2", "--log-level", "warning"
+    )
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(next(tmp_path.glob("*_results.json")).read_text())
+    measured = {row["way"]: row for row in result["rows"] if row["state"] == "done"}
+    assert {way: row["threads"] for way, row in measured.items()} == {"t1": 1, "t2": 2}
+    (settings,) = [each for each in result["recommendations"] if each["use"] == "settings"]
+    fastest = max(measured, key=lambda way: measured[way]["tokens_per_s"])
+    assert settings["why"].startswith(f"{fastest}: ")
+    assert len(list(tmp_path.glob("*/servers/*/llama-server-*.log"))) == 2, "each keeps its own"

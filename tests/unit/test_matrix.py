@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench_runner.local.matrix_plan import choose_models, choose_profiles, identity
+from bench_runner.local.matrix_plan import choose_models, choose_profiles, choose_variants, identity
 from bench_runner.local.matrix_rows import drift_of
 from bench_runner.reports.matrix import matrix_csv
 from tests.support.gguf_files import write
@@ -20,6 +20,7 @@ from tokenmark_decisions.matrix_cells import (
     Candidate,
     Cell,
     Ended,
+    Variant,
     cells,
     learned_share,
     left_s,
@@ -38,16 +39,17 @@ from tokenmark_schemas.quality import KindShare
 PROFILES = {each.name: each for each in read_profiles(None).profiles}
 LIMITS = MatrixLimits()
 GB = 10**9
+ONE = (Variant(4),)
 
 
 def candidate(model: str, quantization: str, size: int, context: int = 131072) -> Candidate:
     return Candidate(model, quantization, size, size * 2, context, f"{model}{quantization}")
 
 
-def planned(*names: str, depth: str = "quick", salt: object = None) -> list[Cell]:
+def planned(*names: str, depth: str = "quick", salt: object = None, ways: tuple[Variant, ...] = ONE) -> list[Cell]:
     models = [candidate("large", word, size) for word, size in (("Q2_K", 3), ("Q8_0", 8), ("Q4_K_M", 4))]
     models += [candidate("small", word, size) for word, size in (("F16", 2), ("Q4_0", 1))]
-    return cells(models, [PROFILES[name] for name in names or PROFILES], depth, LIMITS, salt=salt)  # type: ignore[arg-type]
+    return cells(models, [PROFILES[name] for name in names or PROFILES], ways, depth, LIMITS, salt=salt)  # type: ignore[arg-type]
 
 
 # --- the order ----------------------------------------------------------------------------------------------------------
@@ -87,6 +89,29 @@ def test_a_cells_hash_is_of_what_it_asks_of_which_file_and_how() -> None:
     assert matrix_id(planned()) == matrix_id(reversed(planned()))
 
 
+def test_several_ways_to_start_a_server_are_cells_of_their_own() -> None:
+    ways = tuple(choose_variants(["2", "8", "2"], ["0", "99"], 3))
+    assert [each.called(ways) for each in ways] == ["t2-g0", "t2-g99", "t8-g0", "t8-g99"]
+    assert choose_variants([], [], 3) == [Variant(3, None)]
+    assert choose_variants([], ["0"], 3)[0].called([Variant(3, 0)]) == ""
+    found = planned("interactive", ways=ways)
+    assert len({cell.name for cell in found}) == len({cell.hash for cell in found}) == len(found) == 5 * 4
+    assert found[0].name == "small-q4-0-t2-g0-interactive"
+    for flag, words in (("--threads", ["two"]), ("--threads", ["0"]), ("--threads", ["²"])):
+        with pytest.raises(InvalidInput, match=flag):
+            choose_variants(words, [], 3)
+
+
+def test_cells_of_long_names_stay_apart() -> None:
+    models = [
+        candidate(f"a-model-of-a-very-long-name-indeed-for-a-{kind}", "Q4_K_M", 1) for kind in ("coder", "chatter")
+    ]
+    found = cells(models, list(PROFILES.values()), ONE, "quick", LIMITS)
+    assert len({cell.name for cell in found}) == len(found) == 16
+    assert max(len(cell.name) for cell in found) <= 48
+    assert all(cell.name.endswith(cell.profile.name if cell.part.name is None else cell.part.name) for cell in found)
+
+
 # --- what is left out ---------------------------------------------------------------------------------------------------
 
 
@@ -110,7 +135,7 @@ def test_what_cannot_fit_is_not_started_and_what_servers_held_before_is_learned_
 
 
 def test_a_context_that_a_model_was_not_made_for_is_not_asked_of_it() -> None:
-    found = cells([candidate("m", "Q4_0", 1, context=16384)], [PROFILES["long-context"]], "quick", LIMITS)
+    found = cells([candidate("m", "Q4_0", 1, context=16384)], [PROFILES["long-context"]], ONE, "quick", LIMITS)
     assert [reason(cell) is None for cell in found] == [True, True, False, False]
     assert "made for 16,384" in (reason(found[3]) or "")
 
@@ -131,7 +156,7 @@ def test_what_is_heavier_than_what_failed_is_not_tried() -> None:
 
 def test_a_larger_model_at_the_same_quantisation_is_not_tried_after_a_failure() -> None:
     models = [candidate(name, word, size) for name, size in (("a", 1), ("b", 2)) for word in ("Q4_0", "Q8_0")]
-    found = cells(models, [PROFILES["batch"]], "quick", LIMITS)
+    found = cells(models, [PROFILES["batch"]], ONE, "quick", LIMITS)
     by_key = {(cell.candidate.model, cell.candidate.quantization): cell for cell in found}
     failed = (Ended(by_key["a", "Q8_0"], "1.0 tokens/s, below 2"),)
     assert [key for key, cell in by_key.items() if reason(cell, ended=failed)] == [("b", "Q8_0")]
@@ -232,6 +257,15 @@ def test_the_fastest_of_those_that_answer_no_worse_is_chosen() -> None:
     assert [(each.quantization, each.why) for each in without] == [
         ("Q2_K", "1.0 s an answer; fastest; answers were not judged")
     ]
+
+
+def test_of_several_ways_the_fastest_is_proposed_by_what_all_were_measured_at() -> None:
+    rows = [
+        row("m", "Q8_0", use, way=way, tokens_per_s=pace)
+        for use, way, pace in (("batch", "t1", 10.0), ("batch", "t2", 20.0), ("stress", "t1", 99.0))
+    ]
+    (found,) = [each for each in recommendations(rows, {}) if each.use == "settings"]
+    assert found.why == "t2: 20.0 tokens/s, 2.00 times as fast as t1"
 
 
 def test_where_nothing_is_right_nothing_is_called_good() -> None:

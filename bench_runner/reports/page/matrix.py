@@ -45,8 +45,7 @@ def _choice(result: MatrixResult) -> Section:
 def _heat(rows: Sequence[MatrixRow]) -> list[Section]:
     """A figure of each use, models downwards, quantisations across: the best of all is darkest. Of tests how fast they were answered says little."""
     found = []
-    for use in dict.fromkeys(called(row) for row in rows):
-        own = [row for row in rows if called(row) == use]
+    for use, own in _by_use(rows).items():
         judged = any(row.accuracy is not None for row in own)
         told = [figure for figure in HEAT if any(getattr(row, figure[1]) is not None for row in own)]
         tables = [_heat_table(own, *figure) for figure in told if (figure[1] == "accuracy") == judged]
@@ -55,8 +54,16 @@ def _heat(rows: Sequence[MatrixRow]) -> list[Section]:
     return found
 
 
+def _by_use(rows: Sequence[MatrixRow]) -> dict[str, list[MatrixRow]]:
+    """Ways to start a server stand side by side, as quantisations do."""
+    found: dict[str, list[MatrixRow]] = {}
+    for row in rows:
+        found.setdefault(" ".join(filter(None, (row.profile, row.part))), []).append(row)
+    return found
+
+
 def _heat_table(rows: Sequence[MatrixRow], title: str, member: str, kind: str, more: bool) -> Table:
-    values = {(row.model, row.quantization): getattr(row, member) for row in rows}
+    values = {(row.model, f"{row.quantization} {row.way}".strip()): getattr(row, member) for row in rows}
     known = [value for value in values.values() if value is not None]
     models, quants = (list(dict.fromkeys(key[at] for key in values)) for at in (0, 1))
     share = _share(known, more=more)
