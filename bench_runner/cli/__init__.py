@@ -22,7 +22,7 @@ import typer  # noqa: E402
 from tokenmark_schemas.errors import TokenmarkError  # noqa: E402
 
 VERBS = (
-    "run", "runs", "sweep", "matrix", "show", "summary", "logs", "watch", "compare", "baseline", "cost", "rate", "report", "export", "import", "engines", "models", "test-request", "metrics", "doctor", "sim", "calibrate", "translate", "results", "validate", "explain", "workloads",
+    "run", "runs", "sweep", "matrix", "code", "show", "summary", "logs", "watch", "compare", "baseline", "cost", "rate", "report", "export", "import", "engines", "models", "test-request", "metrics", "doctor", "sim", "calibrate", "translate", "results", "validate", "explain", "workloads",
 )  # fmt: skip
 MODULES = {"import": "import_", "test-request": "single_request"}  # where a verb's own word names no module
 app = typer.Typer(

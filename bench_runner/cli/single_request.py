@@ -45,7 +45,7 @@ def single_request(
         raise InvalidInput(
             f"{connection.name} is a database: tokenmark run --target {connection.url} --engine {connection.engine} --workload vector-search"
         )
-    model = model or connection.model or _first(connection, token)
+    model = model or connection.model or first_model(connection, token)
     found = ask_once(target_of(connection, model, timeout), _workload(prompt, max_output_tokens, stream), token)
     document = _document(connection, model, found)
     if save is not None:
@@ -83,7 +83,7 @@ def connection_of(engine: str, kind: str | None, file: Path | None) -> tuple[Any
         raise InvalidInput(f"{engine}: write for example http://host:8000, without a login") from None
 
 
-def _first(connection: Any, token: str | None) -> str:
+def first_model(connection: Any, token: str | None) -> str:
     """The first model that it serves. Raises InvalidInput where it does not tell."""
     from ..target.discovery import models as models_of
 

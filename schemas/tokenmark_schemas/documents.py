@@ -262,6 +262,11 @@ def _workload_folders() -> Iterator[Path]:
     yield here.parent.parent / "workloads"
 
 
+def builtin_folder(name: str) -> Path:
+    """One that ships beside the workloads."""
+    return next(found for folder in _workload_folders() if (found := folder / name).is_dir())
+
+
 def builtin_workloads() -> dict[str, Path]:
     """Name -> file of every workload that ships with Tokenmark."""
     for folder in _workload_folders():

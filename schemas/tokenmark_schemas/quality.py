@@ -97,3 +97,70 @@ class StageQuality(Share):
     unanswered: int
     kinds: list[KindShare]
     outcomes: list[AskedTest]
+
+
+# --- code ---------------------------------------------------------------------------------------------------------------
+
+MOST_COMPONENT = 50_000  # characters that are looked at
+
+
+class StructureCheck(Contract):
+    what: str
+    good: bool
+
+
+class TestsPassed(Contract):
+    """Of a fixture's own tests; `total` 0 where none could be run."""
+
+    __test__ = False
+    passed: int
+    total: int
+    problems: list[str] = []
+
+
+class CodeFinding(Contract):
+    """What compilers and tests say of one component."""
+
+    parses: bool
+    compiles: bool
+    problems: list[str]
+    structure: list[StructureCheck]
+    type_errors: list[str]
+    tests: TestsPassed | None = None
+
+
+class CodeAnswer(Contract):
+    """One answer to one fixture. `score` is from 0 to 10; `ended` says why its checks were ended from outside."""
+
+    fixture: str
+    run: int
+    score: float
+    seconds: float | None = None
+    output_tokens: int | None = None
+    finding: CodeFinding | None = None
+    ended: str | None = None
+
+
+class FixtureScore(Contract):
+    """`same` is the share of the answers that are the most frequent one, letter for letter: how consistent a model is at temperature 0."""
+
+    fixture: str
+    runs: int
+    mean: float
+    stddev: float | None
+    same: float
+
+
+class CodeResult(Contract):
+    """`code-result/v1`: refactorings that a model was asked for, each several times."""
+
+    schema_version: Literal["code-result/v1"] = "code-result/v1"
+    model: str
+    started_at: str
+    ended_at: str
+    mean: float
+    stddev: float | None
+    fixtures: list[FixtureScore]
+    answers: list[CodeAnswer]
+    gpu_utilization_avg: float | None = None
+    warnings: list[str] = []

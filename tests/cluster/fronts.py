@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from urllib.request import urlopen
 
 from tests.support.ports import free_port
 
+from .debian import have
 from .layout import CACHE, TREE, note
 from .shell import ClusterError, run, wait_for
 
@@ -60,13 +60,7 @@ def environment(lock: Path = LOCK, what: str = "LiteLLM and Starlette") -> Path:
 @contextmanager
 def nginx(upstream: str, folder: Path, settings: str) -> Iterator[str]:
     """nginx before `host:port`, with settings of its server block: its address."""
-    if shutil.which("nginx") is None:
-        if shutil.which("apt-get") is None or os.geteuid() != 0:
-            raise ClusterError("nginx is missing; install it and try again")
-        note("installing nginx from Debian")
-        run(["apt-get", "update"], log=CACHE / "apt.log")
-        run(["apt-get", "install", "-y", "--no-install-recommends", "nginx-light"], log=CACHE / "apt.log",
-            env={"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"})  # fmt: skip
+    have({"nginx": "nginx-light"})
     port = free_port()
     config = folder / "nginx.conf"
     config.write_text(NGINX.format(folder=folder, upstream=upstream, port=port, settings=settings))

@@ -17,15 +17,20 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from .debian import have
 from .layout import CACHE, TOOLS, note
 from .model import model_file
-from .shell import ClusterError, run, wait_for
+from .shell import run, wait_for
 from .tools import Tool, go
 
 VERSION = "0.17.4"
 MODEL = "gemma3-270m"
 OLLAMA = Tool("ollama", ("ollama",))
-HEADERS = {"/usr/include/nlohmann/json.hpp": "nlohmann-json3-dev", "/usr/include/stb/stb_image.h": "libstb-dev"}
+HEADERS = {
+    "/usr/include/nlohmann/json.hpp": "nlohmann-json3-dev",
+    "/usr/include/stb/stb_image.h": "libstb-dev",
+    "g++": "g++",
+}
 TEMPLATE = """{{- range .Messages }}<start_of_turn>{{ if eq .Role "assistant" }}model{{ else }}user{{ end }}
 {{ .Content }}<end_of_turn>
 {{ end }}<start_of_turn>model
@@ -38,7 +43,7 @@ def program() -> Path:
     if target.exists():
         return target
     note("building ollama, once; this takes some minutes")
-    _debian_packages()
+    have(HEADERS)
     OLLAMA.folder.mkdir(parents=True, exist_ok=True)
     log, source = CACHE / "build-ollama.log", TOOLS / "ollama"
     module = run(
@@ -70,18 +75,6 @@ def program() -> Path:
 
 def _go_env() -> dict[str, str]:
     return {"GOFLAGS": "-buildvcs=false -mod=readonly"}
-
-
-def _debian_packages() -> None:
-    missing = [package for path, package in HEADERS.items() if not Path(path).exists()]
-    missing += [] if shutil.which("g++") else ["g++"]
-    if not missing:
-        return
-    if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise ClusterError(f"missing for a build of Ollama; install them and try again: {' '.join(missing)}")
-    env = {"DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update"], log=CACHE / "apt.log")
-    run(["apt-get", "install", "-y", "--no-install-recommends", *missing], log=CACHE / "apt.log", env=env)
 
 
 @contextmanager

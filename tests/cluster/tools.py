@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from .debian import have
 from .layout import CACHE, TOOLS, note
-from .shell import ClusterError, run
+from .shell import run
 
 KUBERNETES = "v1.35.4"
-DEBIAN = (
-    "gcc", "libc6-dev", "containerd", "runc", "containernetworking-plugins", "buildah", "debootstrap", "iptables", "conntrack", "iproute2",
-    "socat", "openssl", "ca-certificates", "prometheus", "git", "iperf3",
-)  # fmt: skip
-COMMANDS = {
-    "gcc": "gcc", "containerd": "containerd", "runc": "runc", "buildah": "buildah", "debootstrap": "debootstrap",
-    "iptables": "iptables", "conntrack": "conntrack", "ip": "iproute2", "socat": "socat", "openssl": "openssl",
-    "prometheus": "prometheus", "iperf3": "iperf3",
+DEBIAN = {
+    "gcc": "gcc", "/usr/include/stdio.h": "libc6-dev", "containerd": "containerd", "runc": "runc", "buildah": "buildah",
+    "/usr/lib/cni/bridge": "containernetworking-plugins", "debootstrap": "debootstrap", "iptables": "iptables", "conntrack": "conntrack",
+    "ip": "iproute2", "socat": "socat", "openssl": "openssl", "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
+    "prometheus": "prometheus", "git": "git", "iperf3": "iperf3",
 }  # fmt: skip
 
 
@@ -77,19 +74,7 @@ EMBEDDED = (ETCD, KUBE, COREDNS, HELM, PAUSE)
 
 
 def debian_packages() -> None:
-    """Installs what is missing from Debian; raises where that is not possible."""
-    missing = [package for command, package in COMMANDS.items() if shutil.which(command) is None]
-    if not Path("/usr/lib/cni/bridge").exists():
-        missing.append("containernetworking-plugins")
-    if not missing:
-        return
-    if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise ClusterError(f"missing programs; install them and try again: {' '.join(sorted(set(missing)))}")
-    note(f"installing from Debian: {' '.join(sorted(set(missing)))}")
-    log = CACHE / "apt.log"
-    env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    run(["apt-get", "update"], log=log)
-    run(["apt-get", "install", "-y", "--no-install-recommends", *DEBIAN], log=log, env=env)
+    have(DEBIAN)
 
 
 def go() -> str:

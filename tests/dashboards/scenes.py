@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -20,8 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from tests.cluster.debian import have
 from tests.cluster.layout import CACHE, TREE, note
-from tests.cluster.shell import ClusterError, run
+from tests.cluster.shell import run
 from tests.support.serving import in_thread
 
 PAGE = Path(__file__).parent / "page"
@@ -68,18 +68,7 @@ def built() -> Path:
 
 
 def browser_programs() -> None:
-    missing = [package for program, package in DEBIAN.items() if shutil.which(program) is None]
-    if not missing:
-        return
-    if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise ClusterError(f"missing programs; install them and try again: {' '.join(missing)}")
-    note(f"installing from Debian: {' '.join(missing)}")
-    run(["apt-get", "update"], log=CACHE / "apt.log")
-    run(
-        ["apt-get", "install", "-y", "--no-install-recommends", *missing],
-        log=CACHE / "apt.log",
-        env={"DEBIAN_FRONTEND": "noninteractive"},
-    )
+    have(DEBIAN)
 
 
 class _Files(http.server.SimpleHTTPRequestHandler):

@@ -1,0 +1,130 @@
+"""`tokenmark code`: does a model write code that compiles, is typed as asked, and still works?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import typer
+
+from tokenmark_schemas.errors import InvalidInput
+
+from .engines import FILE
+
+code = typer.Typer(
+    help="Refactorings that a model is asked for, judged by real compilers in a sandbox.", no_args_is_help=True
+)
+FIXTURES = typer.Option(None, "--own-fixtures", help="A folder of your own fixtures in the place of the built-in ones.")
+
+
+@code.command()
+def ask(
+    engine: str = typer.Argument(..., help="An engine's name, or the address of one with --kind."),
+    kind: str | None = typer.Option(None, help="The dialect of an address: openai, vllm, ollama, …"),
+    model: str | None = typer.Option(None, help="The engine's own, or its first one, if unsaid."),
+    runs: int = typer.Option(3, min=1, max=100, help="How often each is asked."),
+    only: str | None = typer.Option(None, "--fixtures", help="Only these, by name, with commas between."),
+    own: Path | None = FIXTURES,
+    context: str = typer.Option("0", help="Tokens of other text before each task, such as 0,4000,16000: does a full window do harm?"),
+    max_output_tokens: int = typer.Option(1500, min=16, max=100_000, help="The most tokens of an answer."),
+    timeout: int = typer.Option(600, min=1, max=86_400, help="Seconds that an answer may take."),
+    out: Path = typer.Option(Path("results"), help="code_result.json and every answer lie in OUT/code-MODEL.", envvar="TOKENMARK_OUT", show_envvar=False),
+    file: Path | None = FILE,
+) -> None:  # fmt: skip
+    """Ask a model to give components types, and score what it writes from 0 to 10: that it parses and builds, its structure, its types, its tests.
+
+    Needs bubblewrap, node and npm (once); what a model wrote never runs outside a sandbox without files, network and privileges.
+
+    Examples: tokenmark code ask ollama --runs 5; tokenmark code ask http://127.0.0.1:8080 --kind llamacpp --fixtures counter
+
+    Exit codes: 0 scored, 2 bad input or no sandbox here, 5 an answer did not come.
+    """
+    from rich.console import Console
+
+    from tokenmark_decisions.sweep_cells import as_name
+
+    from ..load.clock import iso_now
+    from ..local.code_tasks import ask as asked_of
+    from ..local.code_tasks import judge, with_context
+    from ..quality.code_checks import fixtures, tools
+    from ..reports.code import code_table
+    from ..storage.text_file import write_text
+    from ..target.discovery import target_of
+    from .single_request import connection_of, first_model
+
+    sizes = _sizes(context)
+    tasks = with_context(fixtures(own, _words(only)), sizes)
+    _must_have_walls()
+    folder = tools()
+    connection, token = connection_of(engine, kind, file)
+    name = model or connection.model or first_model(connection, token)
+    began = iso_now()
+    answers, used = asked_of(target_of(connection, name, timeout), token, tasks, runs, max_output_tokens, _tell)
+    result = judge(name, began, answers, used, folder, _tell)
+    place = out / f"code-{as_name(name)}"
+    for each in answers:
+        write_text(place / "answers" / f"{as_name(each.fixture.name)}-{each.run}.vue", each.component, f"--out {out}")
+    write_text(place / "code_result.json", json.dumps(result.snake(), indent=2) + "\n", f"--out {out}")
+    Console().print(code_table(result))
+    for warning in result.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"\n{place}/code_result.json", file=sys.stderr)
+
+
+@code.command()
+def check(
+    component: Path = typer.Argument(..., help="A component, such as one of an earlier answer."),
+    fixture: str = typer.Argument(
+        ..., help="What it was asked for: counter, todo-list, user-card, or one of --own-fixtures."
+    ),
+    own: Path | None = FIXTURES,
+) -> None:
+    """Score one component, as JSON. Needs no engine and no network, once the compilers are there.
+
+    Example: tokenmark code check Counter.vue counter
+    """
+    from tokenmark_decisions.code_score import parts_of, score_of
+    from tokenmark_schemas.documents import read_text
+    from tokenmark_schemas.errors import RunFailed
+
+    from ..quality.code_checks import checked, fixtures, tools
+
+    (task,) = fixtures(own, [fixture])
+    text = read_text(component)
+    _must_have_walls()
+    finding, ended = checked(task, text, tools())
+    if finding is None:
+        raise RunFailed(f"{component}: {ended}")
+    print(json.dumps({"score": round(score_of(finding), 2), "parts": parts_of(finding), **finding.snake()}, indent=2))
+
+
+@code.command()
+def install() -> None:
+    """Fetch the compilers from npm, once, by their lock file; prints where they are."""
+    from ..quality.code_checks import tools
+
+    print(tools())
+
+
+def _must_have_walls() -> None:
+    """Raises InvalidInput: outside a sandbox nothing of a model's is run."""
+    from ..quality.sandbox import available
+
+    if why := available():
+        raise InvalidInput(why)
+
+
+def _words(said: str | None) -> list[str]:
+    return [word.strip() for word in said.split(",") if word.strip()] if said else []
+
+
+def _sizes(said: str) -> list[int]:
+    words = _words(said)
+    if not words or any(not (word.isascii() and word.isdigit()) or int(word) > 1_000_000 for word in words):
+        raise InvalidInput(f"--context {said}: numbers of tokens up to 1,000,000, with commas between")
+    return [int(word) for word in words]
+
+
+def _tell(said: str) -> None:
+    print(said, file=sys.stderr)

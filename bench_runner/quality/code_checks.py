@@ -1,0 +1,136 @@
+"""A Vue component that a model wrote, read, type-checked and tested by real compilers in the sandbox.
+
+The programs (TypeScript, vue-tsc, vitest) come from npm once, by a lock file, into a folder that the sandbox sees and cannot write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tokenmark_schemas.documents import builtin_folder
+from tokenmark_schemas.errors import InvalidInput, RunFailed
+from tokenmark_schemas.quality import MOST_COMPONENT, CodeFinding
+
+from .sandbox import Walls, sandboxed
+
+HERE = Path(__file__).with_name("code")
+WALLS = Walls(seconds=180, memory_bytes=2_000_000_000, processes=256)
+INSTALL_S = 600
+FENCED = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """A component, what is asked of it, and how an answer is judged; `expected` is one that has every point."""
+
+    name: str
+    prompt: str
+    expected: str
+    checks: bytes
+    tests: bytes | None
+
+
+def fixtures(folder: Path | None = None, names: Sequence[str] = ()) -> list[Fixture]:
+    """Of a folder of a person's own, or those that ship. Raises InvalidInput where one is not whole, or not there."""
+    folder = folder or builtin_folder("code")
+    known = sorted(path.parent for path in folder.glob("*/prompt.md"))
+    if unknown := set(names) - {path.name for path in known}:
+        raise InvalidInput(
+            f"no fixture {', '.join(sorted(unknown))}; there are {', '.join(path.name for path in known) or 'none'} in {folder}"
+        )
+    return [_fixture(path) for path in known if not names or path.name in names]
+
+
+def _fixture(folder: Path) -> Fixture:
+    try:
+        prompt, component, expected = (
+            (folder / name).read_text(encoding="utf-8") for name in ("prompt.md", "input.vue", "expected.vue")
+        )
+        checks = (folder / "ast_checks.json").read_bytes()
+        json.loads(checks)
+    except (OSError, ValueError) as exc:
+        raise InvalidInput(
+            f"{folder} is no fixture: {exc}; it needs prompt.md, input.vue, expected.vue and ast_checks.json"
+        ) from exc
+    tests = folder / "component.test.ts"
+    asked = f"{prompt.strip()}\n\n```vue\n{component.strip()}\n```\n"
+    return Fixture(folder.name, asked, expected, checks, tests.read_bytes() if tests.is_file() else None)
+
+
+def component_of(answer: str) -> str:
+    """The longest block of code that looks like a component; without a fence the whole."""
+    blocks = [block for block in FENCED.findall(answer) if "<script" in block or "<template" in block]
+    return str(max(blocks, key=len, default=answer))[:MOST_COMPONENT]
+
+
+def checked(
+    fixture: Fixture, component: str, tools: Path, walls: Walls = WALLS
+) -> tuple[CodeFinding | None, str | None]:
+    """What is found, or why there is nothing."""
+    files = {
+        "check.mjs": (HERE / "check.mjs").read_bytes(),
+        "Answer.vue": component.encode(),
+        "checks.json": fixture.checks,
+    }
+    words = [_node(), "check.mjs", "Answer.vue", "checks.json"]
+    if fixture.tests is not None:
+        files["component.test.ts"] = fixture.tests
+        words.append("component.test.ts")
+    ran = sandboxed(words, files, walls, tools)
+    if ran.ended is not None:
+        return None, ran.ended
+    try:
+        return CodeFinding.model_validate_json(ran.out.splitlines()[-1], extra="ignore"), None
+    except (ValidationError, IndexError):
+        said = ran.err.decode("utf-8", "replace").strip().splitlines()
+        return None, f"the checks ended with {ran.code}: {said[-1][:200] if said else 'without a word'}"
+
+
+def tools() -> Path:
+    """The folder with node_modules; filled once, from npm. Raises InvalidInput where that is not possible, RunFailed where it fails."""
+    _node()
+    lock = (HERE / "package-lock.json").read_bytes()
+    folder = _cache() / f"code-tools-{hashlib.sha256(lock).hexdigest()[:12]}"
+    if (folder / ".complete").exists():
+        return folder
+    if (npm := shutil.which("npm")) is None:
+        raise InvalidInput("npm is not on PATH: TypeScript, vue-tsc and vitest come from it, once")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(HERE / name, folder)
+    words = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=INSTALL_S)
+    if done.returncode:
+        said = " ".join(done.stderr.replace("npm error", "").split())
+        raise RunFailed(f"npm ci in {folder} ended with {done.returncode}: {said[:400]}")
+    (folder / ".complete").touch()
+    return folder
+
+
+def _node() -> str:
+    """As the sandbox sees it: below /usr. Raises InvalidInput."""
+    found = shutil.which("node")
+    if found is None or not found.startswith("/usr/"):
+        raise InvalidInput(
+            "node is not in /usr/bin or /usr/local/bin, where the sandbox would see it; Debian's package nodejs brings it (20 or newer)"
+        )
+    return found
+
+
+def _cache() -> Path:
+    """Of root's programs one that nobody can read too, for the sandbox is nobody then."""
+    return (
+        Path("/var/cache/tokenmark")
+        if os.geteuid() == 0
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tokenmark"
+    )
