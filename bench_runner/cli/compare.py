@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from tokenmark_schemas.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from tokenmark_schemas.matrix import MatrixResult
+
 REGRESSED, INCONCLUSIVE = 3, 6
+MATRIX = "_results.json"  # how the files of tokenmark matrix end
 SOURCE = "A run's folder or result.json, s3://bucket/key (gs://, az://), NAMESPACE/NAME of a run in the cluster, or baseline:NAME. The first is the baseline."
 
 
@@ -45,6 +49,8 @@ def compare(
 
     Per metric the change, its 95 % interval, and a status. The first run is the baseline, of the same work as the others.
 
+    Results of tokenmark matrix, over time or between machines: tokenmark compare OLD_results.json NEW_results.json.
+
     Exit codes: 0 nothing named as a gate is worse, 2 they cannot be compared, 3 a gate regressed, 6 a gate is not known and
     --fail-on inconclusive was given.
     """
@@ -60,6 +66,9 @@ def compare(
 
     if len(runs) < 2:
         raise InvalidInput("compare takes two runs or more: the baseline, then what is compared with it")
+    if all(source.endswith(MATRIX) for source in runs):
+        _matrices(runs, force=force)
+        return
     rules = rules_of(gate, min_effect, stage, min_repetitions)
     results = [find_result(source, store_endpoint, store_region, baselines) for source in runs]
     found = []
@@ -90,3 +99,32 @@ def compare(
         raise typer.Exit(REGRESSED)
     if "inconclusive" in outcomes and fail_on == "inconclusive":
         raise typer.Exit(INCONCLUSIVE)
+
+
+def _matrices(sources: list[str], *, force: bool) -> None:
+    """Two results of `tokenmark matrix`: what each cell became."""
+    from rich.console import Console
+
+    from tokenmark_decisions.matrix_compared import compared, objection
+    from tokenmark_schemas.documents import read_model
+    from tokenmark_schemas.matrix import MatrixResult
+
+    from ..reports.matrix import change_table
+
+    if len(sources) != 2:
+        raise InvalidInput("of matrices two are compared: the earlier one, then the later one")
+    before, after = (
+        read_model(Path(source), MatrixResult, "result of a matrix", "matrix-result/v1") for source in sources
+    )
+    if (why := objection(before, after)) and not force:
+        raise InvalidInput(f"{why}; --force compares what they have in common all the same")
+    console = Console()
+    if why:
+        console.print(f"compared all the same: {why}", highlight=False)
+    if before.machine != after.machine or before.settings != after.settings:
+        console.print(f"{_told(before)}  ->  {_told(after)}", highlight=False)
+    console.print(change_table(compared(before, after)))
+
+
+def _told(result: MatrixResult) -> str:
+    return ", ".join([*result.machine.values(), *(f"{name} {value}" for name, value in result.settings.items())])

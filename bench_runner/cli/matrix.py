@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tokenmark_schemas.local_models import ModelsFile
     from tokenmark_schemas.profiles import Depth
 
+    from ..config.flags import Flags
     from ..local.matrix import Matrix, Outcome
     from ..local.server import Settings
 
@@ -37,6 +38,8 @@ def matrix(
     threads: str | None = typer.Option(None, help="Of the server, such as 4 or, to compare, 2,4,8; one processor fewer than there are if unsaid."),
     batch: int | None = typer.Option(None, min=1, help="Of the server (--ubatch-size)."),
     gpu_layers: str | None = typer.Option(None, help="That the server keeps on GPUs, such as 0,99 to compare processors with GPUs; its own choice if unsaid."),
+    cost: Path | None = typer.Option(None, help="Prices (cost/v1): what a million tokens cost on this machine."),
+    provider: str | None = typer.Option(None, help="Whose machine this is, as the prices name it; it stands in every result."),
     load_s: int = typer.Option(300, min=1, help="Give up on a server that does not answer after so long."),
     ttft_s: int = typer.Option(30, min=1, help="Give up where the first token takes longer."),
     tokens_per_s: float = typer.Option(2.0, min=0, help="Give up on a model that is slower."),
@@ -57,6 +60,7 @@ def matrix(
     from tokenmark_schemas.errors import RunFailed
     from tokenmark_schemas.matrix import MatrixLimits
 
+    from ..config.flags import Flags
     from ..load.clock import iso_now
     from ..local.matrix import Matrix, last_of, refuse_nothing
     from ..local.matrix_plan import choose_models, choose_profiles, choose_variants
@@ -89,7 +93,9 @@ def matrix(
     _greet(whole, kept is not None, quiet=quiet)
     without_template = [" ".join(key) for key, file in chosen.files.items() if not file.chat_template]
     try:
-        for cell, entry in whole.run(lambda cell, url: _measure(whole, cell, url, quiet=quiet)):
+        for cell, entry in whole.run(
+            lambda cell, url: _measure(whole, cell, Flags(target=url, cost=cost, provider=provider), quiet=quiet)
+        ):
             _tell(whole, cell, entry, log_level)
     finally:
         _report(whole, depth, settings, began, without_template, output_dir)
@@ -117,24 +123,25 @@ def _greet(whole: Matrix, resumed: bool, *, quiet: bool) -> None:
         print(f"{len(whole.cells)} cells{before}; {whole.folder}", file=sys.stderr)
 
 
-def _measure(whole: Matrix, cell: Cell, url: str, *, quiet: bool) -> Outcome:
+def _measure(whole: Matrix, cell: Cell, flags: Flags, *, quiet: bool) -> Outcome:
     """One run: its manifest lies beside the others, and can be applied or run again by itself."""
+    from dataclasses import replace
+
     import yaml
 
     from tokenmark_schemas.errors import TokenmarkError
     from tokenmark_schemas.kube import API_VERSION
 
-    from ..config.flags import Flags
     from ..local.matrix import Outcome
     from ..storage.text_file import write_text
     from .run import measured
 
-    spec = {**cell.spec, "target": {**cell.spec["target"], "endpoint": {"url": url}}}
+    spec = {**cell.spec, "target": {**cell.spec["target"], "endpoint": {"url": flags.target}}}
     manifest = whole.folder / "manifests" / f"{cell.name}.yaml"
     document = {"apiVersion": API_VERSION, "kind": "BenchmarkRun", "metadata": {"name": cell.name}, "spec": spec}
     write_text(manifest, yaml.safe_dump(document, sort_keys=False), f"--output-dir {whole.folder.parent}")
     try:
-        return Outcome(measured(manifest, Flags(), whole.runs, quiet))
+        return Outcome(measured(manifest, replace(flags, target=None), whole.runs, quiet))
     except TokenmarkError as exc:
         return Outcome(exc.exit_code, str(exc))
 

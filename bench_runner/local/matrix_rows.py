@@ -43,7 +43,7 @@ def row(
         verdict, doubt = _verdict(result)
         found |= {"verdict": verdict, "doubt": doubt, "rating": _word(cell, result, ratings)}
         found |= {"kept": drift.kept, "slowed": drift.slowed} if drift else {}
-        found |= _speed(cell, stage) | _quality(stage) | _resources(stage)
+        found |= _speed(cell, stage) | _quality(stage) | _resources(stage) | _cost(result)
     return MatrixRow(**found)
 
 
@@ -114,7 +114,25 @@ def _resources(stage: StageResult) -> dict[str, Any]:
         }  # fmt: skip
     if stage.resources and (gpu := stage.resources.gpu):
         used |= {"gpu_utilization_avg": gpu.utilization_avg, "power_w": gpu.power_w}
+    if (spent := _joules(stage)) is not None and stage.tokens.output:
+        used["joules_per_token"] = spent / stage.tokens.output
     return used
+
+
+def _joules(stage: StageResult) -> float | None:
+    """What processors and GPUs took while the stage ran, as far as it is told."""
+    if stage.resources is None:
+        return None
+    host, gpu, took_s = stage.resources.host, stage.resources.gpu, stage.window.duration_s
+    known = [host.energy_j] if host and host.energy_j is not None else []
+    known += [gpu.power_w * took_s] if gpu and gpu.power_w is not None and took_s else []
+    return sum(known) if known else None
+
+
+def _cost(result: RunResult) -> dict[str, Any]:
+    if result.cost is None or (best := result.cost.cheapest) is None:
+        return {}
+    return {"per_million_output_tokens": best.per_million_output_tokens, "currency": result.cost.currency}
 
 
 # --- all of them --------------------------------------------------------------------------------------------------------

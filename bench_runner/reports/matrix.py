@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from tokenmark_decisions.matrix_compared import CellChange
 from tokenmark_schemas.matrix import MatrixResult, MatrixRow
 from tokenmark_schemas.result import RunResult
 
@@ -68,6 +69,29 @@ def said_of(result: RunResult) -> str:
 def called(row: MatrixRow) -> str:
     """The profile, which of its parts, and how the server was started."""
     return " ".join(filter(None, (row.profile, row.part, row.way)))
+
+
+def change_table(changes: Sequence[CellChange]) -> Table:
+    """What each cell's figures became, new by old."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for head in ("cell", "TTFT", "tok/s", "an hour", "memory", "right"):
+        table.add_column(head, justify="left" if head == "cell" else "right", overflow="fold")
+    for each in changes:
+        shares = [_changed(each.shares.get(name)) for name in ("ttft_mean_s", "tokens_per_s", "per_hour", "held_bytes")]
+        table.add_row(each.cell, *shares, Text(_accuracy(each), "bold" if each.apart else ""))
+    return table
+
+
+def _changed(share: float | None) -> str:
+    return "–" if share is None else f"{100 * (share - 1):+.0f} %"
+
+
+def _accuracy(change: CellChange) -> str:
+    """As counts, for a share of a few tests moves by steps."""
+    before, after = change.before, change.after
+    if not before.asked or not after.asked:
+        return "–"
+    return f"{before.right}/{before.asked} to {after.right}/{after.asked}{'' if change.apart else ', a tie'}"
 
 
 def matrix_csv(rows: Sequence[MatrixRow]) -> str:

@@ -24,7 +24,7 @@ from .prometheus_page import read_page
 
 Readings = dict[str, float]
 Series = Iterable[tuple[str, Mapping[str, str], float]]
-MILLI = 1e-3
+MILLI, MICRO = 1e-3, 1e-6
 
 
 class Host(Protocol):
@@ -37,7 +37,7 @@ class Host(Protocol):
         """cpu (0 to 1, since the reading before), memory_bytes, memory_total_bytes, swap_bytes, temperature_celsius, clock_hz."""
 
     def counters(self) -> Readings:
-        """swapped_bytes, throttles: what only grows."""
+        """swapped_bytes, throttles, energy_j (of the processors' packages): what only grows."""
 
 
 def host_of(target: RunTarget) -> Host | None:
@@ -55,15 +55,18 @@ def host_use(host: Host, gauges: Gauges, growths: list[Readings]) -> HostUse | N
     def part(name: str, which: str) -> float | None:
         return getattr(gauges[name], which) if name in gauges else None
 
-    def grown(name: str) -> int | None:
+    def spent(name: str) -> float | None:
         known = [growth[name] for growth in growths if name in growth]
-        return round(sum(known)) if known and len(known) == len(growths) else None
+        return sum(known) if known and len(known) == len(growths) else None
+
+    def grown(name: str) -> int | None:
+        return None if (found := spent(name)) is None else round(found)
 
     return HostUse(
         source=host.source, cpu_avg=part("cpu", "mean"), cpu_peak=part("cpu", "peak"), memory_avg_bytes=part("memory_bytes", "mean"),
         memory_peak_bytes=part("memory_bytes", "peak"), memory_total_bytes=part("memory_total_bytes", "peak"),
         swap_peak_bytes=part("swap_bytes", "peak"), swapped_bytes=grown("swapped_bytes"),
-        temperature_peak_celsius=part("temperature_celsius", "peak"), clock_avg_hz=part("clock_hz", "mean"), throttles=grown("throttles"),
+        temperature_peak_celsius=part("temperature_celsius", "peak"), clock_avg_hz=part("clock_hz", "mean"), throttles=grown("throttles"), energy_j=spent("energy_j"),
         samples=max(gauge.count for gauge in gauges.values()), interval_s=host.every_s,
     )  # fmt: skip
 
@@ -113,6 +116,9 @@ class Proc:
         throttles = self._numbers("devices/system/cpu", "cpu[0-9]*/thermal_throttle/core_throttle_count")
         if throttles:
             found["throttles"] = sum(throttles)
+        packages = self._numbers("class/powercap", "intel-rapl:[0-9]/energy_uj")
+        if packages:  # readable by root alone on most machines, and AMD's processors have it under Intel's name
+            found["energy_j"] = sum(packages) * MICRO
         return found
 
     def _processors(self) -> Readings:
@@ -216,4 +222,6 @@ def node_counters(series: Series) -> Readings:
             sums["swapped_bytes"] = sums.get("swapped_bytes", 0.0) + value * pages
         elif name == "node_cpu_core_throttles_total":
             sums["throttles"] = sums.get("throttles", 0.0) + value
+        elif name == "node_rapl_package_joules_total":
+            sums["energy_j"] = sums.get("energy_j", 0.0) + value
     return sums

@@ -72,6 +72,11 @@ class Against:
         return self.chance <= CHANCE
 
     @property
+    def p(self) -> str:
+        """As people write it."""
+        return f"= {self.chance:.3f}" if self.chance >= 0.001 else "< 0.001"
+
+    @property
     def worse(self) -> bool:
         """By more than chance."""
         return self.differs and self.lost > self.won

@@ -19,6 +19,8 @@ from .quality import Against, against, quality_of, ranked
 Key = tuple[str, str]  # model, quantisation
 REFERENCE = "Q8_0"
 SLOWED = 0.9
+MEMORY_GB = (4, 8, 16, 24, 32, 48, 64, 96, 128)
+GB, SYSTEM = 10**9, 10**9  # what the rest of a machine keeps
 PER_USE = {  # profile kind of figure: (member, whether more is better, how it is said)
     "interactive": ("e2e_mean_s", False, "{:.1f} s an answer"),
     "long-context": ("ttft_mean_s", False, "{:.1f} s until it answers"),
@@ -38,6 +40,7 @@ def recommendations(rows: Sequence[MatrixRow], answers: Mapping[Key, StageQualit
         *(_fastest(name, done, good, nothing) for name in uses),
         _truest(done, answers, good),
         _balanced(done, answers),
+        *_within_memory(done, answers, good),
         *_settings(done),
     ]
     return [each for each in found if each is not None]
@@ -71,13 +74,13 @@ def lost(answers: Mapping[Key, StageQuality]) -> list[Against]:
 def _degraded(answers: Mapping[Key, StageQuality]) -> Iterator[str]:
     for each in lost(answers):
         if each.worse:
-            yield f"avoid {each.name}: beside {each.reference} it lost {each.lost} tests and won {each.won} (p = {each.chance:.3f})"
+            yield f"avoid {each.name}: beside {each.reference} it lost {each.lost} tests and won {each.won} (p {each.p})"
     kinds = dict.fromkeys(share.kind for quality in answers.values() for share in quality.kinds)
-    for kind in kinds:
+    for kind in kinds if len(kinds) > 1 else ():
         of_kind = {key: _of_kind(quality, kind) for key, quality in answers.items()}
         for each in lost(of_kind):
             if each.worse:
-                yield f"avoid {each.name} for {kind}: beside {each.reference} it lost {each.lost} of {each.tests} tests and won {each.won} (p = {each.chance:.3f})"
+                yield f"avoid {each.name} for {kind}: beside {each.reference} it lost {each.lost} of {each.tests} tests and won {each.won} (p {each.p})"
 
 
 def _of_kind(quality: StageQuality, kind: str) -> StageQuality:
@@ -179,6 +182,33 @@ def _balanced(done: Sequence[MatrixRow], answers: Mapping[Key, StageQuality]) ->
     speed, accuracy = both[best]
     why = f"{speed:.1f} tokens/s and {100 * accuracy:.0f} % right: {score[best]:.2f} of the best of both"
     return Recommendation(use="balanced", model=best[0], quantization=best[1], why=why)
+
+
+def _within_memory(
+    done: Sequence[MatrixRow], answers: Mapping[Key, StageQuality], good: set[Key] | None
+) -> Iterator[Recommendation]:
+    """For machines of so much memory: of what fits, the most right answers (those no worse than the matrix's best first, then the share), then the fastest. Only
+    where a size changes the choice."""
+    held: dict[Key, int] = {}
+    for row in done:
+        held[_key(row)] = max(held.get(_key(row), 0), row.held_bytes or 0)
+    paces = {_key(row): row.tokens_per_s for row in done if row.accuracy is None and row.tokens_per_s}
+    before: Key | None = None
+    for size in MEMORY_GB:
+        fit = [
+            key
+            for key, most in held.items()
+            if key in answers and answers[key].right and 0 < most <= size * GB - SYSTEM
+        ]
+        if not fit:
+            continue
+        best = max(
+            fit, key=lambda key: (bool(good) and key in (good or ()), answers[key].accuracy or 0.0, paces.get(key, 0.0))
+        )
+        if best != before:
+            why = f"{answers[best].right} of {answers[best].asked} right in {held[best] / GB:.1f} GB"
+            yield Recommendation(use=f"{size} GB", model=best[0], quantization=best[1], why=why)
+        before = best
 
 
 def _name(key: Key) -> str:

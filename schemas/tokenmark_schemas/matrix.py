@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -84,7 +85,14 @@ class MatrixRow(Contract):
     kinds: list[KindShare] = []
     cpu_avg: float | None = None
     gpu_utilization_avg: float | None = None
-    power_w: float | None = None
+    power_w: float | None = Field(default=None, description="Of the GPUs.")
+    joules_per_token: float | None = Field(
+        default=None, description="Of an output token: processors' packages and GPUs, what of them is told."
+    )
+    per_million_output_tokens: Decimal | None = Field(
+        default=None, description="By the prices that were given, at this machine's throughput."
+    )
+    currency: str | None = None
     temperature_peak_celsius: float | None = None
     clock_avg_hz: float | None = None
     swapped_bytes: int | None = None

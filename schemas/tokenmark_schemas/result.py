@@ -265,6 +265,7 @@ class HostUse(Contract):
     temperature_peak_celsius: float | None = None
     clock_avg_hz: float | None = None
     throttles: int | None = None
+    energy_j: float | None = Field(default=None, description="Of the processors' packages, while the stage ran (RAPL).")
     samples: int
     interval_s: float
 

@@ -28,6 +28,8 @@ def a_machine(root: Path, *, busy: int, idle: int, swapped: int = 0, throttles: 
         "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "2000000\n",
         "sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq": "3000000\n",
         "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": f"{throttles}\n",
+        "sys/class/powercap/intel-rapl:0/energy_uj": f"{busy * 1_000_000}\n",
+        "sys/class/powercap/intel-rapl:0:0/energy_uj": "7\n",  # a part of the first
     }
     for name, text in files.items():
         path = root / name
@@ -50,8 +52,8 @@ def test_this_machine_is_read_between_two_looks(tmp_path: Path) -> None:
 def test_counters_are_growth_and_one_that_began_anew_is_not_known(tmp_path: Path) -> None:
     proc = Proc(a_machine(tmp_path, busy=1, idle=1, swapped=10, throttles=3))
     before = proc.counters()
-    a_machine(tmp_path, busy=1, idle=1, swapped=14, throttles=5)
-    assert growth(before, proc.counters()) == {"swapped_bytes": 4 * 4096, "throttles": 2}
+    a_machine(tmp_path, busy=13, idle=1, swapped=14, throttles=5)
+    assert growth(before, proc.counters()) == {"swapped_bytes": 4 * 4096, "throttles": 2, "energy_j": 12}
     assert growth({"throttles": 5.0}, {"throttles": 1.0}) == {}
     assert growth({"throttles": 5.0}, {}) == {}
 

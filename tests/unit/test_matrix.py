@@ -14,6 +14,7 @@ import pytest
 from bench_runner.local.matrix_plan import choose_models, choose_profiles, choose_variants, identity
 from bench_runner.local.matrix_rows import drift_of
 from bench_runner.reports.matrix import matrix_csv
+from tests.support.commands import tokenmark
 from tests.support.gguf_files import write
 from tests.unit.test_quality import model as answered
 from tokenmark_decisions.matrix_cells import (
@@ -33,7 +34,7 @@ from tokenmark_schemas.benchmarkrun import BenchmarkRunSpec
 from tokenmark_schemas.documents import read_profiles
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.local_models import ModelsFile
-from tokenmark_schemas.matrix import MatrixLimits, MatrixRow, ServerFacts
+from tokenmark_schemas.matrix import MatrixLimits, MatrixResult, MatrixRow, ServerFacts
 from tokenmark_schemas.quality import KindShare
 
 PROFILES = {each.name: each for each in read_profiles(None).profiles}
@@ -313,3 +314,67 @@ def test_the_csv_has_a_row_a_cell_and_a_column_a_kind() -> None:
     first, second = csv.DictReader(io.StringIO(text))
     assert (first["accuracy_maths"], first["accuracy_low"], second["accuracy_maths"]) == ("0.25", "0.05", "")
     assert json.loads(first["accuracy"]) == 0.25
+
+
+# --- one matrix beside another ------------------------------------------------------------------------------------------
+
+
+def a_matrix(rows: list[MatrixRow], **more: Any) -> MatrixResult:
+    return MatrixResult(
+        **{
+            "id": "m", "started_at": "2030-01-01T00:00:00Z", "ended_at": "2030-01-01T01:00:00Z", "interrupted": False, "depth": "quick",
+            "machine": {"client_cpu_model": "A"}, "settings": {"threads": "1"}, "fingerprint": "f", "limits": LIMITS, "recommendations": [],
+            "warnings": [], "rows": rows, "servers": [], **more,
+        }
+    )  # fmt: skip
+
+
+def saved(path: Path, matrix: MatrixResult) -> str:
+    path.write_text(json.dumps(matrix.snake()))
+    return str(path)
+
+
+def test_two_matrices_are_compared_cell_by_cell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    right = {"accuracy": 0.9, "right": 90, "asked": 100, "accuracy_ci95": (0.83, 0.94)}
+    wrong = {"accuracy": 0.5, "right": 50, "asked": 100, "accuracy_ci95": (0.40, 0.60)}
+    old = a_matrix(
+        [
+            row("m", "Q8_0", "batch", tokens_per_s=10.0, ttft_mean_s=1.0),
+            row("m", "Q8_0", "quality", **right),
+            row("m", "Q4_0", "quality", **right),
+        ]
+    )
+    new = a_matrix(
+        [row("m", "Q8_0", "batch", tokens_per_s=15.0, ttft_mean_s=0.5), row("m", "Q8_0", "quality", **wrong), row("m", "Q4_0", "quality", **right)],
+        machine={"client_cpu_model": "B"},
+    )  # fmt: skip
+    files = saved(tmp_path / "a_results.json", old), saved(tmp_path / "b_results.json", new)
+    assert tokenmark("compare", *files) == 0
+    shown = capsys.readouterr().out
+    assert "A, threads 1  ->  B, threads 1" in shown
+    lines = {line.split()[0]: " ".join(line.split()[1:]) for line in shown.splitlines() if line.startswith("m-")}
+    assert lines["m-Q8_0-batch"] == "-50 % +50 % – – –"
+    assert lines["m-Q8_0-quality"] == "– – – – 90/100 to 50/100"
+    assert lines["m-Q4_0-quality"] == "– – – – 90/100 to 90/100, a tie"
+
+
+def test_matrices_of_other_cells_are_refused_and_forced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = a_matrix([row("m", "Q8_0", "batch")]), a_matrix([row("m", "Q4_0", "batch")], fingerprint="g")
+    files = saved(tmp_path / "a_results.json", old), saved(tmp_path / "b_results.json", new)
+    assert tokenmark("compare", *files) == 2
+    assert "not of the same cells: m-Q4_0-batch, m-Q8_0-batch are in one alone" in capsys.readouterr().err
+    assert tokenmark("compare", *files, "--force") == 0
+    assert "compared all the same" in capsys.readouterr().out
+
+
+def test_for_machines_of_less_memory_there_is_another_choice() -> None:
+    answers = {
+        ("big", "Q8_0"): answered([True] * 90 + [False] * 10),
+        ("small", "Q8_0"): answered([True] * 50 + [False] * 50),
+    }
+    rows = [
+        row(model, "Q8_0", "batch", held_bytes=size * GB, tokens_per_s=9.0)
+        for model, size in (("big", 12), ("small", 2))
+    ]
+    found = {each.use: each.model for each in recommendations(rows, answers) if each.use.endswith("GB")}
+    assert found == {"4 GB": "small", "16 GB": "big"}

@@ -8,6 +8,7 @@ from tokenmark_decisions.recommend import Key, lost
 from tokenmark_schemas.matrix import MatrixResult, MatrixRow
 from tokenmark_schemas.quality import StageQuality
 
+from ..cost import money
 from ..matrix import called
 from .figures import FORMATS, Cell, Figure, Section, Table
 from .html import page
@@ -70,7 +71,7 @@ def _heat_table(rows: Sequence[MatrixRow], title: str, member: str, kind: str, m
 
     def cell(model: str, quantization: str) -> Cell:
         value = values.get((model, quantization))
-        return "–" if value is None else Figure(FORMATS[kind](value), kind=kind, sort=value, heat=share(value))
+        return Figure(FORMATS[kind](value), kind=kind, sort=value, heat=None if value is None else share(value))
 
     return Table((title, *quants), [(model, *(cell(model, quant) for quant in quants)) for model in models])
 
@@ -100,6 +101,8 @@ def _cells(rows: Sequence[MatrixRow]) -> Section:
         "Memory",
         "Worked out",
         "Load",
+        "Joules a token",
+        "A million tokens",
         "Rating",
         "Verdict",
     )
@@ -108,7 +111,8 @@ def _cells(rows: Sequence[MatrixRow]) -> Section:
             row.model, row.quantization, called(row), _figure(row.ttft_mean_s, "seconds"), _figure(row.tpot_mean_s, "seconds"),
             _figure(row.prefill_tokens_per_s, "rate"), _figure(row.tokens_per_s, "rate"), _figure(row.per_hour, "count"), _figure(row.kept, "share"),
             _figure(row.accuracy, "share"), *(_figure(end, "share") for end in row.accuracy_ci95 or (None, None)), _figure(row.held_bytes, "bytes"),
-            _figure(row.needed_bytes, "bytes"), _figure(row.load_s, "seconds"), row.rating or "–", row.verdict or row.state,
+            _figure(row.needed_bytes, "bytes"), _figure(row.load_s, "seconds"), _figure(row.joules_per_token, "rate"),
+            money(row.per_million_output_tokens, row.currency or ""), row.rating or "–", row.verdict or row.state,
         )
         for row in rows
     ]  # fmt: skip
@@ -137,13 +141,13 @@ def _quality(answers: dict[Key, StageQuality]) -> Section | None:
                 str(each.tests),
                 str(each.won),
                 str(each.lost),
-                f"{each.chance:.3f}",
+                each.p,
                 "worse" if each.worse else "different" if each.differs else "a tie",
             )
             for each in compared
         ]
         note = "Tests that only one of the two answered right; p by McNemar's exact test, corrected for several (Holm). Above 0.05 it is a tie."
-        tables.append(Table(("Quantisation", "Beside", "Tests", "Won", "Lost", "p", ""), rows, note))
+        tables.append(Table(("Quantisation", "Beside", "Tests", "Won", "Lost", "p", "So it is"), rows, note))
     return Section("answers", "Quality", [], tables)
 
 
@@ -165,7 +169,7 @@ def _machine(result: MatrixResult) -> Section:
         "machine",
         "Machine and settings",
         ["Matrices of the same fingerprint can be compared."],
-        [Table(("", ""), rows), Table(("Limit", ""), limits)],
+        [Table(("", ""), rows), Table(("Limit", "Value"), limits)],
     )
 
 
