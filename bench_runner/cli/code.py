@@ -46,10 +46,9 @@ def ask(
 
     from ..load.clock import iso_now
     from ..local.code_tasks import ask as asked_of
-    from ..local.code_tasks import judge, with_context
+    from ..local.code_tasks import judge, keep, with_context
     from ..quality.code_checks import fixtures, tools
     from ..reports.code import code_table
-    from ..storage.text_file import write_text
     from ..target.discovery import target_of
     from .single_request import connection_of, first_model
 
@@ -63,9 +62,7 @@ def ask(
     answers, used = asked_of(target_of(connection, name, timeout), token, tasks, runs, max_output_tokens, _tell)
     result = judge(name, began, answers, used, folder, _tell)
     place = out / f"code-{as_name(name)}"
-    for each in answers:
-        write_text(place / "answers" / f"{as_name(each.fixture.name)}-{each.run}.vue", each.component, f"--out {out}")
-    write_text(place / "code_result.json", json.dumps(result.snake(), indent=2) + "\n", f"--out {out}")
+    keep(place, result, answers, f"--out {out}")
     Console().print(code_table(result))
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.errors import InvalidInput, TokenmarkError
 
 if TYPE_CHECKING:
     from tokenmark_decisions.matrix_cells import Cell
@@ -88,8 +88,9 @@ def matrix(
     where = kept or output_dir / began.translate(str.maketrans("", "", "-:"))[:15]
     quiet = log_level == "warning"
     whole = Matrix(
-        where, plan, chosen.files, settings, limits, lambda said: None if quiet else print(said, file=sys.stderr)
-    )
+        where, plan, chosen.files, settings, limits, lambda said: None if quiet else print(said, file=sys.stderr),
+        no_code=_no_code(plan),
+    )  # fmt: skip
     _greet(whole, kept is not None, quiet=quiet)
     without_template = [" ".join(key) for key, file in chosen.files.items() if not file.chat_template]
     try:
@@ -129,13 +130,14 @@ def _measure(whole: Matrix, cell: Cell, flags: Flags, *, quiet: bool) -> Outcome
 
     import yaml
 
-    from tokenmark_schemas.errors import TokenmarkError
     from tokenmark_schemas.kube import API_VERSION
 
     from ..local.matrix import Outcome
     from ..storage.text_file import write_text
     from .run import measured
 
+    if cell.profile.kind == "code":
+        return _measure_code(whole, cell, str(flags.target), quiet=quiet)
     spec = {**cell.spec, "target": {**cell.spec["target"], "endpoint": {"url": flags.target}}}
     manifest = whole.folder / "manifests" / f"{cell.name}.yaml"
     document = {"apiVersion": API_VERSION, "kind": "BenchmarkRun", "metadata": {"name": cell.name}, "spec": spec}
@@ -146,10 +148,51 @@ def _measure(whole: Matrix, cell: Cell, flags: Flags, *, quiet: bool) -> Outcome
         return Outcome(exc.exit_code, str(exc))
 
 
+def _measure_code(whole: Matrix, cell: Cell, url: str, *, quiet: bool) -> Outcome:
+    """Asked first, and judged when the asking is over."""
+    from tokenmark_schemas.run import RunTarget
+
+    from ..load.clock import iso_now
+    from ..local.code_tasks import ask, judge, keep
+    from ..local.matrix import Outcome
+    from ..quality.code_checks import fixtures, tools
+
+    asked, began = cell.spec["code"], iso_now()
+    target = RunTarget(
+        engine="llamacpp", model=cell.candidate.model, url=url, first_token_timeout_s=whole.limits.ttft_s
+    )
+    tell = (lambda _said: None) if quiet else (lambda said: print(f"    {said}", file=sys.stderr))
+    try:
+        answers, used = ask(target, None, fixtures(), asked["runs"], asked["maxOutputTokens"], tell)
+        result = judge(cell.candidate.model, began, answers, used, tools(), tell).model_copy(update={"cell": cell.hash})
+        keep(whole.runs / cell.name, result, answers, f"--output-dir {whole.folder.parent}")
+    except TokenmarkError as exc:
+        return Outcome(exc.exit_code, str(exc))
+    return Outcome(0)
+
+
+def _no_code(cells: list[Cell]) -> str | None:
+    """Why code cannot be judged here; nothing is asked where there is none to judge."""
+    if not any(cell.profile.kind == "code" for cell in cells):
+        return None
+    from ..quality.code_checks import tools
+    from ..quality.sandbox import available
+
+    try:
+        why = available()
+        if why is None:
+            tools()
+        return why
+    except TokenmarkError as exc:
+        return str(exc)
+
+
 def _tell(whole: Matrix, cell: Cell, entry: Any, log_level: LogLevel) -> None:
     """One line a cell; with its server where everything is wanted."""
     if entry.state in ("failed", "skipped"):
         print(f"    {entry.state}: {cell.name}: {entry.reason}", file=sys.stderr)
+    elif log_level != "warning" and (code := whole.code_of(cell)) is not None:
+        print(f"    {code.mean:.1f} of 10", file=sys.stderr)
     elif log_level != "warning" and (result := whole.result_of(cell)) is not None:
         from ..reports.matrix import said_of
 

@@ -3,6 +3,7 @@ server would take its processors."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from tokenmark_decisions.code_score import by_fixture, score_of
+from tokenmark_decisions.sweep_cells import as_name
 from tokenmark_schemas.errors import RunFailed
 from tokenmark_schemas.quality import CodeAnswer, CodeResult
 from tokenmark_schemas.run import RunTarget
@@ -19,9 +21,11 @@ from tokenmark_schemas.workload import WorkloadSpec
 from ..instrument.single import ask_once
 from ..load.clock import iso_now
 from ..quality.code_checks import Fixture, checked, component_of
+from ..storage.text_file import write_text
 from ..target.gauges import Gauge
 from ..target.gpu import EVERY_S, gpus_of
 from ..workload.synthetic import SyntheticText
+from .matrix import CODE
 
 USED = 0.8  # of a GPU, below which something else holds it up
 BEFORE = "The following is background. It has nothing to do with the task, which comes after it.\n\n{words}\n\nNow the task.\n\n{prompt}"
@@ -122,3 +126,10 @@ def judge(model: str, began: str, asked: Sequence[Asked], used: float | None, to
         model=model, started_at=began, ended_at=iso_now(), mean=fmean(scores), stddev=stdev(scores) if len(scores) > 1 else None,
         fixtures=by_fixture(answers, [each.component for each in asked]), answers=answers, gpu_utilization_avg=used, warnings=idle,
     )  # fmt: skip
+
+
+def keep(place: Path, result: CodeResult, asked: Sequence[Asked], said: str) -> None:
+    """The result and every answer. Raises InvalidInput where they cannot be written; `said` is what the person wrote."""
+    for each in asked:
+        write_text(place / "answers" / f"{as_name(each.fixture.name)}-{each.run}.vue", each.component, said)
+    write_text(place / CODE, json.dumps(result.snake(), indent=2) + "\n", said)

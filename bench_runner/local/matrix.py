@@ -28,6 +28,7 @@ from tokenmark_decisions.matrix_cells import (
 )
 from tokenmark_schemas.errors import InvalidInput, RunFailed
 from tokenmark_schemas.matrix import CellState, MatrixLimits, ServerFacts
+from tokenmark_schemas.quality import CodeResult
 from tokenmark_schemas.result import RunResult
 from tokenmark_schemas.run import RunTarget
 from tokenmark_schemas.workload import WorkloadSpec
@@ -39,7 +40,7 @@ from .gguf_file import ModelFile
 from .memory import free_bytes, need
 from .server import Running, Settings, llama_server, serving
 
-STATE = "matrix.json"
+STATE, CODE = "matrix.json", "code_result.json"
 TRIAL = "List the colours of the rainbow, from the outside to the inside."
 TRIAL_TOKENS = 16
 
@@ -70,11 +71,13 @@ class Matrix:
 
     def __init__(
         self, folder: Path, cells: Sequence[Cell], models: Mapping[tuple[str, str], ModelFile], settings: Settings, limits: MatrixLimits,
-        tell: Callable[[str], None], free: Callable[[], int] = free_bytes,
+        tell: Callable[[str], None], free: Callable[[], int] = free_bytes, no_code: str | None = None,
     ) -> None:  # fmt: skip
+        """`no_code` is why code cannot be judged on this machine."""
         self.folder, self.cells, self.limits, self.servers = folder, list(cells), limits, list[ServerFacts]()
         self.entries = {cell.name: Entry(cell.name) for cell in cells}
         self._models, self._settings, self._tell, self._free = models, settings, tell, free
+        self._no_code = no_code
         self.interrupted = False
         self._resume()
 
@@ -85,6 +88,19 @@ class Matrix:
         except (OSError, ValidationError):
             return None
         return found if found.provenance.environment.get("cell") == cell.hash else None
+
+    def code_of(self, cell: Cell) -> CodeResult | None:
+        try:
+            found = CodeResult.model_validate_json((self.runs / cell.name / CODE).read_text(), extra="ignore")
+        except (OSError, ValidationError):
+            return None
+        return found if found.cell == cell.hash else None
+
+    def _whole(self, cell: Cell) -> bool:
+        """Whether it is measured to its end."""
+        if cell.profile.kind == "code":
+            return self.code_of(cell) is not None
+        return (found := self.result_of(cell)) is not None and not found.run.interrupted
 
     @property
     def runs(self) -> Path:
@@ -146,18 +162,21 @@ class Matrix:
         self._save()
         self._announce(cell)
         began = time.monotonic()
-        outcome = measure(cell, running.url)
+        try:
+            outcome = measure(cell, running.url)
+        except KeyboardInterrupt:  # what no run of its own heeds
+            outcome = Outcome(INTERRUPTED[0])
         entry.spent_s = time.monotonic() - began
         if outcome.code in INTERRUPTED:
             self.interrupted = True
             return self._end(cell, "waiting", None)
+        if self._whole(cell):
+            return self._end(cell, "done", None)
         result = self.result_of(cell)
         if result is None:
             return self._end(cell, "failed", running.ended() or outcome.said or f"its run ended with {outcome.code}")
         early = next((stage.window.ended_early for stage in result.stages if stage.window.ended_early), None)
-        if early or result.run.interrupted:
-            return self._end(cell, "failed", running.ended() or early or outcome.said or "it was broken off")
-        return self._end(cell, "done", None)
+        return self._end(cell, "failed", running.ended() or early or outcome.said or "it was broken off")
 
     def _trial(self, cell: Cell, running: Running, facts: ServerFacts) -> ServerFacts:
         """A short answer, before anything that takes long."""
@@ -183,6 +202,8 @@ class Matrix:
 
     def _why_not(self, cell: Cell, *, serving: bool = False) -> str | None:
         """With its server up, memory is no question any more."""
+        if cell.profile.kind == "code" and self._no_code:
+            return self._no_code
         needed = 0 if serving else self._facts(cell).needed_bytes
         states = [(each, self.entries[each.name]) for each in self.cells]
         ended = [Ended(each, entry.reason or "") for each, entry in states if entry.state == "failed"]
@@ -251,7 +272,7 @@ class Matrix:
         except (OSError, ValueError, KeyError, TypeError):
             spent = {}
         for cell in self.cells:
-            if (found := self.result_of(cell)) is not None and not found.run.interrupted:
+            if self._whole(cell):
                 self.entries[cell.name] = Entry(cell.name, "done", None, spent.get(cell.name))
 
 

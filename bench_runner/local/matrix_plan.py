@@ -99,8 +99,10 @@ def choose_profiles(known: Sequence[Profile], names: Sequence[str], *, quality: 
     by_name = {each.name: each for each in known}
     if unknown := [name for name in names if name not in by_name]:
         raise InvalidInput(f"--profiles {','.join(unknown)}: there are {', '.join(by_name)}")
-    left = [by_name[name] for name in names or by_name]
-    left = [each for each in left if (quality or each.kind != "quality") and (stress or each.kind != "stress")]
+    left = [by_name[name] for name in names] or [each for each in known if not each.on_request]
+    left = [
+        each for each in left if (quality or each.kind not in ("quality", "code")) and (stress or each.kind != "stress")
+    ]
     if not left:
         raise InvalidInput("no profile is left; see --profiles, --skip-quality and --skip-stress")
     return left

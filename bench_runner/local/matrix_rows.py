@@ -15,7 +15,7 @@ from tokenmark_decisions.recommend import Key, recommendations, warnings
 from tokenmark_schemas.documents import read_ratings
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.matrix import CellState, MatrixResult, MatrixRow, ServerFacts
-from tokenmark_schemas.quality import StageQuality
+from tokenmark_schemas.quality import CodeResult, StageQuality
 from tokenmark_schemas.ratings import RatingFile, Word
 from tokenmark_schemas.result import RunResult, StageResult
 from tokenmark_schemas.workload import canonical_json
@@ -30,11 +30,13 @@ OF_PERCENTILES = "few_samples"  # a reason of verdicts that is none against mean
 
 
 def row(
-    cell: Cell, state: CellState, reason: str | None, server: ServerFacts | None, result: RunResult | None, drift: Drift | None, ratings: RatingFile
+    cell: Cell, state: CellState, reason: str | None, server: ServerFacts | None, result: RunResult | None, drift: Drift | None,
+    ratings: RatingFile, code: CodeResult | None = None,
 ) -> MatrixRow:  # fmt: skip
     found: dict[str, Any] = {
         "cell": cell.name, "model": cell.candidate.model, "quantization": cell.candidate.quantization, "profile": cell.profile.name,
-        "part": cell.part.name, "way": cell.way, "threads": cell.variant.threads, "gpu_layers": cell.variant.gpu_layers, "state": state, "reason": reason, "file_bytes": cell.candidate.file_bytes, "parameters": cell.candidate.parameters,
+        "part": cell.part.name, "way": cell.way, "threads": cell.variant.threads, "gpu_layers": cell.variant.gpu_layers, "state": state,
+        "reason": reason, "file_bytes": cell.candidate.file_bytes, "parameters": cell.candidate.parameters,
     }  # fmt: skip
     if server is not None:
         found |= {"needed_bytes": server.needed_bytes, "held_bytes": server.held_bytes, "load_s": server.load_s}
@@ -44,6 +46,11 @@ def row(
         found |= {"verdict": verdict, "doubt": doubt, "rating": _word(cell, result, ratings)}
         found |= {"kept": drift.kept, "slowed": drift.slowed} if drift else {}
         found |= _speed(cell, stage) | _quality(stage) | _resources(stage) | _cost(result)
+    if code is not None:
+        found |= {
+            "code_score": code.mean, "code_stddev": code.stddev, "code_same": fmean(each.same for each in code.fixtures),
+            "gpu_utilization_avg": code.gpu_utilization_avg, "requests": len(code.answers),
+        }  # fmt: skip
     return MatrixRow(**found)
 
 
@@ -87,13 +94,13 @@ def _speed(cell: Cell, stage: StageResult) -> dict[str, Any]:
     metrics, requests = stage.metrics, stage.requests
     ttft, tpot = metrics["ttft"], metrics["tpot"]
     waited_s = ttft.mean * ttft.count if ttft.mean else None
-    counted = cell.profile.counts is not None and stage.window.duration_s
+    e2e_s = metrics["e2e"].mean
     return {
         "requests": requests.succeeded, "failed": requests.failed, "ttft_mean_s": ttft.mean, "tpot_mean_s": tpot.mean,
-        "e2e_mean_s": metrics["e2e"].mean, "tokens_per_s": 1 / tpot.mean if tpot.mean else None,
+        "e2e_mean_s": e2e_s, "tokens_per_s": 1 / tpot.mean if tpot.mean else None,
         "output_tokens_per_s": stage.throughput.output_tokens_per_s_whole,
         "prefill_tokens_per_s": stage.tokens.prompt / waited_s if stage.tokens.prompt and waited_s else None,
-        "per_hour": 3600 * requests.succeeded / stage.window.duration_s if counted and stage.window.duration_s else None,
+        "per_hour": 3600 * cell.part.concurrency / e2e_s if cell.profile.counts is not None and e2e_s else None,
     }  # fmt: skip
 
 
@@ -158,7 +165,9 @@ def matrix_result(
     for cell in whole.cells:
         entry, result = whole.entries[cell.name], whole.result_of(cell)
         drift = _drift(whole.runs / cell.name) if result is not None and entry.state == "done" else None
-        rows.append(row(cell, entry.state, entry.reason, whole.server_of(cell), result, drift, ratings))
+        rows.append(
+            row(cell, entry.state, entry.reason, whole.server_of(cell), result, drift, ratings, whole.code_of(cell))
+        )
         machine = machine or _machine(result)
     variants = list(dict.fromkeys(cell.variant for cell in whole.cells))
     said = {

@@ -45,7 +45,13 @@ def matrix_table(rows: Sequence[MatrixRow]) -> Table:
         again, before = before == (row.model, row.quantization), (row.model, row.quantization)
         held = f"{row.held_bytes / 1e9:.2f} GB" if row.held_bytes and not again else ""
         pace = f"{row.tokens_per_s:.1f}" if row.tokens_per_s else ""
-        right = f"{row.right}/{row.asked}" if row.asked else ""
+        right = (
+            f"{row.right}/{row.asked}"
+            if row.asked
+            else f"{row.code_score:.1f}/10"
+            if row.code_score is not None
+            else ""
+        )
         rated = row.rating if row.state == "done" else None
         word = "unusable" if rated == "failed" else rated or row.state
         style = STYLES[rated] if rated else STATE_STYLES.get(row.state, "")

@@ -20,6 +20,7 @@ from tokenmark_schemas.workload import canonical_json
 from .sweep_cells import LONGEST_NAME, as_name
 
 REPETITIONS = {"quick": 1, "standard": 1, "full": 3}
+CODE_TOKENS = 1500  # of an answer: a component
 BITS = re.compile(r"(\d+)")
 FIRST_BITS = 4
 
@@ -55,7 +56,7 @@ Server = tuple[str, str, int, int, str]
 
 @dataclass(frozen=True)
 class Cell:
-    """`spec` is a BenchmarkRun's without an address, in camelCase; `hash` is of what it asks of whom. `way` is what tells its variant from the others."""
+    """`spec` is a BenchmarkRun's without an address, in camelCase, or what is asked of code; `hash` is of what it asks of whom. `way` is what tells its variant from the others."""
 
     name: str
     candidate: Candidate
@@ -128,6 +129,11 @@ def _spec(
 ) -> dict[str, Any]:
     ends = {key: value for key, value in getattr(profile.each, depth).camel().items() if value is not None}
     stop = {"maxCelsius": limits.celsius, "maxThrottledSeconds": 30} if profile.kind == "stress" else {}
+    if part.workload is None:
+        return {
+            "code": {"runs": ends["requestCount"], "maxOutputTokens": CODE_TOKENS},
+            "firstTokenTimeoutSeconds": limits.ttft_s,
+        }
     return {
         "target": {"engine": "llamacpp", "model": as_name(candidate.model), "firstTokenTimeoutSeconds": limits.ttft_s},
         "workload": part.workload.camel(), "stages": [{"name": f"c{part.concurrency}", "concurrency": part.concurrency, **ends}],

@@ -73,7 +73,10 @@ class MatrixRow(Contract):
     tokens_per_s: float | None = Field(default=None, description="Of one answer: 1 / mean TPOT.")
     output_tokens_per_s: float | None = None
     prefill_tokens_per_s: float | None = Field(default=None, description="Prompt tokens / sum of TTFT.")
-    per_hour: float | None = Field(default=None, description="Answers, over the whole window.")
+    per_hour: float | None = Field(
+        default=None,
+        description="Answers: 3600 times the streams by the mean end-to-end time (Little's law), for the next is asked as soon as one has answered.",
+    )
     kept: float | None = None
     slowed: bool = Field(
         default=False, description="Every answer of the last third was slower than every one of the first."
@@ -83,6 +86,11 @@ class MatrixRow(Contract):
     right: int | None = None
     asked: int | None = None
     kinds: list[KindShare] = []
+    code_score: float | None = Field(default=None, description="Of refactorings, from 0 to 10.")
+    code_stddev: float | None = None
+    code_same: float | None = Field(
+        default=None, description="Of the answers to one task, the share of the most frequent one."
+    )
     cpu_avg: float | None = None
     gpu_utilization_avg: float | None = None
     power_w: float | None = Field(default=None, description="Of the GPUs.")

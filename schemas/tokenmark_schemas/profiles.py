@@ -11,6 +11,7 @@ from .recipe import EachLevel
 from .workload import Warmup, WorkloadSpec
 
 Depth = Literal["quick", "standard", "full"]
+DEPTHS: tuple[Depth, ...] = ("quick", "standard", "full")
 
 
 class Effort(Contract):
@@ -25,7 +26,7 @@ class ProfilePart(Contract):
     """One load. `context` is what the server keeps for each of `concurrency` streams, in tokens."""
 
     name: Label | None = Field(default=None, description="Tells the parts of a profile apart; one alone needs none.")
-    workload: WorkloadSpec
+    workload: WorkloadSpec | None = Field(default=None, description="What is asked; unset where it is code.")
     concurrency: Annotated[int, Field(ge=1, le=64)] = 1
     context: Annotated[int, Field(ge=256, le=10_000_000)] = 4096
 
@@ -37,8 +38,9 @@ class Profile(Contract):
     name: Label
     about: Text1024
     use: Label
-    kind: Literal["speed", "quality", "stress"] = "speed"
+    kind: Literal["speed", "quality", "stress", "code"] = "speed"
     counts: Literal["documents"] | None = None
+    on_request: bool = Field(default=False, description="Run only where it is named.")
     warmup: Warmup = Warmup(request_count=1, duration_seconds=0)
     each: Effort
     parts: Annotated[list[ProfilePart], Field(min_length=1, max_length=8)]
@@ -48,8 +50,13 @@ class Profile(Contract):
         names = [part.name for part in self.parts]
         if len(names) > 1 and (None in names or len(set(names)) < len(names)):
             raise ValueError("parts: of several each needs a name of its own")
-        if (self.kind == "quality") != all(part.workload.dataset.tests is not None for part in self.parts):
+        tests = [part.workload is not None and part.workload.dataset.tests is not None for part in self.parts]
+        if (self.kind == "quality") != all(tests):
             raise ValueError("kind quality is for parts whose dataset is tests, and for no others")
+        if any((self.kind == "code") != (part.workload is None) for part in self.parts):
+            raise ValueError("parts of kind code have no workload, and all others have one")
+        if self.kind == "code" and any(getattr(self.each, depth).request_count is None for depth in DEPTHS):
+            raise ValueError("each: kind code takes requestCount, how often each fixture is asked")
         return self
 
 

@@ -155,6 +155,7 @@ class CodeResult(Contract):
     """`code-result/v1`: refactorings that a model was asked for, each several times."""
 
     schema_version: Literal["code-result/v1"] = "code-result/v1"
+    cell: str | None = Field(default=None, description="Of a matrix: the hash of what was asked of whom.")
     model: str
     started_at: str
     ended_at: str

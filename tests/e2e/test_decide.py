@@ -79,6 +79,7 @@ SPEEDS = {"aws": ("20", "4"), "azure": ("30", "6"), "gcp": ("40", "8")}
 CALM = [{"name": "c2", "concurrency": 2, "requestCount": 150}]  # server and client share two cores
 
 
+@pytest.mark.trial
 def test_three_providers_have_one_price_everywhere(lab: Lab, tmp_path: Path) -> None:
     """Condition, status, /metrics, command line, report, dashboard and result of three runs agree on every figure."""
     rows = [

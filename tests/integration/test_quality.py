@@ -32,19 +32,29 @@ class Engine(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert body["temperature"] == 0
-        if (text := self.said_to(body["messages"][-1]["content"])) is None:
+        pieces = self.pieces(body)
+        if pieces is None:
             self.send_error(500)
             return
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for piece in (text[:1], text[1:]):
+        for piece in pieces:
             self._event({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
-        usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
+            self.between()
+        usage = {"prompt_tokens": 9, "completion_tokens": len(pieces), "total_tokens": 9 + len(pieces)}
         self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": usage})
         self._chunk(b"data: [DONE]\n\n")
         self._chunk(b"")
+
+    def pieces(self, body: dict[str, Any]) -> list[str] | None:
+        """The answer, token by token; None is a fault of the server."""
+        text = self.said_to(body["messages"][-1]["content"])
+        return None if text is None else [text[:1], text[1:]]
+
+    def between(self) -> None:
+        """Two tokens."""
 
     def said_to(self, prompt: str) -> str | None:
         """None is a fault of the server."""

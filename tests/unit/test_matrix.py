@@ -39,6 +39,7 @@ from tokenmark_schemas.quality import KindShare
 
 PROFILES = {each.name: each for each in read_profiles(None).profiles}
 LIMITS = MatrixLimits()
+USUAL = [name for name, each in PROFILES.items() if not each.on_request]
 GB = 10**9
 ONE = (Variant(4),)
 
@@ -50,7 +51,7 @@ def candidate(model: str, quantization: str, size: int, context: int = 131072) -
 def planned(*names: str, depth: str = "quick", salt: object = None, ways: tuple[Variant, ...] = ONE) -> list[Cell]:
     models = [candidate("large", word, size) for word, size in (("Q2_K", 3), ("Q8_0", 8), ("Q4_K_M", 4))]
     models += [candidate("small", word, size) for word, size in (("F16", 2), ("Q4_0", 1))]
-    return cells(models, [PROFILES[name] for name in names or PROFILES], ways, depth, LIMITS, salt=salt)  # type: ignore[arg-type]
+    return cells(models, [PROFILES[name] for name in names or USUAL], ways, depth, LIMITS, salt=salt)  # type: ignore[arg-type]
 
 
 # --- the order ----------------------------------------------------------------------------------------------------------
@@ -74,7 +75,7 @@ def test_each_server_is_started_once() -> None:
 
 def test_every_cell_is_a_run_that_the_contract_takes_in_a_cluster_too() -> None:
     for depth in ("quick", "standard", "full"):
-        for cell in planned(depth=depth):
+        for cell in planned(depth=depth, ways=ONE):
             target = {**cell.spec["target"], "endpoint": {"url": "http://127.0.0.1:1"}}
             BenchmarkRunSpec.model_validate({**cell.spec, "target": target})
     assert len({cell.name for cell in planned()}) == len(planned()) == 5 * 8
@@ -107,7 +108,7 @@ def test_cells_of_long_names_stay_apart() -> None:
     models = [
         candidate(f"a-model-of-a-very-long-name-indeed-for-a-{kind}", "Q4_K_M", 1) for kind in ("coder", "chatter")
     ]
-    found = cells(models, list(PROFILES.values()), ONE, "quick", LIMITS)
+    found = cells(models, [PROFILES[name] for name in USUAL], ONE, "quick", LIMITS)
     assert len({cell.name for cell in found}) == len(found) == 16
     assert max(len(cell.name) for cell in found) <= 48
     assert all(cell.name.endswith(cell.profile.name if cell.part.name is None else cell.part.name) for cell in found)
@@ -204,6 +205,15 @@ def test_a_files_identity_is_of_its_content(tmp_path: Path) -> None:
     a, b, c, d = (identity(tmp_path / name) for name in "abcd")
     assert a == b
     assert len({a, c, d}) == 3
+
+
+def test_code_is_asked_only_where_it_is_named() -> None:
+    known = list(PROFILES.values())
+    assert "code" not in [each.name for each in choose_profiles(known, [], quality=True, stress=True)]
+    (code,) = choose_profiles(known, ["code"], quality=True, stress=True)
+    assert [
+        cell.spec["code"]["runs"] for cell in cells([candidate("m", "Q8_0", 1)], [code], ONE, "standard", LIMITS)
+    ] == [3]
 
 
 def test_profiles_are_chosen_and_a_name_that_is_none_is_refused() -> None:

@@ -15,7 +15,7 @@ from .html import page
 
 HEAT = (
     ("Tokens/s of one answer", "tokens_per_s", "rate", True), ("Time to first token", "ttft_mean_s", "seconds", False),
-    ("Documents an hour", "per_hour", "count", True), ("Right answers", "accuracy", "share", True),
+    ("Documents an hour", "per_hour", "count", True), ("Right answers", "accuracy", "share", True), ("Code, of 10", "code_score", "rate", True),
 )  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def _quality(answers: dict[Key, StageQuality]) -> Section | None:
                 str(each.tests),
                 str(each.won),
                 str(each.lost),
-                each.p,
+                each.p.removeprefix("= "),
                 "worse" if each.worse else "different" if each.differs else "a tie",
             )
             for each in compared
