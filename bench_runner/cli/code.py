@@ -10,6 +10,7 @@ import typer
 
 from tokenmark_schemas.errors import InvalidInput
 
+from ..config.flags import words_of
 from .engines import FILE
 
 code = typer.Typer(
@@ -53,7 +54,7 @@ def ask(
     from .single_request import connection_of, first_model
 
     sizes = _sizes(context)
-    tasks = with_context(fixtures(own, _words(only)), sizes)
+    tasks = with_context(fixtures(own, words_of(only)), sizes)
     _must_have_walls()
     folder = tools()
     connection, token = connection_of(engine, kind, file)
@@ -112,12 +113,8 @@ def _must_have_walls() -> None:
         raise InvalidInput(why)
 
 
-def _words(said: str | None) -> list[str]:
-    return [word.strip() for word in said.split(",") if word.strip()] if said else []
-
-
 def _sizes(said: str) -> list[int]:
-    words = _words(said)
+    words = words_of(said)
     if not words or any(not (word.isascii() and word.isdigit()) or int(word) > 1_000_000 for word in words):
         raise InvalidInput(f"--context {said}: numbers of tokens up to 1,000,000, with commas between")
     return [int(word) for word in words]

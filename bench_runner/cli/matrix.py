@@ -10,12 +10,13 @@ import typer
 
 from tokenmark_schemas.errors import InvalidInput, TokenmarkError
 
+from ..config.flags import Flags
+
 if TYPE_CHECKING:
     from tokenmark_decisions.matrix_cells import Cell
     from tokenmark_schemas.local_models import ModelsFile
     from tokenmark_schemas.profiles import Depth
 
-    from ..config.flags import Flags
     from ..local.matrix import Matrix, Outcome
     from ..local.server import Settings
 
@@ -27,7 +28,7 @@ def matrix(
     config: Path = typer.Option(Path("models.yaml"), help="A list of models (models/v1), where there is one.", envvar="TOKENMARK_MODELS", show_envvar=False),
     models: str | None = typer.Option(None, help="Only these, by name, with commas between."),
     quants: str | None = typer.Option(None, help="Only these quantisations, such as Q4_K_M,Q8_0."),
-    profiles: str | None = typer.Option(None, help="Only these uses: interactive, long-context, batch, quality, stress, or those of --own-profiles."),
+    profiles: str | None = typer.Option(None, help="Only these uses: interactive, long-context, batch, quality, stress, code, or those of --own-profiles."),
     own_profiles: Path | None = typer.Option(None, help="A profiles/v1 file in the place of the built-in one."),
     quick: bool = typer.Option(False, "--quick", help="A first look: a few requests a cell, a quarter of the tests, one minute of stress."),
     full: bool = typer.Option(False, "--full", help="For a decision: three repetitions, half an hour of stress."),
@@ -60,7 +61,6 @@ def matrix(
     from tokenmark_schemas.errors import RunFailed
     from tokenmark_schemas.matrix import MatrixLimits
 
-    from ..config.flags import Flags
     from ..load.clock import iso_now
     from ..local.matrix import Matrix, last_of, refuse_nothing
     from ..local.matrix_plan import choose_models, choose_profiles, choose_variants
@@ -72,12 +72,12 @@ def matrix(
     depth: Depth = "quick" if quick else "full" if full else "standard"
     listed = _listed(config) if folder is None or config.exists() else None
     place = (folder or Path(str(listed.model_dir if listed else "."))).expanduser()
-    chosen = choose_models(listed, place, _words(models), _words(quants))
+    chosen = choose_models(listed, place, words_of(models), words_of(quants))
     uses = choose_profiles(
-        read_profiles(own_profiles).profiles, _words(profiles), quality=not skip_quality, stress=not skip_stress
+        read_profiles(own_profiles).profiles, words_of(profiles), quality=not skip_quality, stress=not skip_stress
     )
     settings = Settings(batch=batch)
-    ways = choose_variants(_words(threads), _words(gpu_layers), settings.threads_used)
+    ways = choose_variants(words_of(threads), words_of(gpu_layers), settings.threads_used)
     limits = MatrixLimits(load_s=load_s, ttft_s=ttft_s, tokens_per_s=tokens_per_s, celsius=celsius)
     plan = cells_of(chosen.candidates, uses, ways, depth, limits, seed, batch)
     refuse_nothing(plan)
@@ -104,10 +104,6 @@ def matrix(
         raise typer.Exit(INTERRUPTED[0])
     if any(entry.state == "failed" for entry in whole.entries.values()):
         raise typer.Exit(RunFailed.exit_code)
-
-
-def _words(said: str | None) -> list[str]:
-    return [word.strip() for word in said.split(",") if word.strip()] if said else []
 
 
 def _listed(config: Path) -> ModelsFile:

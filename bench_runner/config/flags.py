@@ -16,6 +16,11 @@ def flag(help: str, **limits: int) -> Any:
     return field(default=None, metadata={"help": help, "limits": limits})
 
 
+def words_of(said: str | None) -> list[str]:
+    """Words with commas between."""
+    return [word.strip() for word in said.split(",") if word.strip()] if said else []
+
+
 @dataclass
 class Flags:
     """What was said on the command line; None is not said."""

@@ -14,7 +14,7 @@ from tokenmark_schemas.local_models import ModelsFile
 from tokenmark_schemas.profiles import Profile
 
 from .gguf_file import ModelFile
-from .store import chosen, held, scan
+from .store import chosen, held, scan, unlisted
 
 EDGE_BYTES = 4 * 2**20
 
@@ -40,6 +40,9 @@ def choose_models(listed: ModelsFile | None, folder: Path, names: Sequence[str],
                 f"{each.model.name} {word} is not there; tokenmark models pull {each.model.name}"
                 for word in each.missing
             ]
+        left_out += [
+            f"{file.path}: no model of the list says that it is it" for file in unlisted(listed, found, folder)
+        ]
     else:
         files = _by_their_own_names(found.files, left_out)
         if unknown := sorted(set(names) - {model for model, _ in files}):

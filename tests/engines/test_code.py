@@ -6,7 +6,6 @@ import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from bench_runner.quality.code_checks import WALLS, Fixture, checked, component_of, fixtures, tools
 from tests.accuracy.test_truth import CLI
 from tests.cluster.debian import have
-from tests.integration.test_quality import Engine
+from tests.support.knowing import server
 from tests.support.serving import in_thread
 from tokenmark_decisions.code_score import parts_of, score_of
 from tokenmark_schemas.quality import CodeFinding
@@ -162,21 +161,10 @@ def test_the_longest_block_that_is_a_component_is_the_answer() -> None:
 # --- as a person would --------------------------------------------------------------------------------------------------
 
 
-class Coder(Engine):
-    """Answers the counter as asked, the user's card as it was given."""
-
-    def said_to(self, prompt: str) -> str:
-        fixture = next(each for each in KNOWN.values() if prompt.endswith(each.prompt))
-        component = fixture.expected if fixture.name == "counter" else component_of(fixture.prompt)
-        return f"Here it is.\n```vue\n{component}\n```"
-
-
 @pytest.fixture
 def engine() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Coder)
-    server.daemon_threads = True
-    with server, in_thread(server):
-        yield f"http://127.0.0.1:{server.server_port}"
+    with server() as listening, in_thread(listening):
+        yield f"http://127.0.0.1:{listening.server_port}"
 
 
 def test_a_model_is_asked_and_scored(engine: str, tmp_path: Path) -> None:

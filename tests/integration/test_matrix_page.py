@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from bench_runner.reports.page.matrix import matrix_page
-from tests.dashboards.scenes import FLAGS, browser_programs
-from tests.integration.test_report import WIDTHS, opened
 from tests.support.axe import axe_source
+from tests.support.knowing import answered
+from tests.support.pages import WIDTHS, chromium, opened
 from tests.unit.test_matrix import a_matrix, row
-from tests.unit.test_quality import model as answered
 from tokenmark_decisions.recommend import Key, recommendations, warnings
 from tokenmark_schemas.matrix import MatrixResult, MatrixRow
 from tokenmark_schemas.quality import StageQuality
@@ -23,11 +21,8 @@ from tokenmark_schemas.quality import StageQuality
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    browser_programs()
-    with sync_playwright() as play:
-        found = play.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+    with chromium() as found:
         yield found
-        found.close()
 
 
 def measured() -> tuple[MatrixResult, dict[Key, StageQuality]]:

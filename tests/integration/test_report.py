@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import random
-import shutil
 import subprocess
 import sys
 import time
@@ -14,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 
 from bench_runner.reports.page.figures import FORMATS, resolve
 from tests.cluster.layout import TREE
-from tests.dashboards.scenes import FLAGS, browser_programs
 from tests.support.axe import axe_source
+from tests.support.pages import WIDTHS, chromium, opened
 from tests.support.serving import simulated
 
-WIDTHS = (1440, 800, 390)
 PRICES = TREE / "deploy" / "cost" / "cost-config.example.yaml"
 
 
@@ -57,22 +55,8 @@ def reported(folder: Path, out: str, *names: str) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    browser_programs()
-    with sync_playwright() as play:
-        found = play.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+    with chromium() as found:
         yield found
-        found.close()
-
-
-def opened(browser: Browser, path: Path, width: int = 1440, scheme: Any = "light") -> tuple[Page, list[str]]:
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: said.append(request.url) if not request.url.startswith("file:") else None)
-    page.goto(path.as_uri())
-    page.wait_for_selector("html[data-drawn=yes]", timeout=10_000)
-    return page, said
 
 
 def document(folder: Path, name: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from bench_runner.local.matrix_rows import drift_of
 from bench_runner.reports.matrix import matrix_csv
 from tests.support.commands import tokenmark
 from tests.support.gguf_files import write
-from tests.unit.test_quality import model as answered
+from tests.support.knowing import answered
 from tokenmark_decisions.matrix_cells import (
     Candidate,
     Cell,
@@ -194,6 +194,10 @@ def test_models_are_chosen_by_list_or_by_what_files_say(tmp_path: Path) -> None:
     assert model == "tiny-model"
     listed = ModelsFile.model_validate({"models": [{"name": "mine", "also_called": ["Tiny Model"]}, {"name": "other"}]})
     assert list(choose_models(listed, tmp_path, [], []).files) == [("mine", word)]
+    write(tmp_path / "y.gguf", name="Another", basename=None, size_label=None)
+    (left_out,) = choose_models(listed, tmp_path, [], []).left_out
+    assert "y.gguf: no model of the list" in left_out
+    (tmp_path / "y.gguf").unlink()
     for names, quants, said in ((["no"], [], "no"), ([], ["Q1"], f"there are {word}")):
         with pytest.raises(InvalidInput, match=said):
             choose_models(None, tmp_path, names, quants)

@@ -12,10 +12,11 @@ from scipy.stats import binomtest
 
 from bench_runner.quality.scorers import answer_of, right
 from bench_runner.workload.datasets import read_json_lines
+from tests.support.knowing import answered, said
 from tokenmark_decisions.quality import against, mcnemar, quality_of, ranked, wilson
 from tokenmark_schemas.documents import read_tests, read_workload
 from tokenmark_schemas.errors import InvalidInput
-from tokenmark_schemas.quality import AskedTest, Expect, QualityTest, StageQuality
+from tokenmark_schemas.quality import AskedTest, Expect
 
 GENERAL = read_tests("general", 1)
 
@@ -48,25 +49,6 @@ def test_an_expectation_is_one_thing() -> None:
 def test_thinking_is_no_part_of_an_answer_even_where_it_was_cut_off() -> None:
     assert answer_of("<think>it is 4\n</think>\n\n5") == "5"
     assert answer_of("<think>it is 4, no") == ""
-
-
-def said(test: QualityTest) -> str:
-    """The right answer, as a model would write it."""
-    found = test.expect
-    if found.json_value is not None:
-        return f"```json\n{json.dumps(found.json_value, indent=1)}\n```"
-    if found.pattern is not None:
-        return EXAMPLES[test.test]
-    return found.number or found.choice or (found.words or [""])[0]
-
-
-EXAMPLES = {
-    "reading-server-log": "02:04", "reading-server-paged": "0", "logic-sequence-4": "U", "format-upper": "PINEAPPLE", "format-reverse": "enots",
-    "format-csv": "red,green,blue", "format-three-lines": "one\ntwo\nthree", "format-date": "2024-03-05", "format-time": "17:45",
-    "format-hex": "0xff", "format-only-ok": "OK", "format-sorted": "apple, fig, lemon, pear", "format-bullets": "- tea\n- milk",
-    "format-bracket": "[done]", "format-yes-lower": "yes", "format-count-words": "echo echo echo echo", "format-xml": "<id>7</id>",
-    "format-key-value": "port: 8080",
-}  # fmt: skip
 
 
 def test_every_built_in_test_can_be_answered_and_is_not_by_chatter() -> None:
@@ -126,20 +108,18 @@ def test_mcnemars_test_is_the_exact_one(b: int, c: int) -> None:
     assert mcnemar(b, c) == pytest.approx(known)
 
 
-def model(rights: list[bool]) -> StageQuality:
-    outcomes = [AskedTest(test=f"t{k}", kind="k", asked=1, right=int(good), answer="") for k, good in enumerate(rights)]
-    return quality_of(outcomes, 0, 500)
-
-
 def test_a_loss_beyond_chance_is_a_loss_and_a_small_one_a_tie() -> None:
     reference = [True] * 80 + [False] * 20
     few, many = list(reference), list(reference)
     few[:4] = [False] * 4
     many[:16] = [False] * 16
-    found = {each.name: each for each in against("q8", {"q8": model(reference), "q4": model(few), "q2": model(many)})}
+    found = {
+        each.name: each
+        for each in against("q8", {"q8": answered(reference), "q4": answered(few), "q2": answered(many)})
+    }
     assert (found["q4"].lost, found["q4"].worse) == (4, False)
     assert (found["q2"].lost, found["q2"].worse) == (16, True)
-    places = ranked({"q2": model(many), "q8": model(reference), "q4": model(few)})
+    places = ranked({"q2": answered(many), "q8": answered(reference), "q4": answered(few)})
     assert places == [(1, "q8"), (1, "q4"), (3, "q2")]
 
 
@@ -147,7 +127,7 @@ def test_models_that_are_alike_are_told_apart_in_one_of_twenty_families_at_most(
     """300 families of four equal models that guess independently: a false difference in 5 % of the families at most, and a true one of
     a quarter of the tests is found in nine of ten."""
     chance = random.Random(7)
-    guess = lambda share: model([chance.random() < share for _ in range(100)])  # noqa: E731
+    guess = lambda share: answered([chance.random() < share for _ in range(100)])  # noqa: E731
     false = sum(any(place > 1 for place, _ in ranked({name: guess(0.6) for name in "abcd"})) for _ in range(300))
     assert false <= 15 + 3 * 4  # 5 %, and three standard deviations of what chance does to that
     found = sum(against("good", {"good": guess(0.8), "bad": guess(0.5)})[0].worse for _ in range(100))
