@@ -10,7 +10,7 @@ import typer
 
 from tokenmark_schemas.errors import InvalidInput, TokenmarkError
 
-from ..config.flags import Flags
+from ..config.flags import Flags, words_of
 
 if TYPE_CHECKING:
     from tokenmark_decisions.matrix_cells import Cell
