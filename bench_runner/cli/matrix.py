@@ -64,7 +64,7 @@ def matrix(
     from ..load.clock import iso_now
     from ..local.matrix import Matrix, last_of, refuse_nothing
     from ..local.matrix_plan import choose_models, choose_profiles, choose_variants
-    from ..local.server import Settings
+    from ..local.server import Settings, llama_program
     from ..run.sweep import INTERRUPTED
 
     if quick and full:
@@ -81,6 +81,7 @@ def matrix(
     limits = MatrixLimits(load_s=load_s, ttft_s=ttft_s, tokens_per_s=tokens_per_s, celsius=celsius)
     plan = cells_of(chosen.candidates, uses, ways, depth, limits, seed, batch)
     refuse_nothing(plan)
+    llama_program()
     for said in chosen.left_out:
         print(f"left out: {said}", file=sys.stderr)
     began = iso_now()
@@ -98,6 +99,8 @@ def matrix(
             lambda cell, url: _measure(whole, cell, Flags(target=url, cost=cost, provider=provider), quiet=quiet)
         ):
             _tell(whole, cell, entry, log_level)
+    except KeyboardInterrupt:  # between two runs, or while a server starts
+        whole.interrupted = True
     finally:
         _report(whole, depth, settings, began, without_template, output_dir)
     if whole.interrupted:
@@ -187,9 +190,11 @@ def _tell(whole: Matrix, cell: Cell, entry: Any, log_level: LogLevel) -> None:
     """One line a cell; with its server where everything is wanted."""
     if entry.state in ("failed", "skipped"):
         print(f"    {entry.state}: {cell.name}: {entry.reason}", file=sys.stderr)
-    elif log_level != "warning" and (code := whole.code_of(cell)) is not None:
+    elif entry.state != "done" or log_level == "warning":
+        pass
+    elif (code := whole.code_of(cell)) is not None:
         print(f"    {code.mean:.1f} of 10", file=sys.stderr)
-    elif log_level != "warning" and (result := whole.result_of(cell)) is not None:
+    elif (result := whole.result_of(cell)) is not None:
         from ..reports.matrix import said_of
 
         print(f"    {said_of(result)}", file=sys.stderr)

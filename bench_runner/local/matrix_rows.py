@@ -11,7 +11,7 @@ from typing import Any
 
 from tokenmark_decisions.matrix_cells import Cell
 from tokenmark_decisions.rating import rate
-from tokenmark_decisions.recommend import Key, recommendations, warnings
+from tokenmark_decisions.recommend import Key, recommendations, verdict_of_means, warnings
 from tokenmark_schemas.documents import read_ratings
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.matrix import CellState, MatrixResult, MatrixRow, ServerFacts
@@ -26,7 +26,6 @@ from .matrix import Matrix
 from .server import Settings
 
 LEAST_ANSWERS = 12  # that a drift is looked for in
-OF_PERCENTILES = "few_samples"  # a reason of verdicts that is none against means
 
 
 def row(
@@ -42,7 +41,7 @@ def row(
         found |= {"needed_bytes": server.needed_bytes, "held_bytes": server.held_bytes, "load_s": server.load_s}
     if result is not None and result.stages:
         stage = result.stages[0]
-        verdict, doubt = _verdict(result)
+        verdict, doubt = verdict_of_means(result.verdict)
         found |= {"verdict": verdict, "doubt": doubt, "rating": _word(cell, result, ratings)}
         found |= {"kept": drift.kept, "slowed": drift.slowed} if drift else {}
         found |= _speed(cell, stage) | _quality(stage) | _resources(stage) | _cost(result)
@@ -75,14 +74,6 @@ def drift_of(rows: Iterable[dict[str, Any]]) -> Drift | None:
     pace = [found for _, found in done]
     first, last = pace[: len(pace) // 3], pace[-(len(pace) // 3) :]
     return Drift(fmean(last) / fmean(first), max(last) < min(first))
-
-
-def _verdict(result: RunResult) -> tuple[str, str | None]:
-    """Of the means that a row holds: that there are too few answers for percentiles is nothing against them. With the first reason."""
-    reasons = [reason.message for reason in result.verdict.reasons if reason.code != OF_PERCENTILES]
-    if result.verdict.state == "degraded" and not reasons:
-        return "valid", None
-    return result.verdict.state, reasons[0] if reasons else None
 
 
 def _word(cell: Cell, result: RunResult, ratings: RatingFile) -> Word | None:

@@ -63,9 +63,7 @@ class Launch:
 def llama_server(model: Path, settings: Settings) -> Launch:
     """Without its caches of prompts and states, which grow with use and answer for no prompt of ours. Raises InvalidInput where the program is not
     on PATH."""
-    program = _program(
-        "llama-server", "llama.cpp brings it: github.com/ggml-org/llama.cpp, or Debian's package llama.cpp"
-    )
+    program = llama_program()
     said = {
         "--model": model, "--alias": model.stem, "--ctx-size": settings.context, "--parallel": settings.parallel,
         "--threads": settings.threads_used, "--threads-batch": settings.threads_used, "--ubatch-size": settings.batch,
@@ -86,6 +84,11 @@ def ollama(store: Path, settings: Settings) -> Launch:
         }  # fmt: skip
 
     return Launch(program, lambda _port: [program, "serve"], "/api/version", environment)
+
+
+def llama_program() -> str:
+    """Raises InvalidInput where it is not on PATH."""
+    return _program("llama-server", "llama.cpp brings it: github.com/ggml-org/llama.cpp, or Debian's package llama.cpp")
 
 
 def _program(name: str, where: str) -> str:

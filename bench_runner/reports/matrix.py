@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenmark_decisions.matrix_compared import CellChange
+from tokenmark_decisions.recommend import verdict_of_means
 from tokenmark_schemas.matrix import MatrixResult, MatrixRow
 from tokenmark_schemas.result import RunResult
 
@@ -64,12 +65,12 @@ def matrix_table(rows: Sequence[MatrixRow]) -> Table:
 
 def said_of(result: RunResult) -> str:
     """A run in a line."""
-    stage = result.stages[0]
+    stage, (verdict, _) = result.stages[0], verdict_of_means(result.verdict)
     if (quality := stage.quality) is not None:
-        return f"{right_of(quality)}, {result.verdict.state}"
+        return f"{right_of(quality)}, {verdict}"
     ttft, tpot = stage.metrics["ttft"].mean, stage.metrics["tpot"].mean
     pace = f", {1 / tpot:.1f} tokens/s" if tpot else ""
-    return f"TTFT {seconds(ttft)}{pace}, {stage.requests.succeeded} answers, {result.verdict.state}"
+    return f"TTFT {seconds(ttft)}{pace}, {stage.requests.succeeded} answers, {verdict}"
 
 
 def called(row: MatrixRow) -> str:

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tokenmark_schemas.errors import InvalidInput, RunFailed, TokenmarkError
 from tokenmark_schemas.result import RunResult, TerminationSummary
@@ -102,8 +102,16 @@ class Session:
     # --- the run ----------------------------------------------------------------------------------------------------
 
     def execute(self) -> RunResult:
-        """Runs; whatever happens, files hold what was measured. Raises what the run raises."""
-        self._heed_signals()
+        """Runs; whatever happens, files hold what was measured. Raises what the run raises. Signals are whose they were again after it, for there may be
+        further runs; a pod ends with its own."""
+        before = self._heed_signals()
+        try:
+            return self._execute()
+        finally:
+            for number, handler in before.items() if not self.pod else ():
+                signal.signal(number, handler)
+
+    def _execute(self) -> RunResult:
         write_config(self.folder, self.config)
         target = self.config.target
         self.diary.say(f"tokenmark {VERSION}: {target.engine} {target.model} at {target.url}")
@@ -211,9 +219,9 @@ class Session:
         for log, missing in self._leader.finish() if self._leader is not None else ():
             self.log.append(log, missing)
 
-    def _heed_signals(self) -> None:
-        for number in EXIT_BY_SIGNAL:
-            signal.signal(number, self._on_signal)
+    def _heed_signals(self) -> dict[signal.Signals, Any]:
+        """Who was told of each before."""
+        return {number: signal.signal(number, self._on_signal) for number in EXIT_BY_SIGNAL}
 
     def _save(self, result: RunResult) -> None:
         """A disk that is full ends neither the run nor what is printed of it."""

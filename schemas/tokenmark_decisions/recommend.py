@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tokenmark_schemas.matrix import MatrixRow, Recommendation
 from tokenmark_schemas.quality import StageQuality
+from tokenmark_schemas.result import Verdict
 
 from .matrix_cells import by_likelihood
 from .quality import Against, against, quality_of, ranked
@@ -19,6 +20,7 @@ from .quality import Against, against, quality_of, ranked
 Key = tuple[str, str]  # model, quantisation
 REFERENCE = "Q8_0"
 SLOWED = 0.9
+OF_PERCENTILES = "few_samples"  # a reason of verdicts
 MEMORY_GB = (4, 8, 16, 24, 32, 48, 64, 96, 128)
 GB, SYSTEM = 10**9, 10**9  # what the rest of a machine keeps
 PER_USE = {  # profile kind of figure: (member, whether more is better, how it is said)
@@ -51,6 +53,14 @@ def warnings(
 ) -> list[str]:
     """Sentences: what a quantisation loses, what slowed down, what is not to be trusted."""
     return [*_degraded(answers), *_templates(without_template), *_machine(rows)]
+
+
+def verdict_of_means(verdict: Verdict) -> tuple[str, str | None]:
+    """Of the means of a handful of answers, with its first reason: that there are too few for percentiles is nothing against them."""
+    reasons = [reason.message for reason in verdict.reasons if reason.code != OF_PERCENTILES]
+    if verdict.state == "degraded" and not reasons:
+        return "valid", None
+    return verdict.state, reasons[0] if reasons else None
 
 
 def reference_of(model: str, answers: Mapping[Key, StageQuality]) -> Key | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,59 @@ def test_ones_own_uses_with_data_of_ones_own(folder: Path) -> None:
     (row,) = result["rows"]
     assert (row["profile"], row["requests"], row["verdict"]) == ("support", 12, "valid")
     assert row["kept"] == pytest.approx(1, abs=0.2)
+
+
+def test_ctrl_c_in_the_middle_leaves_a_report_and_what_is_left_is_done_later(folder: Path) -> None:
+    env = on_path(folder, SERVER)
+    words = [
+        *CLI,
+        "matrix",
+        str(folder / "models"),
+        "--quick",
+        "--profiles",
+        "interactive,batch,quality",
+        "--output-dir",
+        str(folder / "out"),
+    ]
+    with subprocess.Popen(
+        words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeding
+    ) as process:
+        limit = time.monotonic() + 120
+        while "done" not in states(folder) or "running" not in states(folder):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        shown, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    first = json.loads(next((folder / "out").glob("*_results.json")).read_text())
+    assert first["interrupted"]
+    assert sorted(row["state"] for row in first["rows"]) == ["done", "waiting", "waiting"]
+    assert "gemma-3-270m" in shown
+    done, result = matrix(folder, env, "--profiles", "interactive,batch,quality", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "1 done before" in done.stderr
+    assert {row["state"] for row in result["rows"]} == {"done"}
+    kept = {row["cell"]: row["ttft_mean_s"] for row in first["rows"] if row["state"] == "done"}
+    assert {row["cell"]: row["ttft_mean_s"] for row in result["rows"] if row["cell"] in kept} == kept
+
+
+def heeding() -> None:
+    """Ctrl-C, also where the tests run in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def states(folder: Path) -> list[str]:
+    found = list((folder / "out").glob("*/matrix.json"))
+    return [each["state"] for each in json.loads(found[0].read_text())["cells"]] if found else []
+
+
+def test_without_a_server_to_start_nothing_is_begun(folder: Path) -> None:
+    words = [*CLI, "matrix", str(folder / "models"), "--output-dir", str(folder / "out")]
+    done = subprocess.run(words, env={**os.environ, "PATH": "/nowhere"}, capture_output=True, text=True, check=False)
+    assert (done.returncode, "llama-server is not on PATH" in done.stderr) == (2, True)
+    assert not (folder / "out").exists()
 
 
 @pytest.mark.parametrize(

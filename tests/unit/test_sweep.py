@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bench_runner.config.recipes import Cell, cells_of, read_recipe, sweep_id
 from bench_runner.reports.sweep import Swept, markdown
 from bench_runner.run.sweep import Sweep
 from tests.cluster.layout import TREE
+from tests.support.commands import tokenmark
 from tests.support.results import a_result
 from tokenmark_decisions.saturation import saturation
 from tokenmark_schemas.documents import read_models
@@ -307,3 +309,10 @@ def test_what_an_engines_file_says_of_tokens_and_certificates_goes_along(tmp_pat
 def test_a_run_that_is_none_is_said(changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="the recipe's run"):
         cells(**changes)
+
+
+def test_signals_are_whose_they_were_when_a_run_is_over(tmp_path: Path) -> None:
+    """Else Ctrl-C between two runs of a sweep is heard by one that is over."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert tokenmark("run", "--target", "http://127.0.0.1:1", "--model", "m", "--quiet", "--out", str(tmp_path)) == 5
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
