@@ -9,7 +9,7 @@ from tokenmark_decisions.distribution import Distribution
 from tokenmark_decisions.quality import quality_of
 from tokenmark_schemas.benchmarkrun import Objective
 from tokenmark_schemas.database import Operation
-from tokenmark_schemas.quality import MOST_OUTCOMES, AskedTest, StageQuality
+from tokenmark_schemas.quality import MOST_TESTS, AskedTest, StageQuality
 from tokenmark_schemas.result import (
     Client,
     Coalesced,
@@ -179,7 +179,7 @@ def _quality(pooled: Collected) -> StageQuality | None:
         for name, found in sorted(pooled.tested.items())
     ]  # fmt: skip
     judged = sum(each.asked for each in outcomes)
-    return quality_of(outcomes, pooled.outcomes.due - judged, MOST_OUTCOMES)
+    return quality_of(outcomes, pooled.outcomes.due - judged, MOST_TESTS)
 
 
 def _source(tokens: Tokens) -> str | None:

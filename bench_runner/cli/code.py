@@ -47,7 +47,7 @@ def ask(
 
     from ..load.clock import iso_now
     from ..local.code_tasks import ask as asked_of
-    from ..local.code_tasks import judge, keep, with_context
+    from ..local.code_tasks import judge, keep, keep_answer, with_context
     from ..quality.code_checks import fixtures, tools
     from ..reports.code import code_table
     from ..target.discovery import target_of
@@ -59,11 +59,18 @@ def ask(
     folder = tools()
     connection, token = connection_of(engine, kind, file)
     name = model or connection.model or first_model(connection, token)
-    began = iso_now()
-    answers, used = asked_of(target_of(connection, name, timeout), token, tasks, runs, max_output_tokens, _tell)
+    place, said, began = out / f"code-{as_name(name)}", f"--out {out}", iso_now()
+    answers, used = asked_of(
+        target_of(connection, name, timeout),
+        token,
+        tasks,
+        runs,
+        max_output_tokens,
+        _tell,
+        lambda each: keep_answer(place, each, said),
+    )
     result = judge(name, began, answers, used, folder, _tell)
-    place = out / f"code-{as_name(name)}"
-    keep(place, result, answers, f"--out {out}")
+    keep(place, result, said)
     Console().print(code_table(result))
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -94,7 +101,11 @@ def check(
     finding, ended = checked(task, text, tools())
     if finding is None:
         raise RunFailed(f"{component}: {ended}")
-    print(json.dumps({"score": round(score_of(finding), 2), "parts": parts_of(finding), **finding.snake()}, indent=2))
+    print(
+        json.dumps(
+            {"score": round(score_of(finding) or 0.0, 2), "parts": parts_of(finding), **finding.snake()}, indent=2
+        )
+    )
 
 
 @code.command()

@@ -41,8 +41,8 @@ def matrix(
     gpu_layers: str | None = typer.Option(None, help="That the server keeps on GPUs, such as 0,99 to compare processors with GPUs; its own choice if unsaid."),
     cost: Path | None = typer.Option(None, help="Prices (cost/v1): what a million tokens cost on this machine."),
     provider: str | None = typer.Option(None, help="Whose machine this is, as the prices name it; it stands in every result."),
-    load_s: int = typer.Option(300, min=1, help="Give up on a server that does not answer after so long."),
-    ttft_s: int = typer.Option(30, min=1, help="Give up where the first token takes longer."),
+    load_s: int = typer.Option(300, min=1, max=86_400, help="Give up on a server that does not answer after so long."),
+    ttft_s: int = typer.Option(30, min=1, max=3600, help="Give up where the first token takes longer."),
     tokens_per_s: float = typer.Option(2.0, min=0, help="Give up on a model that is slower."),
     celsius: int = typer.Option(90, min=40, max=120, help="End a stress test at this temperature."),
     seed: int = typer.Option(1, min=0, help="Seed of everything random."),
@@ -152,7 +152,7 @@ def _measure_code(whole: Matrix, cell: Cell, url: str, *, quiet: bool) -> Outcom
     from tokenmark_schemas.run import RunTarget
 
     from ..load.clock import iso_now
-    from ..local.code_tasks import ask, judge, keep
+    from ..local.code_tasks import ask, judge, keep, keep_answer
     from ..local.matrix import Outcome
     from ..quality.code_checks import fixtures, tools
 
@@ -162,9 +162,18 @@ def _measure_code(whole: Matrix, cell: Cell, url: str, *, quiet: bool) -> Outcom
     )
     tell = (lambda _said: None) if quiet else (lambda said: print(f"    {said}", file=sys.stderr))
     try:
-        answers, used = ask(target, None, fixtures(), asked["runs"], asked["maxOutputTokens"], tell)
+        place, said = whole.runs / cell.name, f"--output-dir {whole.folder.parent}"
+        answers, used = ask(
+            target,
+            None,
+            fixtures(),
+            asked["runs"],
+            asked["maxOutputTokens"],
+            tell,
+            lambda each: keep_answer(place, each, said),
+        )
         result = judge(cell.candidate.model, began, answers, used, tools(), tell).model_copy(update={"cell": cell.hash})
-        keep(whole.runs / cell.name, result, answers, f"--output-dir {whole.folder.parent}")
+        keep(place, result, said)
     except TokenmarkError as exc:
         return Outcome(exc.exit_code, str(exc))
     return Outcome(0)

@@ -19,7 +19,7 @@ from tokenmark_schemas.run import RunTarget
 from tokenmark_schemas.workload import WorkloadSpec
 
 from ..instrument.single import ask_once
-from ..load.clock import iso_now
+from ..load.clock import NS, iso_now
 from ..quality.code_checks import Fixture, checked, component_of
 from ..storage.text_file import write_text
 from ..target.gauges import Gauge
@@ -34,13 +34,14 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Asked:
-    """An answer as it came."""
+    """An answer as it came; `failure` says why none did."""
 
     fixture: Fixture
     run: int
     component: str
-    seconds: float
+    seconds: float | None
     output_tokens: int | None
+    failure: str | None = None
 
 
 def with_context(fixtures: Sequence[Fixture], tokens: Sequence[int]) -> list[Fixture]:
@@ -56,25 +57,30 @@ def _behind(fixture: Fixture, tokens: int) -> Fixture:
 
 
 def ask(
-    target: RunTarget, token: str | None, fixtures: Sequence[Fixture], runs: int, most_tokens: int, tell: Tell
-) -> tuple[list[Asked], float | None]:
-    """Every fixture `runs` times, at temperature 0; and the mean use of the GPUs behind the target meanwhile. Raises RunFailed where an answer does not come."""
+    target: RunTarget, token: str | None, fixtures: Sequence[Fixture], runs: int, most_tokens: int, tell: Tell, came: Callable[[Asked], None]
+) -> tuple[list[Asked], float | None]:  # fmt: skip
+    """Every fixture `runs` times, at temperature 0, each given to `came` as it comes; and the mean use of the GPUs behind the target meanwhile. Raises
+    RunFailed where no answer came at all."""
     found = []
     with _gpus_while(target) as used:
         for run in range(runs):
             for fixture in fixtures:
                 tell(f"{fixture.name}, {run + 1} of {runs}")
                 found.append(_ask(target, token, fixture, run, most_tokens))
+                came(found[-1])
+    if all(each.failure for each in found):
+        raise RunFailed(f"{found[0].fixture.name}: {found[0].failure}")
     return found, used.mean if used.count else None
 
 
 def _ask(target: RunTarget, token: str | None, fixture: Fixture, run: int, most_tokens: int) -> Asked:
     workload = WorkloadSpec.model_validate({"dataset": {"prompts": [fixture.prompt]}, "max_output_tokens": most_tokens})
     single = ask_once(target, workload, token)
-    if single.sample.failure is not None and single.sample.failure.kind != "empty":
-        raise RunFailed(f"{fixture.name}: {single.sample.failure.message}")
-    took_s = (single.sample.end_ns - (single.sample.sent_ns or single.sample.end_ns)) / 1e9
-    return Asked(fixture, run, component_of(single.text), took_s, single.sample.output_tokens)
+    sample = single.sample
+    if sample.failure is not None and sample.failure.kind != "empty":
+        return Asked(fixture, run, "", None, None, sample.failure.message)
+    took_s = (sample.end_ns - (sample.sent_ns or sample.end_ns)) / NS
+    return Asked(fixture, run, component_of(single.text), took_s, sample.output_tokens)
 
 
 @contextmanager
@@ -100,36 +106,44 @@ def _gpus_while(target: RunTarget) -> Iterator[Gauge]:
 
 
 def judge(model: str, began: str, asked: Sequence[Asked], used: float | None, tools: Path, tell: Tell) -> CodeResult:
-    """Answers that are alike are checked once."""
+    """Answers that are alike are checked once. Raises RunFailed where none could be."""
     known: dict[tuple[str, str], CodeAnswer] = {}
-    answers = []
-    for each in asked:
-        key = each.fixture.name, each.component
-        if key not in known:
-            tell(f"checking {each.fixture.name}, {each.run + 1}")
-            finding, ended = checked(each.fixture, each.component, tools)
-            known[key] = CodeAnswer(
-                fixture=each.fixture.name, run=each.run, score=score_of(finding), finding=finding, ended=ended
-            )
-        answers.append(
-            known[key].model_copy(
-                update={"run": each.run, "seconds": each.seconds, "output_tokens": each.output_tokens}
-            )
-        )
-    scores = [each.score for each in answers]
-    idle = (
-        [f"the GPUs were used at {100 * used:.0f} % on average: something else held the model up"]
-        if used is not None and used < USED
-        else []
-    )
+    answers = [_judged(each, tools, tell, known) for each in asked]
+    scores = [each.score for each in answers if each.score is not None]
+    if not scores:
+        raise RunFailed(f"no answer could be judged: {answers[0].ended}")
+    doubts = [
+        f"{each.fixture}, {each.run + 1}: {each.ended}; it counts nowhere" for each in answers if each.score is None
+    ]
+    if used is not None and used < USED:
+        doubts.append(f"the GPUs were used at {100 * used:.0f} % on average: something else held the model up")
     return CodeResult(
         model=model, started_at=began, ended_at=iso_now(), mean=fmean(scores), stddev=stdev(scores) if len(scores) > 1 else None,
-        fixtures=by_fixture(answers, [each.component for each in asked]), answers=answers, gpu_utilization_avg=used, warnings=idle,
+        fixtures=by_fixture(answers, [each.component for each in asked]), answers=answers, gpu_utilization_avg=used, warnings=doubts,
     )  # fmt: skip
 
 
-def keep(place: Path, result: CodeResult, asked: Sequence[Asked], said: str) -> None:
-    """The result and every answer. Raises InvalidInput where they cannot be written; `said` is what the person wrote."""
-    for each in asked:
-        write_text(place / "answers" / f"{as_name(each.fixture.name)}-{each.run}.vue", each.component, said)
+def _judged(asked: Asked, tools: Path, tell: Tell, known: dict[tuple[str, str], CodeAnswer]) -> CodeAnswer:
+    if asked.failure is not None:
+        return CodeAnswer(fixture=asked.fixture.name, run=asked.run, score=None, ended=asked.failure)
+    key = asked.fixture.name, asked.component
+    if key not in known:
+        tell(f"checking {asked.fixture.name}, {asked.run + 1}")
+        finding, ended = checked(asked.fixture, asked.component, tools)
+        known[key] = CodeAnswer(
+            fixture=asked.fixture.name, run=asked.run, score=score_of(finding), finding=finding, ended=ended
+        )
+    return known[key].model_copy(
+        update={"run": asked.run, "seconds": asked.seconds, "output_tokens": asked.output_tokens}
+    )
+
+
+def keep_answer(place: Path, asked: Asked, said: str) -> None:
+    """As it came. Raises InvalidInput where it cannot be written; `said` is what the person wrote."""
+    if asked.failure is None:
+        write_text(place / "answers" / f"{as_name(asked.fixture.name)}-{asked.run}.vue", asked.component, said)
+
+
+def keep(place: Path, result: CodeResult, said: str) -> None:
+    """Raises InvalidInput, as `keep_answer`."""
     write_text(place / CODE, json.dumps(result.snake(), indent=2) + "\n", said)

@@ -20,7 +20,7 @@ from tokenmark_decisions.matrix_cells import (
     Ended,
     Server,
     cell_name,
-    learned_share,
+    learned_bytes,
     left_s,
     matrix_id,
     too_slow,
@@ -34,25 +34,31 @@ from tokenmark_schemas.run import RunTarget
 from tokenmark_schemas.workload import WorkloadSpec
 
 from ..instrument.single import ask_once
+from ..load.clock import NS
 from ..run.sweep import INTERRUPTED
+from ..samples.decode import TRANSPORT_FAILURES
+from ..samples.sample import Failure
 from ..storage.run_folder import write_whole
 from .gguf_file import ModelFile
 from .memory import free_bytes, need
-from .server import Running, Settings, llama_server, serving
+from .server import Beyond, Running, Settings, llama_server, serving
 
 STATE, CODE = "matrix.json", "code_result.json"
 TRIAL = "List the colours of the rainbow, from the outside to the inside."
 TRIAL_TOKENS = 16
+NO_TOKEN = TRANSPORT_FAILURES["first_token_timeout"][1]
+HEAT = ("maxCelsius", "maxThrottledSeconds")
 
 
 @dataclass
 class Entry:
-    """How a cell stands; `spent_s` is what it took."""
+    """How a cell stands; `spent_s` is what it took. `beyond`: it failed because it asked too much of the machine."""
 
     name: str
     state: CellState = "waiting"
     reason: str | None = None
     spent_s: float | None = None
+    beyond: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,10 @@ class Matrix:
         """Whether it is measured to its end."""
         if cell.profile.kind == "code":
             return self.code_of(cell) is not None
-        return (found := self.result_of(cell)) is not None and not found.run.interrupted
+        found = self.result_of(cell)
+        return (
+            found is not None and not found.run.interrupted and any(stage.requests.succeeded for stage in found.stages)
+        )
 
     @property
     def runs(self) -> Path:
@@ -117,42 +126,50 @@ class Matrix:
     # --- one server -------------------------------------------------------------------------------------------------
 
     def _served(self, cells: list[Cell], measure: Measure) -> Iterator[tuple[Cell, Entry]]:
-        wanted = []
+        """Once more for those that are left where the server died: every start brings one cell to its end at least."""
         for cell in cells:
             if (reason := self._why_not(cell)) is not None:
                 yield self._end(cell, "skipped", reason)
-            else:
-                wanted.append(cell)
-        if not wanted:
-            return
-        facts = self._facts(wanted[0])
-        began = time.monotonic()
+        while wanted := [cell for cell in cells if self.entries[cell.name].state == "waiting"]:
+            yield from self._started(wanted, measure)
+            if self.interrupted:
+                return
+
+    def _started(self, cells: list[Cell], measure: Measure) -> Iterator[tuple[Cell, Entry]]:
+        first, began = cells[0], time.monotonic()
+        facts = self._facts(first)
+        launch, log = (
+            llama_server(self._file(first).path, self._settings_of(first)),
+            self.folder / "servers" / _folder(first),
+        )
         try:
-            with serving(
-                llama_server(self._file(wanted[0]).path, self._started(wanted[0])),
-                self.folder / "servers" / _folder(wanted[0]),
-                self.limits.load_s,
-            ) as running:
+            with serving(launch, log, self.limits.load_s) as running:
                 facts = facts.model_copy(update={"load_s": time.monotonic() - began})
-                yield from self._asked(wanted, running, facts, measure)
+                yield from self._asked(cells, running, facts, measure)
         except RunFailed as exc:
             self._keep(facts)
-            for cell in wanted:
+            for cell in cells:
                 if self.entries[cell.name].state == "waiting":
-                    yield self._end(cell, "failed", str(exc))
+                    yield self._end(cell, "failed", str(exc), beyond=isinstance(exc, Beyond))
 
     def _asked(
         self, cells: list[Cell], running: Running, facts: ServerFacts, measure: Measure
     ) -> Iterator[tuple[Cell, Entry]]:
-        facts = self._trial(cells[0], running, facts)
-        slow = too_slow(facts.trial_ttft_s, facts.trial_tokens_per_s, self.limits)
-        for cell in cells:
-            if (reason := slow or running.ended() or self._why_not(cell, serving=True)) is not None:
-                yield self._end(cell, "failed" if slow or running.ended() else "skipped", reason)
-                continue
-            yield self._measured(cell, running, measure)
-            facts = facts.model_copy(update={"held_bytes": running.resident_bytes() or facts.held_bytes})
-            self._keep(facts)
+        facts, refused, slow = self._trial(cells[0], running, facts)
+        self._keep(facts)
+        for number, cell in enumerate(cells):
+            if (died := running.ended()) is not None:
+                if not number:
+                    yield self._end(cell, "failed", died, beyond=running.beyond())
+                return
+            if refused is not None:
+                yield self._end(cell, "failed", refused, beyond=slow)
+            elif (reason := self._why_not(cell, serving=True)) is not None:
+                yield self._end(cell, "skipped", reason)
+            else:
+                yield self._measured(cell, running, measure)
+                facts = facts.model_copy(update={"held_bytes": running.resident_bytes() or facts.held_bytes})
+                self._keep(facts)
             if self.interrupted:
                 return
 
@@ -173,30 +190,30 @@ class Matrix:
         if self._whole(cell):
             return self._end(cell, "done", None)
         result = self.result_of(cell)
-        if result is None:
-            return self._end(cell, "failed", running.ended() or outcome.said or f"its run ended with {outcome.code}")
-        early = next((stage.window.ended_early for stage in result.stages if stage.window.ended_early), None)
-        return self._end(cell, "failed", running.ended() or early or outcome.said or "it was broken off")
+        stages = result.stages if result is not None else []
+        early = next((stage.window.ended_early for stage in stages if stage.window.ended_early), None)
+        reason = running.ended() or early or outcome.said or f"its run ended with {outcome.code}"
+        late = NO_TOKEN in reason or any("timeout" in stage.requests.errors for stage in stages)
+        return self._end(
+            cell, "failed", reason, beyond=late or running.beyond() or any(rule in reason for rule in HEAT)
+        )
 
-    def _trial(self, cell: Cell, running: Running, facts: ServerFacts) -> ServerFacts:
-        """A short answer, before anything that takes long."""
+    def _trial(self, cell: Cell, running: Running, facts: ServerFacts) -> tuple[ServerFacts, str | None, bool]:
+        """A short answer, before anything that takes long: what it came to, why nothing more is asked, and whether that is for slowness."""
         target = RunTarget(
             engine="llamacpp", model=cell.candidate.model, url=running.url, request_timeout_s=3 * self.limits.ttft_s,
             first_token_timeout_s=self.limits.ttft_s,
         )  # fmt: skip
-        workload = WorkloadSpec.model_validate(
-            {"dataset": {"prompts": [TRIAL]}, "max_output_tokens": TRIAL_TOKENS, "ignore_eos": "Force"}
-        )
-        sample = ask_once(target, workload, None).sample
+        asked = {"dataset": {"prompts": [TRIAL]}, "max_output_tokens": TRIAL_TOKENS, "ignore_eos": "Force"}
+        sample = ask_once(target, WorkloadSpec.model_validate(asked), None).sample
         if not sample.content_ns or sample.sent_ns is None:
-            return facts
-        ttft_s, spread_s = (
-            (sample.content_ns[0] - sample.sent_ns) / 1e9,
-            (sample.content_ns[-1] - sample.content_ns[0]) / 1e9,
-        )
+            failure = sample.failure or Failure("empty", "nothing came back")
+            return facts, f"a short answer failed: {failure.message}", failure.kind == "timeout"
+        first_ns, last_ns = sample.content_ns[0], sample.content_ns[-1]
         tokens = sample.output_tokens or len(sample.content_ns)
-        pace = (tokens - 1) / spread_s if tokens > 1 and spread_s > 0 else None
-        return facts.model_copy(update={"trial_ttft_s": ttft_s, "trial_tokens_per_s": pace})
+        pace = (tokens - 1) * NS / (last_ns - first_ns) if tokens > 1 and last_ns > first_ns else None
+        facts = facts.model_copy(update={"trial_ttft_s": (first_ns - sample.sent_ns) / NS, "trial_tokens_per_s": pace})
+        return facts, too_slow(facts.trial_ttft_s, pace, self.limits), True
 
     # --- what is known ----------------------------------------------------------------------------------------------
 
@@ -206,13 +223,14 @@ class Matrix:
             return self._no_code
         needed = 0 if serving else self._facts(cell).needed_bytes
         states = [(each, self.entries[each.name]) for each in self.cells]
-        ended = [Ended(each, entry.reason or "") for each, entry in states if entry.state == "failed"]
-        return why_not(cell, needed=needed, free=self._free(), learned=learned_share(self.servers), ended=ended)
+        ended = [Ended(each, entry.reason or "", entry.beyond) for each, entry in states if entry.state == "failed"]
+        learned = 0 if serving else learned_bytes(self.servers)
+        return why_not(cell, needed=needed, free=self._free(), learned=learned, ended=ended)
 
     def _file(self, cell: Cell) -> ModelFile:
         return self._models[cell.candidate.model, cell.candidate.quantization]
 
-    def _started(self, cell: Cell) -> Settings:
+    def _settings_of(self, cell: Cell) -> Settings:
         _, _, context, streams, _ = cell.server
         return replace(
             self._settings,
@@ -247,9 +265,9 @@ class Matrix:
         soon = f", about {max(1, round(left / 60))} min left" if left is not None else ""
         self._tell(f"[{at:>{len(str(len(self.cells)))}}/{len(self.cells)}] {cell.name}{soon}")
 
-    def _end(self, cell: Cell, state: CellState, reason: str | None) -> tuple[Cell, Entry]:
+    def _end(self, cell: Cell, state: CellState, reason: str | None, *, beyond: bool = False) -> tuple[Cell, Entry]:
         entry = self.entries[cell.name]
-        entry.state, entry.reason = state, reason
+        entry.state, entry.reason, entry.beyond = state, reason, beyond
         self._save()
         return cell, entry
 
@@ -278,7 +296,9 @@ class Matrix:
 
 def _folder(cell: Cell) -> str:
     """Of a server's log."""
-    return cell_name(cell.candidate.model, cell.candidate.quantization, cell.way, str(cell.server[2]))
+    return cell_name(
+        cell.candidate.model, cell.candidate.quantization, cell.way, str(cell.server[2]), str(cell.server[3])
+    )
 
 
 def _key(facts: ServerFacts) -> Server:

@@ -61,7 +61,8 @@ def choose_models(listed: ModelsFile | None, folder: Path, names: Sequence[str],
 def _by_their_own_names(found: Sequence[ModelFile], left_out: list[str]) -> dict[tuple[str, str], ModelFile]:
     files: dict[tuple[str, str], ModelFile] = {}
     for file in found:
-        key = as_name(file.name or file.path.stem), file.quantization
+        name = as_name(file.name or "") or as_name(file.path.stem) or f"model-{identity(file.path)[:6]}"
+        key = name, file.quantization
         if (other := files.setdefault(key, file)) is not file:
             left_out.append(f"{file.path} is left out: {other.path} is {file.quantization} of the same model")
     return files

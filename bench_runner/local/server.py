@@ -97,6 +97,10 @@ def _program(name: str, where: str) -> str:
     raise InvalidInput(f"{name} is not on PATH; {where}")
 
 
+class Beyond(RunFailed):
+    """What was asked is more than this machine has: memory, or time."""
+
+
 class Running:
     """A server that answers."""
 
@@ -107,6 +111,11 @@ class Running:
         """Why it is no more, in a sentence; None while it lives."""
         code = self._keeper.poll()
         return None if code is None else why(self.name, code, self.log)
+
+    def beyond(self) -> bool:
+        """Of one that ended: for want of memory."""
+        code = self._keeper.poll()
+        return code is not None and is_beyond(code, self.log)
 
     def pids(self) -> list[int]:
         """The server and whatever it started."""
@@ -156,9 +165,10 @@ def _started(launch: Launch, folder: Path, ready_s: float) -> Running:
         code = keeper.poll()
         _end(keeper)
         if code is None:
-            raise RunFailed(f"{name} did not answer within {ready_s:.0f} s; its last words in {log}: {_last_line(log)}")
+            raise Beyond(f"{name} did not answer within {ready_s:.0f} s; its last words in {log}: {_last_line(log)}")
         if not BOUND.search(_tail(log)) or chance == PORTS - 1:
-            raise RunFailed(why(name, code, log))
+            said = why(name, code, log)
+            raise Beyond(said) if is_beyond(code, log) else RunFailed(said)
     raise AssertionError("unreachable")
 
 
@@ -187,6 +197,11 @@ def _end(keeper: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         keeper.kill()
         keeper.wait()
+
+
+def is_beyond(code: int, log: Path) -> bool:
+    """Whether it ended for want of memory."""
+    return code - 128 == signal.SIGKILL or NO_MEMORY.search(_tail(log)) is not None
 
 
 def why(name: str, code: int, log: Path) -> str:

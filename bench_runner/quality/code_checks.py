@@ -19,9 +19,10 @@ from pydantic import ValidationError
 
 from tokenmark_schemas.documents import builtin_folder
 from tokenmark_schemas.errors import InvalidInput, RunFailed
-from tokenmark_schemas.quality import MOST_COMPONENT, CodeFinding
+from tokenmark_schemas.quality import MOST_COMPONENT, CodeFinding, TestsPassed
 
 from .sandbox import Walls, sandboxed
+from .scorers import without_thinking
 
 HERE = Path(__file__).with_name("code")
 WALLS = Walls(seconds=180, memory_bytes=2_000_000_000, processes=256)
@@ -69,6 +70,7 @@ def _fixture(folder: Path) -> Fixture:
 
 def component_of(answer: str) -> str:
     """The longest block of code that looks like a component; without a fence the whole."""
+    answer = without_thinking(answer)
     blocks = [block for block in FENCED.findall(answer) if "<script" in block or "<template" in block]
     return str(max(blocks, key=len, default=answer))[:MOST_COMPONENT]
 
@@ -76,24 +78,45 @@ def component_of(answer: str) -> str:
 def checked(
     fixture: Fixture, component: str, tools: Path, walls: Walls = WALLS
 ) -> tuple[CodeFinding | None, str | None]:
-    """What is found, or why there is nothing."""
-    files = {
-        "check.mjs": (HERE / "check.mjs").read_bytes(),
-        "Answer.vue": component.encode(),
-        "checks.json": fixture.checks,
-    }
-    words = [_node(), "check.mjs", "Answer.vue", "checks.json"]
-    if fixture.tests is not None:
-        files["component.test.ts"] = fixture.tests
-        words.append("component.test.ts")
-    ran = sandboxed(words, files, walls, tools)
+    """What is found, or why there is nothing. Compilers and tests run in two sandboxes: what the component does in its tests reaches nothing of the rest."""
+    files = {"Answer.vue": component.encode(), "checks.json": fixture.checks}
+    said, ended = _script("check.mjs", ["Answer.vue", "checks.json"], files, tools, walls)
+    if said is None:
+        return None, ended
+    try:
+        finding = CodeFinding.model_validate_json(said, extra="ignore")
+    except ValidationError:
+        return None, "the checks said nothing that can be read"
+    if fixture.tests is None:
+        return finding, None
+    return finding.model_copy(update={"tests": _behaviour(fixture.tests, finding, files, tools, walls)}), None
+
+
+def _behaviour(tests: bytes, finding: CodeFinding, files: dict[str, bytes], tools: Path, walls: Walls) -> TestsPassed:
+    """Of what builds; else no test has passed."""
+    if not finding.compiles:
+        return TestsPassed(passed=0, total=0)
+    said, ended = _script(
+        "behave.mjs", ["Answer.vue", "component.test.ts"], {**files, "component.test.ts": tests}, tools, walls
+    )
+    try:
+        return TestsPassed.model_validate_json(said or "", extra="ignore")
+    except ValidationError:
+        return TestsPassed(passed=0, total=0, problems=[ended or "the tests did not report"])
+
+
+def _script(
+    name: str, words: list[str], files: dict[str, bytes], tools: Path, walls: Walls
+) -> tuple[bytes | None, str | None]:
+    """The last line that one of ours says in the sandbox; or why it came to no end of its own."""
+    ran = sandboxed([_node(), name, *words], {**files, name: (HERE / name).read_bytes()}, walls, tools)
     if ran.ended is not None:
         return None, ran.ended
-    try:
-        return CodeFinding.model_validate_json(ran.out.splitlines()[-1], extra="ignore"), None
-    except (ValidationError, IndexError):
-        said = ran.err.decode("utf-8", "replace").strip().splitlines()
-        return None, f"the checks ended with {ran.code}: {said[-1][:200] if said else 'without a word'}"
+    lines = ran.out.splitlines()
+    if ran.code or not lines:
+        complaint = ran.err.decode("utf-8", "replace").strip().splitlines()
+        return None, f"the checks ended with {ran.code}: {complaint[-1][:200] if complaint else 'without a word'}"
+    return lines[-1], None
 
 
 def tools() -> Path:
@@ -105,11 +128,16 @@ def tools() -> Path:
         return folder
     if (npm := shutil.which("npm")) is None:
         raise InvalidInput("npm is not on PATH: TypeScript, vue-tsc and vitest come from it, once")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(HERE / name, folder)
     words = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=INSTALL_S)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / name, folder)
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=INSTALL_S)
+    except OSError as exc:
+        raise InvalidInput(f"{folder}, for the compilers: {exc.strerror}") from exc
+    except subprocess.TimeoutExpired:
+        raise RunFailed(f"npm ci in {folder} took longer than {INSTALL_S} s; is there a way to its registry?") from None
     if done.returncode:
         said = " ".join(done.stderr.replace("npm error", "").split())
         raise RunFailed(f"npm ci in {folder} ended with {done.returncode}: {said[:400]}")

@@ -35,16 +35,18 @@ REFUSED = (
     "acct", "add_key", "bpf", "delete_module", "finit_module", "fsconfig", "fsmount", "fsopen", "fspick", "init_module", "io_uring_enter",
     "io_uring_register", "io_uring_setup", "ioperm", "iopl", "kcmp", "kexec_file_load", "kexec_load", "keyctl", "lookup_dcookie", "mount",
     "mount_setattr", "move_mount", "name_to_handle_at", "open_by_handle_at", "open_tree", "perf_event_open", "pidfd_getfd", "pivot_root",
-    "process_vm_readv", "process_vm_writev", "ptrace", "quotactl", "reboot", "request_key", "setns", "swapoff", "swapon", "syslog",
+    "memfd_create", "memfd_secret", "process_vm_readv", "process_vm_writev", "ptrace", "quotactl", "reboot", "request_key", "semget", "setns", "shmget", "swapoff", "swapon", "syslog",
     "umount2", "unshare", "userfaultfd", "vhangup",
 )  # fmt: skip
 NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 AF_UNIX = 1
+SHARED_WITHOUT_FILE = 0x21  # MAP_SHARED | MAP_ANONYMOUS: memory that no limit on a process counts
 
 
 @dataclass(frozen=True)
 class Walls:
-    """What a program may take. `memory` is what one process may write to, `processes` are threads too, `disk` is its only writable folder (/tmp)."""
+    """What a program may take. `memory` is what each process may write to, shared memory is not to be had; `processes` are threads too, counted in the sandbox
+    alone; `disk` is its only writable folder (/tmp), which lies in memory."""
 
     seconds: float = 60.0
     memory_bytes: int = 1500 * MB
@@ -71,7 +73,15 @@ def sandboxed(
     with _inputs(files) as folder, tempfile.TemporaryFile() as rules:
         _filter(rules)
         rules.seek(0)
-        started = [_bubblewrap(), *_walls(folder, tools, walls, rules.fileno()), "--", *words]
+        started = [
+            _bubblewrap(),
+            *_walls(folder, tools, walls, rules.fileno()),
+            "--",
+            "/usr/bin/prlimit",
+            f"--nproc={walls.processes}",
+            "--",
+            *words,
+        ]
         who: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
         with subprocess.Popen(
             started, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[rules.fileno()], env={"PATH": PATH},
@@ -108,7 +118,7 @@ def _walls(folder: Path, tools: Path | None, walls: Walls, rules: int) -> list[s
     return [
         "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", str(NOBODY),
         "--gid", str(NOBODY), "--hostname", "sandbox", "--clearenv", *(word for name, value in known.items() for word in ("--setenv", name, value)),
-        "--ro-bind", "/usr", "/usr", *links, "--proc", "/proc", "--dev", "/dev", "--size", str(walls.disk_bytes), "--tmpfs", SCRATCH,
+        "--ro-bind", "/usr", "/usr", *links, "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev", "--size", str(walls.disk_bytes), "--tmpfs", SCRATCH,
         "--ro-bind", str(folder), WORK, *(["--ro-bind", str(tools), TOOLS, "--symlink", f"{TOOLS}/node_modules", "/node_modules"] if tools else []),
         "--remount-ro", "/", "--chdir", WORK, "--seccomp", str(rules),
     ]  # fmt: skip
@@ -117,7 +127,7 @@ def _walls(folder: Path, tools: Path | None, walls: Walls, rules: int) -> list[s
 def _limit(walls: Walls) -> None:
     """Between fork and exec."""
     for what, most in (
-        (resource.RLIMIT_DATA, walls.memory_bytes), (resource.RLIMIT_FSIZE, walls.disk_bytes), (resource.RLIMIT_NPROC, walls.processes),
+        (resource.RLIMIT_DATA, walls.memory_bytes), (resource.RLIMIT_FSIZE, walls.disk_bytes),
         (resource.RLIMIT_NOFILE, 1024), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_CPU, int(walls.seconds) + 1),
     ):  # fmt: skip
         resource.setrlimit(what, (most, most))
@@ -135,6 +145,7 @@ def _filter(out: IO[bytes]) -> None:
     for name in REFUSED:
         with contextlib.suppress(OSError):  # one that this machine's processor or libseccomp does not know
             rules.add_rule(no, name)
+    rules.add_rule(no, "mmap", seccomp.Arg(3, seccomp.MASKED_EQ, SHARED_WITHOUT_FILE, SHARED_WITHOUT_FILE))
     rules.add_rule(no, "socket", seccomp.Arg(0, seccomp.NE, AF_UNIX))
     for bit in (1 << at for at in range(32) if NEW_NAMESPACES >> at & 1):
         rules.add_rule(no, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, bit, bit))

@@ -98,8 +98,12 @@ class Proc:
     def __init__(self, root: Path = Path("/")) -> None:
         self._proc, self._sys, self._busy = root / "proc", root / "sys", Busy()
         self._page = os.sysconf("SC_PAGE_SIZE")
+        self._joules: dict[
+            str, tuple[float, float]
+        ] = {}  # by zone: microjoules since the first look, and what was read last
 
     def read(self) -> Readings | None:
+        self._energy()
         found = self._processors() | self._memory()
         if (temperature := self._most("class/thermal", "thermal_zone*/temp")) is not None:
             found["temperature_celsius"] = temperature * MILLI
@@ -116,10 +120,22 @@ class Proc:
         throttles = self._numbers("devices/system/cpu", "cpu[0-9]*/thermal_throttle/core_throttle_count")
         if throttles:
             found["throttles"] = sum(throttles)
-        packages = self._numbers("class/powercap", "intel-rapl:[0-9]/energy_uj")
-        if packages:  # readable by root alone on most machines, and AMD's processors have it under Intel's name
-            found["energy_j"] = sum(packages) * MICRO
-        return found
+        return found | self._energy()
+
+    def _energy(self) -> Readings:
+        """Of the processors' packages, which one zone each is named after ("psys" holds them once more); AMD's processors have it under Intel's name, and
+        on most machines root alone reads it. The counter begins anew at its range, after a quarter of an hour under load: looked at more often than that
+        the turns are counted."""
+        for zone in sorted((self._sys / "class/powercap").glob("intel-rapl:[0-9]*")):
+            try:
+                if not (zone / "name").read_text().startswith("package"):
+                    continue
+                now, most = float((zone / "energy_uj").read_text()), float((zone / "max_energy_range_uj").read_text())
+            except (OSError, ValueError):
+                continue
+            before = self._joules.get(zone.name, (0.0, now))
+            self._joules[zone.name] = before[0] + (now - before[1] if now >= before[1] else most - before[1] + now), now
+        return {"energy_j": sum(spent for spent, _ in self._joules.values()) * MICRO} if self._joules else {}
 
     def _processors(self) -> Readings:
         """user nice system idle iowait irq softirq steal: idle and iowait are not busy."""
@@ -222,6 +238,4 @@ def node_counters(series: Series) -> Readings:
             sums["swapped_bytes"] = sums.get("swapped_bytes", 0.0) + value * pages
         elif name == "node_cpu_core_throttles_total":
             sums["throttles"] = sums.get("throttles", 0.0) + value
-        elif name == "node_rapl_package_joules_total":
-            sums["energy_j"] = sums.get("energy_j", 0.0) + value
     return sums

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from tokenmark_schemas.documents import read_tests
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.problems import problems_of
-from tokenmark_schemas.quality import QualityTest
+from tokenmark_schemas.quality import MOST_TESTS, QualityTest
 from tokenmark_schemas.workload import Dataset
 
 from ..engines.base import Prompt
@@ -86,6 +87,7 @@ def read_json_lines(text: str, source: str) -> list[Prompt]:
         )  # fmt: skip
     if not prompts:
         raise InvalidInput(f"{source} holds no prompts")
+    _refuse_twins([prompt.test for prompt in prompts if prompt.test is not None], source)
     return sorted(prompts, key=lambda prompt: prompt.at_ms or 0.0)
 
 
@@ -103,6 +105,15 @@ def _test(row: _Line, number: int, source: str) -> QualityTest | None:
         return QualityTest.model_validate(said)
     except ValidationError as exc:
         raise InvalidInput(f"{source}:{number}: {'; '.join(map(str, problems_of(exc, QualityTest)))}") from exc
+
+
+def _refuse_twins(tests: Sequence[QualityTest], source: str) -> None:
+    """Answers are counted by the test's name."""
+    names = Counter(test.test for test in tests)
+    if twice := next((name for name, times in names.items() if times > 1), None):
+        raise InvalidInput(f"{source}: two tests are called {twice}")
+    if len(names) > MOST_TESTS:
+        raise InvalidInput(f"{source} holds {len(names)} tests; {MOST_TESTS} are the most")
 
 
 def literal_prompts(dataset: Dataset, dataset_file: str | None) -> Sequence[Prompt] | None:

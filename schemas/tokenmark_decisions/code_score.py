@@ -27,8 +27,11 @@ def parts_of(found: CodeFinding) -> dict[str, float]:
     return parts
 
 
-def score_of(found: CodeFinding | None) -> float:
-    if found is None or not found.parses:
+def score_of(found: CodeFinding | None) -> float | None:
+    """None where nothing was found out."""
+    if found is None:
+        return None
+    if not found.parses:
         return 0.0
     parts = parts_of(found)
     works = {name: value for name, value in parts.items() if name in WEIGHTS}
@@ -37,19 +40,20 @@ def score_of(found: CodeFinding | None) -> float:
 
 
 def by_fixture(answers: Sequence[CodeAnswer], texts: Sequence[str]) -> list[FixtureScore]:
-    """`texts` are the components of `answers`, in the same order."""
+    """`texts` are the components of `answers`, in the same order. A fixture without a score is left out."""
     out = []
     for fixture in dict.fromkeys(each.fixture for each in answers):
-        own = [(each.score, text) for each, text in zip(answers, texts, strict=True) if each.fixture == fixture]
+        own = [
+            (each.score, text)
+            for each, text in zip(answers, texts, strict=True)
+            if each.fixture == fixture and each.score is not None
+        ]
+        if not own:
+            continue
         scores = [score for score, _ in own]
         most = Counter(text for _, text in own).most_common(1)[0][1]
+        spread = stdev(scores) if len(scores) > 1 else None
         out.append(
-            FixtureScore(
-                fixture=fixture,
-                runs=len(own),
-                mean=fmean(scores),
-                stddev=stdev(scores) if len(own) > 1 else None,
-                same=most / len(own),
-            )
+            FixtureScore(fixture=fixture, runs=len(own), mean=fmean(scores), stddev=spread, same=most / len(own))
         )
     return out

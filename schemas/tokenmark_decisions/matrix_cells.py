@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.matrix import MatrixLimits, ServerFacts
 from tokenmark_schemas.profiles import Depth, Profile, ProfilePart
 from tokenmark_schemas.workload import canonical_json
 
-from .sweep_cells import LONGEST_NAME, as_name
+from .sweep_cells import LONGEST_NAME
 
 REPETITIONS = {"quick": 1, "standard": 1, "full": 3}
 CODE_TOKENS = 1500  # of an answer: a component
@@ -85,7 +87,7 @@ def cells(
     candidates: Sequence[Candidate], profiles: Sequence[Profile], variants: Sequence[Variant], depth: Depth, limits: MatrixLimits, seed: int = 1,
     salt: object = None,
 ) -> list[Cell]:  # fmt: skip
-    """`salt` is whatever else a result depends on."""
+    """`salt` is whatever else a result depends on. Raises InvalidInput where two would have one name."""
     ordered = sorted(candidates, key=lambda each: (by_likelihood(each.quantization), each.file_bytes, each.model))
     parts = [(profile, part) for profile in profiles for part in profile.parts]
     found = []
@@ -104,6 +106,10 @@ def cells(
         found.append(
             Cell(name, candidate, profile, part, variant, way, digest, {**spec, "environment": {"labels": labels}})
         )
+    if twice := sorted(name for name, times in Counter(cell.name for cell in found).items() if times > 1):
+        raise InvalidInput(
+            f"several cells would be called {', '.join(twice)}; give models, profiles or parts other names"
+        )
     # stable, so that cells of one server stand side by side in the order of the profiles
     return sorted(
         found, key=lambda cell: (ordered.index(cell.candidate), variants.index(cell.variant), cell.server[2:4])
@@ -111,12 +117,17 @@ def cells(
 
 
 def cell_name(model: str, *rest: str | None) -> str:
-    """As the run is called: a model's name that is too long for it is cut, with four digits of what it was."""
-    tail = as_name("-".join(filter(None, rest)))
-    room = LONGEST_NAME - len(tail) - 1
-    if len(head := as_name(model)) > room:
-        head = f"{head[: room - 5].strip('-')}-{hashlib.sha256(model.encode()).hexdigest()[:4]}"
-    return f"{head}-{tail}"
+    """As the run is called: what is too long for it is cut, with four digits of what it was."""
+    tail = _cut("-".join(filter(None, rest)), LONGEST_NAME * 2 // 3)
+    return f"{_cut(model, LONGEST_NAME - len(tail) - 1)}-{tail}"
+
+
+def _cut(text: str, room: int) -> str:
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    if name and len(name) <= room:
+        return name
+    digest = hashlib.sha256(text.encode()).hexdigest()[:4]
+    return f"{name[: room - 5].strip('-')}-{digest}".strip("-")
 
 
 def matrix_id(cells: Iterable[Cell]) -> str:
@@ -135,7 +146,7 @@ def _spec(
             "firstTokenTimeoutSeconds": limits.ttft_s,
         }
     return {
-        "target": {"engine": "llamacpp", "model": as_name(candidate.model), "firstTokenTimeoutSeconds": limits.ttft_s},
+        "target": {"engine": "llamacpp", "model": candidate.model, "firstTokenTimeoutSeconds": limits.ttft_s},
         "workload": part.workload.camel(), "stages": [{"name": f"c{part.concurrency}", "concurrency": part.concurrency, **ends}],
         "warmup": profile.warmup.camel(), "repetitions": 1 if profile.kind != "speed" else REPETITIONS[depth], "seed": seed,
         "stopRules": {"maxErrorsPerMille": 500, "minRequests": 2, **stop},
@@ -147,45 +158,45 @@ def _spec(
 
 @dataclass(frozen=True)
 class Ended:
-    """A cell that failed."""
+    """A cell that failed. `beyond` tells that it asked too much of the machine (time, memory, heat), which a larger model does too; a damaged file or a template
+    that the server refuses is no other model's fault."""
 
     cell: Cell
     reason: str
+    beyond: bool
 
 
-def why_not(cell: Cell, *, needed: int, free: int, learned: float, ended: Sequence[Ended]) -> str | None:
-    """Why a cell is not begun, in a sentence; None where it is. `learned` is what servers so far held of what was worked out."""
+def why_not(cell: Cell, *, needed: int, free: int, learned: int, ended: Sequence[Ended]) -> str | None:
+    """Why a cell is not begun, in a sentence; None where it is. `learned` is what servers so far held beyond what was worked out, in bytes."""
     candidate, part = cell.candidate, cell.part
     if candidate.context and part.context > candidate.context:
         return f"it asks for {part.context:,} tokens of context, and the model was made for {candidate.context:,}"
-    expected = round(needed * learned)
-    if expected > free:
-        more = f", {learned:.2f} times what was worked out, as servers before it did" if learned > 1.005 else ""
-        return f"it would need {expected / 1e9:.1f} GB{more}, and {free / 1e9:.1f} GB are free"
+    if needed + learned > free and not cell.variant.gpu_layers:  # what goes to a GPU is not known here
+        more = (
+            f" with the {learned / 1e9:.1f} GB that servers before it held beyond what was worked out"
+            if learned > 0.05e9
+            else ""
+        )
+        return f"it would need {(needed + learned) / 1e9:.1f} GB{more}, and {free / 1e9:.1f} GB are free"
     for other in ended:
         if other.cell.variant != cell.variant:
             continue
         if other.cell.candidate == candidate and _heavier(cell, other.cell):
             return f"{_called(other.cell)} failed, and this is heavier: {other.reason}"
-        if (
-            other.cell.candidate.quantization == candidate.quantization
-            and _same_load(cell, other.cell)
-            and _larger(candidate, other.cell.candidate)
-        ):
+        same = other.cell.candidate.quantization == candidate.quantization and _same_load(cell, other.cell)
+        if other.beyond and same and _larger(candidate, other.cell.candidate):
             return f"{other.cell.candidate.model} is smaller at the same quantisation, and failed: {other.reason}"
     return None
 
 
-def learned_share(servers: Iterable[ServerFacts]) -> float:
-    """The most that a server held of what was worked out for it; never below 1, for what is free now may be gone later."""
-    return max(
-        [1.0, *(each.held_bytes / each.needed_bytes for each in servers if each.held_bytes and each.needed_bytes)]
-    )
+def learned_bytes(servers: Iterable[ServerFacts]) -> int:
+    """The most that a server held beyond what was worked out for it: libraries and drivers, the same for a small model and a large one."""
+    return max([0, *(each.held_bytes - each.needed_bytes for each in servers if each.held_bytes)])
 
 
 def too_slow(ttft_s: float | None, tokens_per_s: float | None, limits: MatrixLimits) -> str | None:
     """Of a trial, in a sentence."""
-    if ttft_s is None or ttft_s > limits.ttft_s:
+    if ttft_s is not None and ttft_s > limits.ttft_s:
         return f"the first token of a short answer was not there within {limits.ttft_s} s"
     if tokens_per_s is not None and tokens_per_s < limits.tokens_per_s:
         return f"{tokens_per_s:.1f} tokens/s, below {limits.tokens_per_s:g}"

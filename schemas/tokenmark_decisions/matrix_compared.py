@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tokenmark_schemas.matrix import MatrixResult, MatrixRow
 
-FIGURES = ("ttft_mean_s", "tokens_per_s", "per_hour", "held_bytes", "joules_per_token", "accuracy")
+FIGURES = ("ttft_mean_s", "tokens_per_s", "per_hour", "held_bytes", "accuracy")
 
 
 @dataclass(frozen=True)

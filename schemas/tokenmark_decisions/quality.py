@@ -87,27 +87,33 @@ def against(reference: str, models: Mapping[str, StageQuality]) -> list[Against]
     return _compared([(name, reference) for name in models if name != reference], models)
 
 
+def against_many(pairs: Sequence[tuple[str, str, StageQuality, StageQuality]]) -> list[Against]:
+    """Any (name, reference, what each answered), all corrected together."""
+    counted = [_counted(mine, theirs) for _, _, mine, theirs in pairs]
+    chances = holm([mcnemar(won, lost) for _, won, lost in counted])
+    return [
+        Against(name, reference, tests, won, lost, chance)
+        for (name, reference, *_), (tests, won, lost), chance in zip(pairs, counted, chances, strict=True)
+    ]
+
+
 def ranked(models: Mapping[str, StageQuality]) -> list[tuple[int, str]]:
-    """(place, name), the best first. Who follows has the place of the one before unless it is worse than the first of that place by more than chance,
-    over all pairs."""
-    order = sorted(models, key=lambda name: -(models[name].accuracy or 0.0))
-    pairs = [(b, a) for at, a in enumerate(order) for b in order[at + 1 :]]
-    worse = {(each.name, each.reference): each.worse for each in _compared(pairs, models)}
+    """(place, name), the best first. Who leads is compared with all who follow; those that are not worse by more than chance share the place, and the best of the
+    rest leads the next. Who answered less than half of the tests that another did leads nobody."""
+    most = max((quality.asked for quality in models.values()), default=0)
+    left = sorted(models, key=lambda name: (2 * models[name].asked >= most, models[name].accuracy or 0.0), reverse=True)
     places: list[tuple[int, str]] = []
-    for at, name in enumerate(order):
-        leads = next((other for place, other in places if place == places[-1][0]), None)
-        tied = leads is not None and not worse[name, leads]
-        places.append((places[-1][0] if tied else at + 1, name))
+    while left:
+        leader, *rest = left
+        worse = {each.name for each in _compared([(name, leader) for name in rest], models) if each.worse}
+        place = len(places) + 1
+        places += [(place, name) for name in left if name not in worse]
+        left = [name for name in rest if name in worse]
     return places
 
 
 def _compared(pairs: Sequence[tuple[str, str]], models: Mapping[str, StageQuality]) -> list[Against]:
-    counted = [_counted(models[name], models[reference]) for name, reference in pairs]
-    chances = holm([mcnemar(won, lost) for _, won, lost in counted])
-    return [
-        Against(name, reference, tests, won, lost, chance)
-        for (name, reference), (tests, won, lost), chance in zip(pairs, counted, chances, strict=True)
-    ]
+    return against_many([(name, reference, models[name], models[reference]) for name, reference in pairs])
 
 
 def _counted(mine: StageQuality, theirs: StageQuality) -> tuple[int, int, int]:

@@ -8,6 +8,7 @@ matrix's best.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from tokenmark_schemas.matrix import MatrixRow, Recommendation
@@ -15,11 +16,11 @@ from tokenmark_schemas.quality import StageQuality
 from tokenmark_schemas.result import Verdict
 
 from .matrix_cells import by_likelihood
-from .quality import Against, against, quality_of, ranked
+from .quality import Against, against, against_many, quality_of, ranked
 
 Key = tuple[str, str]  # model, quantisation
 REFERENCE = "Q8_0"
-SLOWED = 0.9
+SLOWED, SILENT = 0.9, 0.2
 OF_PERCENTILES = "few_samples"  # a reason of verdicts
 MEMORY_GB = (4, 8, 16, 24, 32, 48, 64, 96, 128)
 GB, SYSTEM = 10**9, 10**9  # what the rest of a machine keeps
@@ -29,6 +30,7 @@ PER_USE = {  # profile kind of figure: (member, whether more is better, how it i
     "batch": ("per_hour", True, "{:,.0f} documents an hour"),
     "stress": ("output_tokens_per_s", True, "{:.1f} tokens/s to the end"),
 }
+AMONG = "fastest of those whose answers are no worse than the best model's"
 OTHER = ("e2e_mean_s", False, "{:.1f} s an answer")
 
 
@@ -37,22 +39,24 @@ def recommendations(rows: Sequence[MatrixRow], answers: Mapping[Key, StageQualit
     done = [row for row in rows if row.state == "done"]
     good = _no_worse_than_best(answers)
     nothing = "no model answered anything right" if answers else "answers were not judged"
-    uses = dict.fromkeys(row.profile for row in done if row.accuracy is None)
+    uses = dict.fromkeys(row.profile for row in done if row.accuracy is None and row.code_score is None)
     found = [
-        *(_fastest(name, done, good, nothing) for name in uses),
-        _truest(done, answers, good),
-        _balanced(done, answers),
-        *_within_memory(done, answers, good),
-        *_settings(done),
-    ]
+        *(_fastest(name, done, _parts(rows, name), good, nothing) for name in uses), _truest(done, answers, good), _balanced(done, answers),
+        *_within_memory(done, answers, good), *_settings(done),
+    ]  # fmt: skip
     return [each for each in found if each is not None]
+
+
+def _parts(rows: Sequence[MatrixRow], profile: str) -> list[str | None]:
+    """From the lightest to the heaviest, as the cells of each model stand."""
+    return list(dict.fromkeys(row.part for row in rows if row.profile == profile))
 
 
 def warnings(
     rows: Sequence[MatrixRow], answers: Mapping[Key, StageQuality], *, without_template: Sequence[str] = ()
 ) -> list[str]:
     """Sentences: what a quantisation loses, what slowed down, what is not to be trusted."""
-    return [*_degraded(answers), *_templates(without_template), *_machine(rows)]
+    return [*_degraded(answers), *_silent(answers), *_templates(without_template), *_machine(rows)]
 
 
 def verdict_of_means(verdict: Verdict) -> tuple[str, str | None]:
@@ -85,17 +89,36 @@ def _degraded(answers: Mapping[Key, StageQuality]) -> Iterator[str]:
     for each in lost(answers):
         if each.worse:
             yield f"avoid {each.name}: beside {each.reference} it lost {each.lost} tests and won {each.won} (p {each.p})"
+    for kind, each in _lost_by_kind(answers):
+        if each.worse:
+            yield f"avoid {each.name} for {kind}: beside {each.reference} it lost {each.lost} of {each.tests} tests and won {each.won} (p {each.p})"
+
+
+def _lost_by_kind(answers: Mapping[Key, StageQuality]) -> list[tuple[str, Against]]:
+    """The same by kind of test, corrected over all kinds and models together."""
     kinds = dict.fromkeys(share.kind for quality in answers.values() for share in quality.kinds)
+    pairs = []
     for kind in kinds if len(kinds) > 1 else ():
-        of_kind = {key: _of_kind(quality, kind) for key, quality in answers.items()}
-        for each in lost(of_kind):
-            if each.worse:
-                yield f"avoid {each.name} for {kind}: beside {each.reference} it lost {each.lost} of {each.tests} tests and won {each.won} (p {each.p})"
+        for key, quality in answers.items():
+            if (reference := reference_of(key[0], answers)) is not None and key != reference:
+                pairs.append(
+                    (kind, (_name(key), _name(reference), _of_kind(quality, kind), _of_kind(answers[reference], kind)))
+                )
+    return list(zip([kind for kind, _ in pairs], against_many([pair for _, pair in pairs]), strict=True))
 
 
 def _of_kind(quality: StageQuality, kind: str) -> StageQuality:
     outcomes = [each for each in quality.outcomes if each.kind == kind]
     return quality_of(outcomes, 0, len(outcomes))
+
+
+def _silent(answers: Mapping[Key, StageQuality]) -> Iterator[str]:
+    """A model that thinks may spend all its tokens on that."""
+    for key, quality in answers.items():
+        wrong = [each for each in quality.outcomes if each.right < each.asked]
+        empty = sum(not each.answer.strip() for each in wrong)
+        if wrong and empty >= SILENT * len(quality.outcomes):
+            yield f"{_name(key)}: {empty} of its {len(wrong)} wrong answers hold no word; a model that thinks needs more than the profile's maxOutputTokens (--own-profiles)"
 
 
 def _templates(without: Sequence[str]) -> Iterator[str]:
@@ -127,26 +150,39 @@ def _no_worse_than_best(answers: Mapping[Key, StageQuality]) -> set[Key] | None:
     }
 
 
-def _fastest(profile: str, done: Sequence[MatrixRow], good: set[Key] | None, nothing: str) -> Recommendation | None:
+def _fastest(
+    profile: str, done: Sequence[MatrixRow], parts: Sequence[str | None], good: set[Key] | None, nothing: str
+) -> Recommendation | None:
+    """By the heaviest part that any model did; rows that the instrument does not stand behind, or in which requests failed, only where there are no others."""
     member, more, said = PER_USE.get(profile, OTHER)
     own = [row for row in done if row.profile == profile and getattr(row, member) is not None]
-    heaviest = [row for row in own if row.part == own[-1].part] if own else []
-    known = [row for row in heaviest if good is None or _key(row) in good] or heaviest
-    if not known:
+    if not own:
         return None
+    heaviest = max(own, key=lambda row: parts.index(row.part)).part
+    tried = [row for row in own if row.part == heaviest]
+    sound = [row for row in tried if not row.failed and row.verdict != "invalid"] or tried
+    known = [row for row in sound if good is None or _key(row) in good] or sound
     best = (max if more else min)(known, key=lambda row: getattr(row, member))
-    figure = said.format(getattr(best, member))
-    rated = f", {best.rating}" if best.rating else ""
+    of = f" at {heaviest}" if heaviest and len(parts) > 1 else ""
+    parts_said = [
+        f"{said.format(getattr(best, member))}{of}",
+        best.rating,
+        best.way,
+        f"{best.failed} requests failed" if best.failed else None,
+    ]
     among = (
-        "fastest of those whose answers are no worse than the best model's"
-        if good and _key(best) in good
-        else f"fastest; {nothing}"
+        f"fastest; {nothing}"
+        if not good
+        else AMONG
+        if _key(best) in good
+        else "fastest of those that were measured; others answer better, or it was not judged"
     )
-    if good and _key(best) not in good:
-        among = "fastest of those that were measured; others answer better"
-    started = f" ({best.way})" if best.way else ""
-    why = f"{figure}{rated}{started}; {among}"
-    return Recommendation(use=profile, model=best.model, quantization=best.quantization, why=why)
+    return Recommendation(
+        use=profile,
+        model=best.model,
+        quantization=best.quantization,
+        why=f"{', '.join(filter(None, parts_said))}; {among}",
+    )
 
 
 def _settings(done: Sequence[MatrixRow]) -> Iterator[Recommendation]:
@@ -168,23 +204,38 @@ def _settings(done: Sequence[MatrixRow]) -> Iterator[Recommendation]:
 def _truest(
     done: Sequence[MatrixRow], answers: Mapping[Key, StageQuality], good: set[Key] | None
 ) -> Recommendation | None:
+    """Of those that share the first place the smallest; what the best of them had stands beside it, for a tie is no proof that they are alike."""
     if not good:
         return None
     sizes = {_key(row): row.file_bytes for row in done}
-    best = min(good, key=lambda key: sizes.get(key, math.inf))
-    quality = answers[best]
-    tied = f", no worse than the {len(good) - 1} others of its place and the smallest of them" if len(good) > 1 else ""
+    best, leader = (
+        min(good, key=lambda key: sizes.get(key, math.inf)),
+        max(good, key=lambda key: answers[key].accuracy or 0.0),
+    )
+    quality, most = answers[best], answers[leader]
+    beside = (
+        ""
+        if best == leader
+        else f"; {_name(leader)} has {most.right} of {most.asked}, which may be chance, and is larger"
+    )
     return Recommendation(
-        use="quality", model=best[0], quantization=best[1], why=f"{quality.right} of {quality.asked} right{tied}"
+        use="quality", model=best[0], quantization=best[1], why=f"{quality.right} of {quality.asked} right{beside}"
     )
 
 
 def _balanced(done: Sequence[MatrixRow], answers: Mapping[Key, StageQuality]) -> Recommendation | None:
-    speeds = {
-        _key(row): row.tokens_per_s for row in done if row.accuracy is None and row.part is None and row.tokens_per_s
-    }
-    both = {key: (speed, answers[key].accuracy or 0.0) for key, speed in speeds.items() if key in answers}
-    fastest, truest = (max((pair[at] for pair in both.values()), default=0.0) for at in (0, 1))
+    """Speeds of one use, that which most files were measured at, and of the best way to start each."""
+    paces = [row for row in done if row.tokens_per_s and row.accuracy is None and _key(row) in answers]
+    uses = Counter(use for use, _ in {((row.profile, row.part), _key(row)) for row in paces})
+    if not uses:
+        return None
+    use = max(uses, key=lambda each: (uses[each], each[0] == "interactive"))
+    both: dict[Key, tuple[float, float]] = {}
+    for row in paces:
+        if (row.profile, row.part) == use:
+            pace = max(row.tokens_per_s or 0.0, both.get(_key(row), (0.0, 0.0))[0])
+            both[_key(row)] = pace, answers[_key(row)].accuracy or 0.0
+    fastest, truest = (max(pair[at] for pair in both.values()) for at in (0, 1))
     if not fastest or not truest:
         return None
     score = {key: math.sqrt(speed / fastest * accuracy / truest) for key, (speed, accuracy) in both.items()}
@@ -201,7 +252,8 @@ def _within_memory(
     where a size changes the choice."""
     held: dict[Key, int] = {}
     for row in done:
-        held[_key(row)] = max(held.get(_key(row), 0), row.held_bytes or 0)
+        if not row.gpu_layers:  # what lies on a GPU is not in it
+            held[_key(row)] = max(held.get(_key(row), 0), row.held_bytes or 0)
     paces = {_key(row): row.tokens_per_s for row in done if row.accuracy is None and row.tokens_per_s}
     before: Key | None = None
     for size in MEMORY_GB:

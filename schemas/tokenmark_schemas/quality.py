@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from .base import Contract, Label, Text253, Text1024
 
-MOST_TESTS = 2000
-MOST_OUTCOMES = 500  # that stand one by one in a result
+MOST_TESTS = 1000  # of a file, and of a run; each stands by itself in its result
 MOST_ANSWER = 200  # characters of an answer that a result keeps
 
 
@@ -30,6 +30,12 @@ class Expect(Contract):
     def _one(self) -> Expect:
         if [self.number, self.choice, self.words, self.json_value, self.pattern].count(None) != 4:
             raise ValueError("set exactly one of number, choice, words, json, pattern")
+        if any(not re.search(r"\w", word) for word in self.words or []):
+            raise ValueError("words: each needs a letter or a digit")
+        try:
+            re.compile(self.pattern or "")
+        except re.error as exc:
+            raise ValueError(f"pattern: {exc}") from None
         return self
 
 
@@ -130,11 +136,11 @@ class CodeFinding(Contract):
 
 
 class CodeAnswer(Contract):
-    """One answer to one fixture. `score` is from 0 to 10; `ended` says why its checks were ended from outside."""
+    """One answer to one fixture. `score` is from 0 to 10; null where no answer came or its checks came to no end, as `ended` says: that counts nowhere."""
 
     fixture: str
     run: int
-    score: float
+    score: float | None
     seconds: float | None = None
     output_tokens: int | None = None
     finding: CodeFinding | None = None

@@ -107,6 +107,7 @@ def test_what_is_written_otherwise_and_means_the_same_counts() -> None:
     assert score_of(found(alias)) == 10
 
 
+@pytest.mark.trial
 def test_any_is_found_wherever_it_stands() -> None:
     finding = found(
         changed(
@@ -142,13 +143,22 @@ def test_hostile_code_does_nothing_but_fail(script: str, passed: int) -> None:
     assert finding.tests is not None
     assert finding.tests.passed == passed
     assert "root:" not in finding.model_dump_json()
-    assert score_of(found(COUNTER.expected)) == 10, "nothing of it stays"
 
 
-def test_code_without_an_end_is_ended() -> None:
+def test_code_without_an_end_is_ended_and_its_types_are_known() -> None:
     endless = changed("const count = ", "while (true) {}\nconst count = ")
-    finding, ended = checked(COUNTER, endless, tools(), replace(WALLS, seconds=6))
-    assert (finding, ended) == (None, "it took longer than 6 s")
+    finding, _ = checked(COUNTER, endless, tools(), replace(WALLS, seconds=20))
+    assert finding is not None
+    assert finding.compiles
+    assert finding.tests is not None
+    assert (finding.tests.passed, finding.tests.problems) == (0, ["it took longer than 20 s"])
+
+
+@pytest.mark.trial
+@pytest.mark.parametrize("comment", ["// @ts-nocheck", "// @ts-ignore"])
+def test_who_silences_the_compiler_loses_a_point_of_structure(comment: str) -> None:
+    finding = found(changed("const count = ", f"{comment}\nconst count = "))
+    assert [check.what for check in finding.structure if not check.good] == ["no @ts-ignore"]
 
 
 def test_the_longest_block_that_is_a_component_is_the_answer() -> None:

@@ -212,6 +212,25 @@ def test_18_disk_has_an_end() -> None:
     )
 
 
+@pytest.mark.parametrize("folder", ["/dev", "/dev/shm", "/work", "/usr", "/", "/proc"])
+def test_18_no_other_folder_can_be_filled(folder: str) -> None:
+    ran = python(f"open({folder!r} + '/x', 'wb').write(b'x')")
+    assert ran.code == 1
+    assert any(word in ran.err for word in (b"Read-only", b"Permission denied", b"No such file")), ran.err
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import mmap; mmap.mmap(-1, 2**28)",
+        "import os; os.memfd_create('x')",
+        "import ctypes, os; libc = ctypes.CDLL(None, use_errno=True)\nif libc.shmget(0, 2**28, 0o1600) < 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))",
+    ],
+)
+def test_15_memory_that_no_limit_counts_is_not_to_be_had(program: str) -> None:
+    assert "Operation not permitted" in refused(program)
+
+
 # --- privileges ---------------------------------------------------------------------------------------------------------
 
 
@@ -259,7 +278,13 @@ def test_it_stands_for_a_person_without_privileges_too() -> None:
         os.setgroups([])
         os.setgid(1234)
         os.setuid(1234)
-        stands = available() is None and b"No such file" in python("open('/etc/shadow')").err
+        others = [subprocess.Popen(["/usr/bin/sleep", "30"]) for _ in range(40)]  # a desktop has more
+        stands = (
+            b"No such file" in python("open('/etc/shadow')", Walls(seconds=20, processes=20)).err
+            and available() is None
+        )
+        for other in others:
+            other.kill()
         os._exit(0 if stands else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 

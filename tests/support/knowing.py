@@ -23,7 +23,7 @@ BROKEN = {test.test for test in TESTS[5::40]}  # three, at which the server fail
 SHY = "I <b>cannot</b> say."
 # right answers to tests that ask for a pattern
 EXAMPLES = {
-    "reading-server-log": "02:04", "reading-server-paged": "0", "logic-sequence-4": "U", "format-upper": "PINEAPPLE", "format-reverse": "enots",
+    "reading-library-open": "11", "reading-meeting-date": "11th", "logic-labels": "B", "reading-server-log": "02:04", "reading-server-paged": "0", "logic-sequence-4": "U", "format-upper": "PINEAPPLE", "format-reverse": "enots",
     "format-csv": "red,green,blue", "format-three-lines": "one\ntwo\nthree", "format-date": "2024-03-05", "format-time": "17:45",
     "format-hex": "0xff", "format-only-ok": "OK", "format-sorted": "apple, fig, lemon, pear", "format-bullets": "- tea\n- milk",
     "format-bracket": "[done]", "format-yes-lower": "yes", "format-count-words": "echo echo echo echo", "format-xml": "<id>7</id>",
@@ -43,7 +43,9 @@ def said(test: QualityTest) -> str:
 
 def answered(rights: list[bool]) -> StageQuality:
     """What a model made of so many tests of one kind."""
-    outcomes = [AskedTest(test=f"t{k}", kind="k", asked=1, right=int(good), answer="") for k, good in enumerate(rights)]
+    outcomes = [
+        AskedTest(test=f"t{k}", kind="k", asked=1, right=int(good), answer="x") for k, good in enumerate(rights)
+    ]
     return quality_of(outcomes, 0, 500)
 
 

@@ -28,8 +28,13 @@ def a_machine(root: Path, *, busy: int, idle: int, swapped: int = 0, throttles: 
         "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "2000000\n",
         "sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq": "3000000\n",
         "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": f"{throttles}\n",
-        "sys/class/powercap/intel-rapl:0/energy_uj": f"{busy * 1_000_000}\n",
-        "sys/class/powercap/intel-rapl:0:0/energy_uj": "7\n",  # a part of the first
+        "sys/class/powercap/intel-rapl:0/name": "package-0\n",
+        "sys/class/powercap/intel-rapl:0/energy_uj": f"{busy * 1_000_000 % 65_000_000}\n",
+        "sys/class/powercap/intel-rapl:0/max_energy_range_uj": "65000000\n",
+        "sys/class/powercap/intel-rapl:0:0/name": "core\n",  # a part of the first
+        "sys/class/powercap/intel-rapl:1/name": "psys\n",  # all of it once more
+        "sys/class/powercap/intel-rapl:1/energy_uj": f"{busy * 2_000_000}\n",
+        "sys/class/powercap/intel-rapl:1/max_energy_range_uj": "65000000\n",
     }
     for name, text in files.items():
         path = root / name
@@ -56,6 +61,15 @@ def test_counters_are_growth_and_one_that_began_anew_is_not_known(tmp_path: Path
     assert growth(before, proc.counters()) == {"swapped_bytes": 4 * 4096, "throttles": 2, "energy_j": 12}
     assert growth({"throttles": 5.0}, {"throttles": 1.0}) == {}
     assert growth({"throttles": 5.0}, {}) == {}
+
+
+def test_energy_is_counted_over_the_turns_of_its_counter(tmp_path: Path) -> None:
+    proc = Proc(a_machine(tmp_path, busy=10, idle=1))
+    before = proc.counters()
+    for busy in range(50, 400, 50):  # joules, of a counter that turns at 65
+        a_machine(tmp_path, busy=busy, idle=1)
+        proc.read()
+    assert growth(before, proc.counters())["energy_j"] == pytest.approx(340)
 
 
 def test_a_machine_that_tells_nothing_has_nothing(tmp_path: Path) -> None:

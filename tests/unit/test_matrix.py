@@ -22,8 +22,9 @@ from tokenmark_decisions.matrix_cells import (
     Cell,
     Ended,
     Variant,
+    cell_name,
     cells,
-    learned_share,
+    learned_bytes,
     left_s,
     matrix_id,
     too_slow,
@@ -104,6 +105,12 @@ def test_several_ways_to_start_a_server_are_cells_of_their_own() -> None:
             choose_variants(words, [], 3)
 
 
+def test_cells_of_one_name_are_refused() -> None:
+    twin = PROFILES["batch"].model_copy(update={"name": "interactive"})
+    with pytest.raises(InvalidInput, match="several cells would be called m-q8-0-interactive"):
+        cells([candidate("m", "Q8_0", 1)], [PROFILES["interactive"], twin], ONE, "quick", LIMITS)
+
+
 def test_cells_of_long_names_stay_apart() -> None:
     models = [
         candidate(f"a-model-of-a-very-long-name-indeed-for-a-{kind}", "Q4_K_M", 1) for kind in ("coder", "chatter")
@@ -111,6 +118,14 @@ def test_cells_of_long_names_stay_apart() -> None:
     found = cells(models, [PROFILES[name] for name in USUAL], ONE, "quick", LIMITS)
     assert len({cell.name for cell in found}) == len(found) == 16
     assert max(len(cell.name) for cell in found) <= 48
+    parts = [PROFILES["long-context"].parts[0].model_copy(update={"name": name}) for name in ("short", "long")]
+    wordy = PROFILES["long-context"].model_copy(
+        update={"name": "questions-of-our-customers-in-german-and-french", "parts": parts}
+    )
+    names = [cell.name for cell in cells(models, [wordy], ONE, "quick", LIMITS)]
+    assert len(set(names)) == 4
+    assert max(map(len, names)) <= 48
+    assert cell_name("模型", "Q8_0", "batch").endswith("-q8-0-batch")
     assert all(cell.name.endswith(cell.profile.name if cell.part.name is None else cell.part.name) for cell in found)
 
 
@@ -118,7 +133,7 @@ def test_cells_of_long_names_stay_apart() -> None:
 
 
 def reason(
-    cell: Cell, *, needed: int = GB, free: int = 2 * GB, learned: float = 1.0, ended: tuple[Ended, ...] = ()
+    cell: Cell, *, needed: int = GB, free: int = 2 * GB, learned: int = 0, ended: tuple[Ended, ...] = ()
 ) -> str | None:
     return why_not(cell, needed=needed, free=free, learned=learned, ended=ended)
 
@@ -131,9 +146,15 @@ def test_what_cannot_fit_is_not_started_and_what_servers_held_before_is_learned_
         ServerFacts(model="m", quantization="q", context=1, streams=1, needed_bytes=100, held_bytes=held)
         for held in (None, 90, 125)
     ]
-    assert learned_share([]) == learned_share(servers[:2]) == 1.0
-    said = reason(cell, free=GB + GB // 10, learned=learned_share(servers))
-    assert said == "it would need 1.2 GB, 1.25 times what was worked out, as servers before it did, and 1.1 GB are free"
+    assert learned_bytes([]) == learned_bytes(servers[:2]) == 0
+    assert learned_bytes(servers) == 25
+    said = reason(cell, free=GB + GB // 10, learned=GB // 4)
+    assert (
+        said
+        == "it would need 1.2 GB with the 0.2 GB that servers before it held beyond what was worked out, and 1.1 GB are free"
+    )
+    (on_gpu, *_) = planned("interactive", ways=(Variant(4, 99),))
+    assert reason(on_gpu, free=0) is None, "what goes to a GPU is not known here"
 
 
 def test_a_context_that_a_model_was_not_made_for_is_not_asked_of_it() -> None:
@@ -147,7 +168,7 @@ def test_what_is_heavier_than_what_failed_is_not_tried() -> None:
         cell for cell in planned("long-context", "interactive") if cell.candidate == candidate("large", "Q8_0", 8)
     ]
     by_name = {(cell.profile.name, cell.part.name): cell for cell in of_large}
-    failed = (Ended(by_name["long-context", "8k"], "no token within 30 s"),)
+    failed = (Ended(by_name["long-context", "8k"], "no token within 30 s", False),)
     left_out = {key for key, cell in by_name.items() if reason(cell, ended=failed)}
     assert left_out == {("long-context", "16k"), ("long-context", "32k")}
     assert (
@@ -160,18 +181,17 @@ def test_a_larger_model_at_the_same_quantisation_is_not_tried_after_a_failure() 
     models = [candidate(name, word, size) for name, size in (("a", 1), ("b", 2)) for word in ("Q4_0", "Q8_0")]
     found = cells(models, [PROFILES["batch"]], ONE, "quick", LIMITS)
     by_key = {(cell.candidate.model, cell.candidate.quantization): cell for cell in found}
-    failed = (Ended(by_key["a", "Q8_0"], "1.0 tokens/s, below 2"),)
+    failed = (Ended(by_key["a", "Q8_0"], "1.0 tokens/s, below 2", True),)
     assert [key for key, cell in by_key.items() if reason(cell, ended=failed)] == [("b", "Q8_0")]
+    damaged = (Ended(by_key["a", "Q8_0"], "unknown model architecture", False),)
+    assert not any(reason(cell, ended=damaged) for cell in by_key.values()), (
+        "what is wrong with a file is no other's fault"
+    )
 
 
 def test_a_trial_is_too_slow_by_its_first_token_or_by_its_pace() -> None:
-    assert too_slow(0.1, 40.0, LIMITS) is None
-    assert too_slow(0.1, None, LIMITS) is None
-    assert (
-        too_slow(None, None, LIMITS)
-        == too_slow(31.0, 40.0, LIMITS)
-        == "the first token of a short answer was not there within 30 s"
-    )
+    assert too_slow(0.1, 40.0, LIMITS) is too_slow(0.1, None, LIMITS) is too_slow(None, None, LIMITS) is None
+    assert too_slow(31.0, 40.0, LIMITS) == "the first token of a short answer was not there within 30 s"
     assert too_slow(0.1, 1.94, LIMITS) == "1.9 tokens/s, below 2"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,18 @@ GENERAL = read_tests("general", 1)
 @pytest.mark.parametrize(
     ("expect", "good", "bad"),
     [
-        ({"number": "39"}, ["39", "39.", "**39**", "6*4 + 5*3 = 39 euros", "<think>40? 41?</think>\n39", "= 39.0", "€39"], ["", "3 9", "390", "39 or 40", "v39", "thirty-nine"]),
-        ({"number": "1260"}, ["1,260 euros", "1260"], ["12,60", "1.260", "1 260"]),
+        ({"number": "39"}, ["39", "39.", "**39**", "6*4 + 5*3 = 39 euros", "<think>40? 41?</think>\n39", "= 39.0", "€39", "39th", "39km"], ["", "3 9", "390", "39 or 40", "v39", "thirty-nine", "39.5"]),
+        ({"number": "1260"}, ["1,260 euros", "1260"], ["12,60", "1.260", "1 260", "1,2600"]),
         ({"number": "4.5"}, ["4.5", "4.50", "The result is 4.5."], ["4,5", "45"]),
-        ({"number": "-13"}, ["-13", "12 - 30 + 5 = -13"], ["13", "12-30+5"]),
-        ({"choice": "B"}, ["B", "B.", "(B)", "B) its disk was full", "**B**", "The answer is B.", "the correct option: B"], ["", "A", "A or B", "b", "Because of it", "A. The answer B is wrong"]),
-        ({"words": ["Sunday", "on Sundays"]}, ["Sunday", "sunday.", "It is closed on Sundays.", "It is Sunday"], ["Monday", "Sundayish", "Sunday " + "and so on and " * 5]),
+        ({"number": "-13"}, ["-13", "12 - 30 + 5 = -13", "\u221213"], ["13", "12-30+5"]),
+        ({"choice": "B"}, ["B", "B.", "(B)", "b", "b) by ferry", "`B`", "B) its disk was full", "B the disk was full", "**B**", "The answer is B.", "the correct option: B", "I think the answer is B.", "\\boxed{B}", "The correct letter is B"], ["", "A", "A or B", "Because of it", "A. The answer B is wrong"]),
+        ({"choice": "A"}, ["A", "a", "A) the first"], ["The answer is a bit tricky: B", "A person who lies is the second, so B", "I"]),
+        ({"words": ["Sunday", "on Sundays"]}, ["Sunday", "sunday.", "It is closed on Sundays.", "It is Sunday"], ["Monday", "Sundayish", "Sunday " + "and so on and " * 5, "Saturday, Sunday, Monday"]),
+        ({"words": ["no"]}, ["No", "no.", "No, it does not."], ["yes", "yes or no", "Yes, no doubt", "nothing"]),
+        ({"words": ["Finn"]}, ["Finn", "Finn is third."], ["Hana, Eli, Finn, Gil, Ivo", "1. Hana\n2. Eli\n3. Finn"]),
         ({"json": {"a": 1, "b": [True, None]}}, ['{"b": [true, null], "a": 1}', '```json\n{"a": 1.0, "b": [true, null]}\n```'], ['{"a": 1}', '{"a": true, "b": [true, null]}', '{"a": 1, "b": [1, null]}', "Here: {}", "[" * 100_000]),
         ({"pattern": r"one\s*\ntwo"}, ["one\ntwo", " one \ntwo\n"], ["one two", "one\ntwo\nthree"]),
+        ({"pattern": "0?2:04"}, ["02:04", "**02:04**", "`2:04`"], ["12:04"]),
     ],
 )  # fmt: skip
 def test_an_answer_is_right_or_wrong(expect: dict[str, Any], good: list[str], bad: list[str]) -> None:
@@ -41,14 +46,42 @@ def test_an_answer_is_right_or_wrong(expect: dict[str, Any], good: list[str], ba
 
 
 def test_an_expectation_is_one_thing() -> None:
-    for wrong in ({}, {"number": "1", "choice": "A"}, {"number": "one"}, {"choice": "ABC"}):
-        with pytest.raises(ValueError, match=r"exactly one|pattern"):
+    for wrong in (
+        {},
+        {"number": "1", "choice": "A"},
+        {"number": "one"},
+        {"choice": "ABC"},
+        {"pattern": "("},
+        {"words": ["%"]},
+    ):
+        with pytest.raises(ValueError, match=r"exactly one|pattern|letter or a digit"):
             Expect.model_validate(wrong)
 
 
-def test_thinking_is_no_part_of_an_answer_even_where_it_was_cut_off() -> None:
+def test_thinking_is_no_part_of_an_answer_whoever_opened_it_and_however_long_it_is() -> None:
     assert answer_of("<think>it is 4\n</think>\n\n5") == "5"
     assert answer_of("<think>it is 4, no") == ""
+    assert answer_of("it is 4, no, wait\n</think>\n5") == "5"
+    assert answer_of("<think>" + "on and on " * 10_000 + "</think>5") == "5"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "111," * 100_000 + "a",
+        "1" * 100_000,
+        "," * 100_000,
+        "answer " * 20_000,
+        "<think>" * 20_000,
+        "```" * 20_000,
+        "(" * 100_000,
+    ],
+)
+def test_no_answer_takes_long_to_judge(said: str) -> None:
+    began = time.perf_counter()
+    for expect in ({"number": "1"}, {"choice": "A"}, {"words": ["a"]}, {"json": {}}, {"pattern": "a"}):
+        right(Expect.model_validate(expect), said)
+    assert time.perf_counter() - began < 0.5
 
 
 def test_every_built_in_test_can_be_answered_and_is_not_by_chatter() -> None:
@@ -79,6 +112,8 @@ def test_lines_of_ones_own_are_tests_too_and_a_bad_one_is_named(tmp_path: Path) 
     (found,) = read_json_lines(json.dumps(line), "own.jsonl")
     assert found.test is not None
     assert right(found.test.expect, "4")
+    with pytest.raises(InvalidInput, match="two tests are called sum"):
+        read_json_lines(json.dumps(line) + "\n" + json.dumps(line), "own.jsonl")
     for wrong in ({"expect": {"nmber": "4"}}, {"expect": {}}, {"test": "Not A Label"}):
         with pytest.raises(InvalidInput, match=r"own.jsonl:1: "):
             read_json_lines(json.dumps(line | wrong), "own.jsonl")
