@@ -149,7 +149,7 @@ def test_a_run_against_it_is_valid_and_its_steps_add_up(served: str, tmp_path: P
         words = ["run", str(TREE / "deploy" / "examples" / "rag.yaml"), "--target", served, "--repetitions", "1", "--concurrency", "2", "--requests", "120",
                  "--max-output-tokens", "8", "--name", f"r{attempt}", "--out", str(tmp_path), "--quiet"]  # fmt: skip
         done = subprocess.run([sys.executable, "-m", "bench_runner", *words], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode in (0, 4), done.stderr
         result = json.loads((tmp_path / f"r{attempt}" / "result.json").read_text())
         if result["verdict"]["state"] == "valid":
             break
