@@ -35,6 +35,7 @@ from tokenmark_schemas.workload import WorkloadSpec
 
 from ..instrument.single import ask_once
 from ..load.clock import NS
+from ..run.runner import CUT_OFF
 from ..run.sweep import INTERRUPTED
 from ..samples.decode import TRANSPORT_FAILURES
 from ..samples.sample import Failure
@@ -193,7 +194,7 @@ class Matrix:
         stages = result.stages if result is not None else []
         early = next((stage.window.ended_early for stage in stages if stage.window.ended_early), None)
         reason = running.ended() or early or outcome.said or f"its run ended with {outcome.code}"
-        late = NO_TOKEN in reason or any("timeout" in stage.requests.errors for stage in stages)
+        late = NO_TOKEN in reason or CUT_OFF in reason or any("timeout" in stage.requests.errors for stage in stages)
         return self._end(
             cell, "failed", reason, beyond=late or running.beyond() or any(rule in reason for rule in HEAT)
         )

@@ -25,7 +25,7 @@ from tokenmark_schemas.result import (
     Verdict,
 )
 from tokenmark_schemas.result import Phase as PhaseFacts
-from tokenmark_schemas.run import RunConfig
+from tokenmark_schemas.run import DRAIN_LIMIT_S, RunConfig
 from tokenmark_schemas.stopping import Search as SearchSpec
 from tokenmark_schemas.workload import Stage
 
@@ -52,6 +52,7 @@ from .provenance import provenance
 from .watch import HeatLook, Lookout
 from .way import measured_way
 
+CUT_OFF = "had no whole answer"
 NODE = "TOKENMARK_NODE"  # which node a pod is on; unset outside a cluster
 
 
@@ -245,9 +246,7 @@ class Runner:
         ]
 
     def _first_message(self) -> str:
-        return next(
-            (message for part in self._parts() for message in part.outcomes.messages.values()), "nothing came back"
-        )
+        return _first_of(self._parts())
 
     def _stage_result(self, level: Level, seed: int | None = None) -> MeasuredStage:
         config = self.config
@@ -317,7 +316,7 @@ class Runner:
             stage = stage.model_copy(update={"trace": None, "concurrency": 1})
         self.warmup = self.bench.measure(self._order_of(stage, WARMUP, 0))
         if not self.warmup.outcomes.succeeded and not self.stop.asked:
-            message = next(iter(self.warmup.outcomes.messages.values()), "nothing came back")
+            message = _first_of([self.warmup])
             raise RunFailed(f"every warm-up request failed: {message} (target {self.config.target.url})")
 
     def _measure(self, level: Level, repetition: int) -> None:
@@ -355,6 +354,15 @@ class Runner:
         until = time.monotonic() + self.config.cooldown_seconds
         while time.monotonic() < until and not self._must_stop():
             time.sleep(0.1)
+
+
+def _first_of(parts: Sequence[Collected]) -> str:
+    """What the first failure said; requests that were cut off while they were served said nothing."""
+    said = next((message for part in parts for message in part.outcomes.messages.values()), None)
+    cancelled = sum(part.outcomes.cancelled for part in parts)
+    if said is None and cancelled:
+        return f"{cancelled} {CUT_OFF} {DRAIN_LIMIT_S} s after the last was sent, and were cut off"
+    return said or "nothing came back"
 
 
 def _client_limits(stage: MeasuredStage, verdict: Verdict) -> bool:

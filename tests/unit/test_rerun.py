@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from bench_runner.analysis.stage_result import stage_result
 from bench_runner.run.level import Level, Take, rerun
+from bench_runner.run.runner import _first_of
 from bench_runner.samples.aggregate import Collected
 from bench_runner.target.server_metrics import Growth
 from tests.support.builders import MS
@@ -89,3 +90,12 @@ def test_one_that_was_cut_short_is_let_go() -> None:
 
     assert list(rerun(level, judge, cut_short)) == []
     assert [take.order for take in level.takes] == [0, 1, 2, 3, 4]
+
+
+def test_requests_that_were_cut_off_are_said_to_be_where_nothing_else_was_said() -> None:
+    silent, cut_off, failed = Collected(), Collected(), Collected()
+    cut_off.outcomes.cancelled = 2
+    failed.outcomes.messages["timeout"] = "no token arrived"
+    assert _first_of([silent]) == "nothing came back"
+    assert _first_of([silent, cut_off]) == "2 had no whole answer 30 s after the last was sent, and were cut off"
+    assert _first_of([cut_off, failed]) == "no token arrived"
