@@ -11,10 +11,10 @@ import typer
 from tokenmark_schemas.errors import InvalidInput, TokenmarkError
 
 from ..config.flags import Flags, words_of
+from .models import listed_models
 
 if TYPE_CHECKING:
     from tokenmark_decisions.matrix_cells import Cell
-    from tokenmark_schemas.local_models import ModelsFile
     from tokenmark_schemas.profiles import Depth
 
     from ..local.matrix import Matrix, Outcome
@@ -62,7 +62,7 @@ def matrix(
     from tokenmark_schemas.matrix import MatrixLimits
 
     from ..load.clock import iso_now
-    from ..local.matrix import Matrix, last_of, refuse_nothing
+    from ..local.matrix import Matrix, last_of
     from ..local.matrix_plan import choose_models, choose_profiles, choose_variants
     from ..local.server import Settings, llama_program
     from ..run.sweep import INTERRUPTED
@@ -70,7 +70,7 @@ def matrix(
     if quick and full:
         raise InvalidInput("--quick and --full exclude each other")
     depth: Depth = "quick" if quick else "full" if full else "standard"
-    listed = _listed(config) if folder is None or config.exists() else None
+    listed = listed_models(config) if folder is None or config.exists() else None
     place = (folder or Path(str(listed.model_dir if listed else "."))).expanduser()
     chosen = choose_models(listed, place, words_of(models), words_of(quants))
     uses = choose_profiles(
@@ -80,7 +80,6 @@ def matrix(
     ways = choose_variants(words_of(threads), words_of(gpu_layers), settings.threads_used)
     limits = MatrixLimits(load_s=load_s, ttft_s=ttft_s, tokens_per_s=tokens_per_s, celsius=celsius)
     plan = cells_of(chosen.candidates, uses, ways, depth, limits, seed, batch)
-    refuse_nothing(plan)
     llama_program()
     for said in chosen.left_out:
         print(f"left out: {said}", file=sys.stderr)
@@ -96,7 +95,7 @@ def matrix(
     without_template = [" ".join(key) for key, file in chosen.files.items() if not file.chat_template]
     try:
         for cell, entry in whole.run(
-            lambda cell, url: _measure(whole, cell, Flags(target=url, cost=cost, provider=provider), quiet=quiet)
+            lambda cell, url: _measure(whole, cell, url, Flags(cost=cost, provider=provider), quiet=quiet)
         ):
             _tell(whole, cell, entry, log_level)
     except KeyboardInterrupt:  # between two runs, or while a server starts
@@ -109,13 +108,6 @@ def matrix(
         raise typer.Exit(RunFailed.exit_code)
 
 
-def _listed(config: Path) -> ModelsFile:
-    from tokenmark_schemas.documents import read_model
-    from tokenmark_schemas.local_models import ModelsFile as List
-
-    return read_model(config, List, "list of models", "models/v1")
-
-
 def _greet(whole: Matrix, resumed: bool, *, quiet: bool) -> None:
     done = sum(entry.state == "done" for entry in whole.entries.values())
     if not quiet:
@@ -123,10 +115,8 @@ def _greet(whole: Matrix, resumed: bool, *, quiet: bool) -> None:
         print(f"{len(whole.cells)} cells{before}; {whole.folder}", file=sys.stderr)
 
 
-def _measure(whole: Matrix, cell: Cell, flags: Flags, *, quiet: bool) -> Outcome:
+def _measure(whole: Matrix, cell: Cell, url: str, flags: Flags, *, quiet: bool) -> Outcome:
     """One run: its manifest lies beside the others, and can be applied or run again by itself."""
-    from dataclasses import replace
-
     import yaml
 
     from tokenmark_schemas.kube import API_VERSION
@@ -136,13 +126,13 @@ def _measure(whole: Matrix, cell: Cell, flags: Flags, *, quiet: bool) -> Outcome
     from .run import measured
 
     if cell.profile.kind == "code":
-        return _measure_code(whole, cell, str(flags.target), quiet=quiet)
-    spec = {**cell.spec, "target": {**cell.spec["target"], "endpoint": {"url": flags.target}}}
+        return _measure_code(whole, cell, url, quiet=quiet)
+    spec = {**cell.spec, "target": {**cell.spec["target"], "endpoint": {"url": url}}}
     manifest = whole.folder / "manifests" / f"{cell.name}.yaml"
     document = {"apiVersion": API_VERSION, "kind": "BenchmarkRun", "metadata": {"name": cell.name}, "spec": spec}
     write_text(manifest, yaml.safe_dump(document, sort_keys=False), f"--output-dir {whole.folder.parent}")
     try:
-        return Outcome(measured(manifest, replace(flags, target=None), whole.runs, quiet))
+        return Outcome(measured(manifest, flags, whole.runs, quiet))
     except TokenmarkError as exc:
         return Outcome(exc.exit_code, str(exc))
 

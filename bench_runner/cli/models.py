@@ -116,7 +116,7 @@ def scan(
     from ..local.store import held, unlisted
     from ..local.store import scan as scanned
 
-    listed = _listed(file) if folder is None or file.exists() else None
+    listed = listed_models(file) if folder is None or file.exists() else None
     place = (folder or Path(str(listed.model_dir if listed else "."))).expanduser()
     found = scanned(place)
     of_list = held(listed, found, place) if listed else []
@@ -152,7 +152,7 @@ def pull(
     """
     from ..local.download import download
 
-    listed = _listed(file)
+    listed = listed_models(file)
     model = next((each for each in listed.models if each.name == name), None)
     if model is None or model.hub is None:
         known = ", ".join(each.name for each in listed.models if each.hub)
@@ -166,7 +166,8 @@ def pull(
         print(download(model.hub, word, folder, round(most_gigabytes * 1e9), endpoint, quiet=quiet))
 
 
-def _listed(file: Path) -> ModelsFile:
+def listed_models(file: Path) -> ModelsFile:
+    """Raises InvalidInput where it is no list of models."""
     from tokenmark_schemas.documents import read_model
     from tokenmark_schemas.local_models import ModelsFile as List
 

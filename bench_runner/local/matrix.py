@@ -26,7 +26,7 @@ from tokenmark_decisions.matrix_cells import (
     too_slow,
     why_not,
 )
-from tokenmark_schemas.errors import InvalidInput, RunFailed
+from tokenmark_schemas.errors import RunFailed
 from tokenmark_schemas.matrix import CellState, MatrixLimits, ServerFacts
 from tokenmark_schemas.quality import CodeResult
 from tokenmark_schemas.result import RunResult
@@ -36,7 +36,7 @@ from tokenmark_schemas.workload import WorkloadSpec
 from ..instrument.single import ask_once
 from ..load.clock import NS
 from ..run.runner import CUT_OFF
-from ..run.sweep import INTERRUPTED
+from ..run.sweep import INTERRUPTED, result_of_cell
 from ..samples.decode import TRANSPORT_FAILURES
 from ..samples.sample import Failure
 from ..storage.run_folder import write_whole
@@ -90,11 +90,7 @@ class Matrix:
 
     def result_of(self, cell: Cell) -> RunResult | None:
         """What is measured of it, whole or not."""
-        try:
-            found = RunResult.model_validate_json((self.runs / cell.name / "result.json").read_text(), extra="ignore")
-        except (OSError, ValidationError):
-            return None
-        return found if found.provenance.environment.get("cell") == cell.hash else None
+        return result_of_cell(self.runs / cell.name, cell.hash)
 
     def code_of(self, cell: Cell) -> CodeResult | None:
         try:
@@ -119,7 +115,7 @@ class Matrix:
     def run(self, measure: Measure) -> Iterator[tuple[Cell, Entry]]:
         """Each cell as it ends. Ends early when a cell was interrupted."""
         for _, group in groupby(self.cells, key=lambda cell: cell.server):
-            waiting = [cell for cell in group if self.entries[cell.name].state not in ("done",)]
+            waiting = [cell for cell in group if self.entries[cell.name].state != "done"]
             yield from self._served(waiting, measure)
             if self.interrupted:
                 return
@@ -316,11 +312,3 @@ def last_of(folder: Path, cells: Sequence[Cell]) -> Path | None:
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return None
-
-
-def refuse_nothing(cells: Sequence[Cell]) -> None:
-    """Raises InvalidInput for a matrix without a cell."""
-    if not cells:
-        raise InvalidInput(
-            "no model file is left to be run; see tokenmark models scan, and what --models, --quants and --profiles leave"
-        )

@@ -29,7 +29,8 @@ class Chosen:
 
 
 def choose_models(listed: ModelsFile | None, folder: Path, names: Sequence[str], quants: Sequence[str]) -> Chosen:
-    """Of a list its models, without one every whole file of the folder. Raises InvalidInput for a name or a quantisation that nothing has."""
+    """Of a list its models, without one every whole file of the folder. Raises InvalidInput for a name or a quantisation that nothing has, and where
+    nothing is left."""
     found = scan(folder)
     files, left_out = dict[tuple[str, str], ModelFile](), list[str]()
     if listed is not None:
@@ -55,6 +56,10 @@ def choose_models(listed: ModelsFile | None, folder: Path, names: Sequence[str],
     kept = {
         key: file for key, file in files.items() if (not names or key[0] in names) and (not quants or key[1] in quants)
     }
+    if not kept:
+        raise InvalidInput(
+            "no model file is left to be run; see tokenmark models scan, and what --models and --quants leave"
+        )
     return Chosen([candidate_of(*key, file) for key, file in kept.items()], kept, [*left_out, *found.broken.values()])
 
 

@@ -109,7 +109,8 @@ def _script(
     name: str, words: list[str], files: dict[str, bytes], tools: Path, walls: Walls
 ) -> tuple[bytes | None, str | None]:
     """The last line that one of ours says in the sandbox; or why it came to no end of its own."""
-    ran = sandboxed([_node(), name, *words], {**files, name: (HERE / name).read_bytes()}, walls, tools)
+    ours = {each: (HERE / each).read_bytes() for each in (name, "scratch.mjs")}
+    ran = sandboxed([_node(), name, *words], {**files, **ours}, walls, tools)
     if ran.ended is not None:
         return None, ran.ended
     lines = ran.out.splitlines()

@@ -27,7 +27,7 @@ from typing import IO, Any
 from tokenmark_schemas.errors import InvalidInput
 
 NOBODY = 65534
-WORK, TOOLS, SCRATCH = "/work", "/tools", "/tmp"  # noqa: S108  (in the sandbox)
+GIVEN, TOOLS, SCRATCH = "/given", "/tools", "/tmp"  # noqa: S108  (in the sandbox)
 PATH = f"{TOOLS}/node_modules/.bin:/usr/local/bin:/usr/bin:/bin"
 MB = 10**6
 # what namespaces leave open to a process without privileges, and no compiler or test needs
@@ -68,7 +68,7 @@ class Ran:
 def sandboxed(
     words: Sequence[str], files: Mapping[str, bytes], walls: Walls = Walls(), tools: Path | None = None
 ) -> Ran:
-    """Runs `words` in /work, which holds `files` and cannot be written; `tools` is a folder that it sees as /tools. Raises InvalidInput where this machine
+    """Runs `words` in /given, which holds `files` and cannot be written; `tools` is a folder that it sees as /tools. Raises InvalidInput where this machine
     cannot build the walls."""
     with _inputs(files) as folder, tempfile.TemporaryFile() as rules:
         _filter(rules)
@@ -119,8 +119,8 @@ def _walls(folder: Path, tools: Path | None, walls: Walls, rules: int) -> list[s
         "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", str(NOBODY),
         "--gid", str(NOBODY), "--hostname", "sandbox", "--clearenv", *(word for name, value in known.items() for word in ("--setenv", name, value)),
         "--ro-bind", "/usr", "/usr", *links, "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev", "--size", str(walls.disk_bytes), "--tmpfs", SCRATCH,
-        "--ro-bind", str(folder), WORK, *(["--ro-bind", str(tools), TOOLS, "--symlink", f"{TOOLS}/node_modules", "/node_modules"] if tools else []),
-        "--remount-ro", "/", "--chdir", WORK, "--seccomp", str(rules),
+        "--ro-bind", str(folder), GIVEN, *(["--ro-bind", str(tools), TOOLS, "--symlink", f"{TOOLS}/node_modules", "/node_modules"] if tools else []),
+        "--remount-ro", "/", "--chdir", GIVEN, "--seccomp", str(rules),
     ]  # fmt: skip
 
 

@@ -23,6 +23,15 @@ INTERRUPTED = (130, 143)
 FINE = (0, 3, 4)  # done; an objective missed, a verdict invalid: measured all the same
 
 
+def result_of_cell(folder: Path, digest: str) -> RunResult | None:
+    """What is measured of a cell, whole or not; None where it is of something else that was asked."""
+    try:
+        found = RunResult.model_validate_json((folder / "result.json").read_text(), extra="ignore")
+    except (OSError, ValidationError):
+        return None
+    return found if found.provenance.environment.get("cell") == digest else None
+
+
 @dataclass
 class Part:
     """One run of a sweep. `left`: there was no time for it."""
@@ -49,12 +58,8 @@ class Sweep:
 
     def result_of(self, name: str) -> RunResult | None:
         """A whole result of what is asked for."""
-        try:
-            found = RunResult.model_validate_json((self.folder / name / "result.json").read_text(), extra="ignore")
-        except (OSError, ValidationError):
-            return None
-        whole = not found.run.interrupted and found.provenance.environment.get("cell") == self._hashes[name]
-        return found if whole else None
+        found = result_of_cell(self.folder / name, self._hashes[name])
+        return found if found is not None and not found.run.interrupted else None
 
     def run(self, run_one: Callable[[str], int]) -> Iterator[Part]:
         """Each part as it ends. Ends early when a run was interrupted, or the budget is spent."""

@@ -131,7 +131,7 @@ HOSTILE = "import { readFileSync, writeFileSync } from 'node:fs'\n"
 @pytest.mark.parametrize(
     ("script", "passed"),
     [
-        (HOSTILE + "console.log(readFileSync('/etc/passwd', 'utf8'))", 0), (HOSTILE + "writeFileSync('/work/check.mjs', 'x')", 0),
+        (HOSTILE + "console.log(readFileSync('/etc/passwd', 'utf8'))", 0), (HOSTILE + "writeFileSync('/given/check.mjs', 'x')", 0),
         (HOSTILE + "writeFileSync('/tools/node_modules/vue/index.js', 'x')", 0), ("process.exit(0)", 0), ("throw new Error('no')", 0),
     ],
 )  # fmt: skip

@@ -1,15 +1,9 @@
 // Runs a fixture's tests on a component that a model wrote: node behave.mjs COMPONENT.vue TESTS.ts. One line of JSON: how many passed.
 // The component runs in one process with its tests and can lie to them, and to this; nothing else is decided here.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-
-const SCRATCH = "/tmp/check";
-const MOST_SAID = 20; // problems that are told
-
-function firstLine(text) {
-  return text.split("\n")[0];
-}
+import { MOST_SAID, SCRATCH, firstLine, prepare } from "./scratch.mjs";
 
 function behaviour(folder, tests) {
   copyFileSync(tests, join(folder, "component.test.ts"));
@@ -30,10 +24,7 @@ export default { plugins: [vue()], cacheDir: "${SCRATCH}/cache", test: { environ
 }
 
 const [component, tests] = process.argv.slice(2);
-mkdirSync(SCRATCH, { recursive: true });
-copyFileSync(component, join(SCRATCH, "Component.vue"));
-writeFileSync(join(SCRATCH, "package.json"), '{"type": "module"}');
-symlinkSync("/tools/node_modules", join(SCRATCH, "node_modules"));
+prepare(component);
 const out = behaviour(SCRATCH, tests);
 out.problems.splice(MOST_SAID);
 console.log(JSON.stringify(out));

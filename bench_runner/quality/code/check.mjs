@@ -2,13 +2,12 @@
 // Nothing of the component is run here: syntax is judged on the compiler's own tree, never by patterns, and types by vue-tsc. behave.mjs runs it, in a
 // sandbox of its own, so that it cannot reach what is said here.
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { compileScript, compileTemplate, parse } from "@vue/compiler-sfc";
 import ts from "typescript";
+import { MOST_SAID, SCRATCH, firstLine, prepare } from "./scratch.mjs";
 
-const SCRATCH = "/tmp/check";
-const MOST_SAID = 20; // problems that are told
 const SILENCED = /@ts-(nocheck|ignore|expect-error)/; // whoever writes it wants no types checked
 
 function sfcOf(source) {
@@ -35,10 +34,6 @@ function compiled(descriptor) {
     problems.push(...found.errors.map((error) => firstLine(String(error.message ?? error))));
   }
   return problems;
-}
-
-function firstLine(text) {
-  return text.split("\n")[0];
 }
 
 function plain(text) {
@@ -116,12 +111,9 @@ function types(folder) {
 const [component, checksFile] = process.argv.slice(2);
 const source = readFileSync(component, "utf8");
 const checks = JSON.parse(readFileSync(checksFile, "utf8"));
-mkdirSync(SCRATCH, { recursive: true });
-writeFileSync(join(SCRATCH, "Component.vue"), source);
-writeFileSync(join(SCRATCH, "package.json"), '{"type": "module"}');
-symlinkSync("/tools/node_modules", join(SCRATCH, "node_modules"));
+prepare(component);
 const { descriptor, problems } = sfcOf(source);
-const out = { component: basename(component), parses: problems.length === 0, problems, compiles: false, structure: [], type_errors: [] };
+const out = { parses: problems.length === 0, problems, compiles: false, structure: [], type_errors: [] };
 if (out.parses) {
   const failed = compiled(descriptor);
   out.compiles = failed.length === 0;
