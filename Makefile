@@ -31,7 +31,7 @@ demo: $(VENV)/.ready  ## a cluster, the images, the chart, a real llama-server, 
 
 test: check  ## what a change has to pass: check, contract, accuracy, integration, e2e on a real cluster
 	$(BIN)/pytest -q -n auto --dist loadfile tests/contract tests/golden
-	$(BIN)/pytest -q -m 'not trial' --durations=40 tests/accuracy tests/integration tests/dashboards tests/engines tests/e2e
+	$(BIN)/pytest -q -m 'not trial' --reruns 1 --reruns-delay 10 -r aR --durations=40 tests/accuracy tests/integration tests/dashboards tests/engines tests/e2e
 
 trials: $(VENV)/.ready  ## the cases that `make test` leaves out for their length, half an hour
 	$(BIN)/pytest -q -m trial --durations=0 tests/accuracy tests/integration tests/engines tests/e2e

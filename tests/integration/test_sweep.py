@@ -67,6 +67,15 @@ def test_a_server_with_four_places_is_spent_at_four(tmp_path: Path) -> None:
         assert again.returncode == 0
 
 
+def whole_results(folder: Path) -> dict[str, bytes]:
+    """Of runs that came to their end: what is kept of a run under way says that it was interrupted."""
+    return {
+        path.parent.name: path.read_bytes()
+        for path in folder.glob("far-*/*/result.json")
+        if not json.loads(path.read_text())["run"]["interrupted"]
+    }
+
+
 def test_a_sweep_that_is_killed_loses_no_run_and_repeats_none(tmp_path: Path) -> None:
     with simulated("--ttft-ms", "10", "--itl-ms", "1") as url:
         base = {**RECIPE["spec"], "target": {**RECIPE["spec"]["target"], "endpoint": {"url": url}}}
@@ -81,16 +90,12 @@ def test_a_sweep_that_is_killed_loses_no_run_and_repeats_none(tmp_path: Path) ->
         with subprocess.Popen(
             words(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
         ) as process:
-            until = time.monotonic() + 60
-            while not list(tmp_path.glob("far-*/*/result.json")) and time.monotonic() < until:
+            until = time.monotonic() + 120
+            while not whole_results(tmp_path) and time.monotonic() < until:
                 time.sleep(0.1)
             time.sleep(0.5)
             os.killpg(process.pid, signal.SIGKILL)
-        before = {
-            path.parent.name: path.read_bytes()
-            for path in tmp_path.glob("far-*/*/result.json")
-            if not json.loads(path.read_text())["run"]["interrupted"]
-        }
+        before = whole_results(tmp_path)
         assert before
         done = subprocess.run(words(tmp_path), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
