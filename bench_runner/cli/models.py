@@ -136,7 +136,7 @@ def scan(
 
 @models.command()
 def pull(
-    name: str = typer.Argument(..., help="A model of the list."),
+    name: str | None = typer.Argument(None, help="A model of the list; all that it says where to have if unsaid."),
     quant: list[str] = typer.Option([], "--quant", help="Only these quantisations; all that the list has if unsaid."),
     file: Path = LIST,
     most_gigabytes: float = typer.Option(40.0, min=0.001, help="A larger file is refused."),
@@ -145,7 +145,7 @@ def pull(
     ),
     quiet: bool = typer.Option(False, help="No progress."),
 ) -> None:
-    """Download what is missing of a model into the list's folder. What was broken off is gone on with when it is called again; what is not
+    """Download what is missing of models into the list's folder. What was broken off is gone on with when it is called again; what is not
     whole, or not what it should be, is refused. A token is read from HF_TOKEN.
 
     Example: tokenmark models pull gemma-3-270m --quant Q8_0
@@ -153,17 +153,22 @@ def pull(
     from ..local.download import download
 
     listed = listed_models(file)
-    model = next((each for each in listed.models if each.name == name), None)
-    if model is None or model.hub is None:
+    hubs = {each.name: each.hub for each in listed.models if each.hub and name in (None, each.name)}
+    if not hubs:
         known = ", ".join(each.name for each in listed.models if each.hub)
-        raise InvalidInput(
-            f"{file} has no model {name} with hub:, from which it could be had; there are {known or 'none'}"
+        said = (
+            f"model {name} with hub:, from which it could be had"
+            if name
+            else "model with hub:, from which one could be had"
         )
-    if unknown := [word for word in quant if word not in model.hub.files]:
-        raise InvalidInput(f"{name} has no {', '.join(unknown)} in {file}; there are {', '.join(model.hub.files)}")
+        raise InvalidInput(f"{file} has no {said}; there are {known or 'none'}")
+    wanted = [(hub, word) for hub in hubs.values() for word in hub.files if not quant or word in quant]
+    if unknown := [word for word in quant if word not in {found for _, found in wanted}]:
+        there = ", ".join(dict.fromkeys(word for hub in hubs.values() for word in hub.files))
+        raise InvalidInput(f"{', '.join(hubs)} has no {', '.join(unknown)} in {file}; there are {there}")
     folder = Path(listed.model_dir).expanduser()
-    for word in quant or model.hub.files:
-        print(download(model.hub, word, folder, round(most_gigabytes * 1e9), endpoint, quiet=quiet))
+    for hub, word in wanted:
+        print(download(hub, word, folder, round(most_gigabytes * 1e9), endpoint, quiet=quiet))
 
 
 def listed_models(file: Path) -> ModelsFile:

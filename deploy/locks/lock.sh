@@ -7,7 +7,7 @@ part() { lock --constraints deploy/locks/dev.lock "$@"; }
 upgrade=--upgrade
 [ "${TOKENMARK_LOCK_KEEP:-}" ] && upgrade=
 lock $upgrade pyproject.toml --extra dev -o deploy/locks/dev.lock
-part $upgrade pyproject.toml --extra store --extra databases -o deploy/locks/runner.lock
+part $upgrade pyproject.toml --extra store --extra databases --extra local -o deploy/locks/runner.lock
 part $upgrade pyproject.toml -o deploy/locks/netprobe.lock
 part $upgrade pyproject.toml --extra operator -o deploy/locks/operator.lock
 part $upgrade --group rag -o deploy/locks/rag.lock # the reference RAG backend

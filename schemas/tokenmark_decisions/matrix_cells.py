@@ -29,7 +29,7 @@ FIRST_BITS = 4
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model's file. `identity` tells its content from any other's."""
+    """A model's file; sizes are 0 where they are not known. `identity` tells its content from any other's."""
 
     model: str
     quantization: str
@@ -39,11 +39,11 @@ class Candidate:
     identity: str
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Variant:
-    """How a server is started, where several ways are compared. `threads` are always known; `gpu_layers` None is the server's own choice."""
+    """How a server is started, where several ways are compared; None is the server's own choice."""
 
-    threads: int
+    threads: int | None
     gpu_layers: int | None = None
 
     def called(self, among: Sequence[Variant]) -> str:
@@ -88,7 +88,11 @@ def cells(
     salt: object = None,
 ) -> list[Cell]:  # fmt: skip
     """`salt` is whatever else a result depends on. Raises InvalidInput where two would have one name."""
-    ordered = sorted(candidates, key=lambda each: (by_likelihood(each.quantization), each.file_bytes, each.model))
+    known = all(each.file_bytes for each in candidates)  # else in the order of the list
+    ordered = sorted(
+        candidates,
+        key=lambda each: (by_likelihood(each.quantization), *((each.file_bytes, each.model) if known else ())),
+    )
     parts = [(profile, part) for profile in profiles for part in profile.parts]
     found = []
     for candidate, variant, (profile, part) in product(ordered, variants, parts):

@@ -9,6 +9,8 @@ from pydantic import BaseModel
 
 from .benchmarkrun import BenchmarkRunSpec
 from .kube import GROUP, VERSION
+from .matrix_object import LONGEST_NAME as LONGEST_MATRIX
+from .matrix_object import MatrixSpec, MatrixStatus
 from .netprobe import NetProbeSpec
 from .probe_status import ProbeStatus
 from .run_status import RunStatus
@@ -114,6 +116,21 @@ KINDS = (
         ),
         (),
         LONGEST_SWEEP, has_template=True,
+    ),
+    Kind(
+        "BenchmarkMatrix", "benchmarkmatrices", "bmatrix",
+        "Models by quantisation and use: which is good for what? Each cell is a BenchmarkRun on a server that comes and goes with it.",
+        MatrixSpec, MatrixStatus,
+        (
+            _column("State", f"{_STATE}.reason"),
+            _column("Cells", ".status.cellsProgress"),
+            _column("Message", f"{_STATE}.message"),
+            _column("Age", ".metadata.creationTimestamp", "date"),
+            _column("Suspend", ".spec.suspend", "boolean", wide=True),
+            _column("Matrix", ".status.matrixID", wide=True),
+        ),
+        (),
+        LONGEST_MATRIX,
     ),
 )  # fmt: skip
 

@@ -39,6 +39,7 @@ KINDS = {
     "NetProbe": "netprobe.NetProbe",
     "BenchmarkSchedule": "schedule.BenchmarkSchedule",
     "BenchmarkSweep": "sweep.BenchmarkSweep",
+    "BenchmarkMatrix": "matrix_object.BenchmarkMatrix",
 }
 VERSIONS = {
     "workload/v1": "workload.Workload",

@@ -21,6 +21,7 @@ from .crd import KINDS, crd
 from .engines import EnginesFile
 from .local_models import ModelsFile
 from .matrix import MatrixResult
+from .matrix_object import BenchmarkMatrix
 from .netprobe import NetProbe
 from .north_south import BenchmarkOutput, RunMetadata
 from .probe_result import EastWest, NetProbeResult, ProbeConfig
@@ -40,6 +41,7 @@ SCHEMAS: dict[str, tuple[type[BaseModel], bool]] = {
     "netprobe-v1alpha1": (NetProbe, True),
     "benchmarkschedule-v1alpha1": (BenchmarkSchedule, True),
     "benchmarksweep-v1alpha1": (BenchmarkSweep, True),
+    "benchmarkmatrix-v1alpha1": (BenchmarkMatrix, True),
     "workload": (Workload, True),
     "run-config-v1": (RunConfig, False),
     "run-result-v1": (RunResult, False),

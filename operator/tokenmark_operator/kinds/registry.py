@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from tokenmark_schemas.kube import GROUP
 
-from ..core.kube import PROBES, RUNS, SCHEDULES, SWEEPS
+from ..core.kube import MATRICES, PROBES, RUNS, SCHEDULES, SWEEPS
 from ..plan import names
 from ..shared.admission import group_of
 from ..shared.kind import Kind, Right
 from .benchmarkrun import decide
+from .matrix import decide_matrix
+from .matrix_facts import gather_matrix
 from .netprobe import decide_probe
 from .probe_facts import gather_probe
 from .run_facts import gather_run
@@ -36,4 +38,6 @@ KINDS: tuple[Kind, ...] = (
          MAKES_RUNS),
     Kind("BenchmarkSweep", SWEEPS.plural, names.SWEEP_LABEL, gather_sweep, decide_sweep, lambda _one, _other: False,
          (*MAKES_RUNS, Right("", "configmaps", ("get",)))),
+    Kind("BenchmarkMatrix", MATRICES.plural, names.MATRIX_LABEL, gather_matrix, decide_matrix, lambda _one, _other: False,
+         (*MAKES_RUNS, *AGENTS, MEETING)),
 )  # fmt: skip

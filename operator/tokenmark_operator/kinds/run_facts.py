@@ -77,7 +77,7 @@ class _Reading:
         ref = spec.dataset.config_map if spec else None
         if ref is None:
             return workload, None
-        content = await self._config_map_key(run.metadata.namespace, ref.name, ref.key)
+        content = await self._s.config_map_key(run.metadata.namespace, ref.name, ref.key)
         if content is None:
             return f"data set: ConfigMap {ref.name} with key {ref.key} does not exist in {run.metadata.namespace}", None
         return workload, content
@@ -88,7 +88,7 @@ class _Reading:
         if ref is None:
             return inline_prices(run.spec, made.date())
         where = f"ConfigMap {ref.name}, key {ref.key}"
-        text = await self._config_map_key(run.metadata.namespace, ref.name, ref.key)
+        text = await self._s.config_map_key(run.metadata.namespace, ref.name, ref.key)
         if text is None:
             return f"spec.cost.configMap: {where} does not exist in {run.metadata.namespace}"
         try:
@@ -106,7 +106,7 @@ class _Reading:
             except InvalidInput as exc:
                 return f"spec.workloadRef.name: {exc}"
         where = f"ConfigMap {ref.config_map.name}, key {ref.config_map.key}"
-        text = await self._config_map_key(run.metadata.namespace, ref.config_map.name, ref.config_map.key)
+        text = await self._s.config_map_key(run.metadata.namespace, ref.config_map.name, ref.config_map.key)
         if text is None:
             return f"spec.workloadRef.configMap: {where} does not exist in {run.metadata.namespace}"
         if len(text) > MAX_WORKLOAD_CHARACTERS:
@@ -117,11 +117,6 @@ class _Reading:
         except InvalidInput as exc:
             return str(exc)
         return model if isinstance(model, Workload) else f"{where} is no workload file"
-
-    async def _config_map_key(self, namespace: str, name: str, key: str) -> str | None:
-        config_map = await self._s.kube.get(CONFIG_MAPS, namespace, name)
-        value = (config_map or {}).get("data", {}).get(key)
-        return str(value) if value is not None else None
 
     async def _admission(self, cr: dict[str, Any], run: BenchmarkRun) -> dict[str, Any]:
         """Queue, target and environment; everything that a queue is made of is read from the API once the cache says that

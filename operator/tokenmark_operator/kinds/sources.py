@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from tokenmark_schemas.result import RunResult
+
 from ..core.cache import Cache
-from ..core.kube import CONFIG_MAPS, JOBS, PODS, ApiError, Kube, Resource
+from ..core.kube import CONFIG_MAPS, JOBS, PODS, RUNS, ApiError, Kube, Resource
 from ..core.logs import Followers
 from ..observe.attempt import has_ended, is_over, pod_is_gone
 from ..plan import names
 from ..plan.pod import CONTAINER
+from ..results.config_map import held_in, stored_result
 from ..settings import Settings
+from ..shared.admission import is_finished
 from ..shared.facts import Key, Refusal
 
 log = logging.getLogger("tokenmark.operator")
@@ -129,6 +133,28 @@ class Sources:
         return None, None if dying and labels.get(
             "app.kubernetes.io/managed-by"
         ) == "tokenmark" else f"ConfigMap {name}"
+
+    async def config_map_key(self, namespace: str, name: str, key: str) -> str | None:
+        """The text under a key of a ConfigMap; None where either is not there."""
+        config_map = await self.kube.get(CONFIG_MAPS, namespace, name)
+        value = (config_map or {}).get("data", {}).get(key)
+        return str(value) if value is not None else None
+
+    async def runs_of(
+        self, namespace: str, uid: str, told: Collection[str]
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, RunResult]]:
+        """The runs that an object has made, by name, and the results of those that are over and not `told` yet, where they lie in a ConfigMap."""
+        listed = await self.kube.list(RUNS, namespace, names.children_selector(uid))
+        runs = {run["metadata"]["name"]: run for run in listed}
+        over = {name: run for name, run in runs.items() if is_finished(run) and name not in told}
+        results = {name: result for name, run in over.items() if (result := await self._result(run)) is not None}
+        return runs, results
+
+    async def _result(self, run: dict[str, Any]) -> RunResult | None:
+        held = held_in(run)
+        config_map = await self.kube.get(CONFIG_MAPS, run["metadata"]["namespace"], held) if held else None
+        found = stored_result(config_map, run["metadata"]["uid"]) if config_map else None
+        return found[0] if found else None
 
     async def unmade(self, namespace: str, jobs: dict[str, dict[str, Any]], pods: dict[str, Any]) -> dict[str, str]:
         """Why the Job controller makes no pod, in its own words, for Jobs that should have one."""

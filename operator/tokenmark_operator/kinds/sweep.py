@@ -22,6 +22,7 @@ from ..shared.admission import is_finished
 from ..shared.facts import Decision, KubeEvent, SweepFacts
 from ..shared.status import read_object, read_status, unknown_in
 from ..shared.step import Step
+from .made_runs import measured
 
 CONDITIONS = ("Accepted", "Finished", "Succeeded")
 LOOK_S = 60.0
@@ -87,9 +88,7 @@ class _SweepStep(Step):
         if not is_finished(run):
             return SweptRun(name=cell.name, run=name, state="Running", reason=condition(run, "Succeeded").get("reason"))
         result = self.facts.results.get(name)
-        whole = condition(run, "Succeeded").get("status") == "True" or (
-            result is not None and not result.run.interrupted
-        )
+        whole = measured(run, result)
         row = SweptRun(
             name=cell.name, run=name, state="Measured" if whole else "Failed",
             reason=condition(run, "Succeeded").get("reason"), valid=condition(run, "Valid").get("status"),

@@ -62,9 +62,9 @@ def view_attempt(
     if job.get("spec", {}).get("suspend") and not is_over(job):
         message = "the Job is suspended, by a queue such as Kueue; it goes on when that lets it"
         return AttemptView("Pending", "JobSuspended", message, **facts)
-    if pod is None or (pod.get("gone") and not _terminated(pod)):
+    if pod is None or (pod.get("gone") and not termination_of(pod)):
         return _without_pod(job, pod, facts, unmade)
-    terminated = _terminated(pod)
+    terminated = termination_of(pod)
     if terminated is None:
         return _living(job, pod, progress, team, facts)
     summary = _summary(terminated.get("message", ""))
@@ -85,7 +85,7 @@ def _living(
     ended = job_condition(job, "Failed") or job_condition(job, "Complete")
     if ended and ended.get("reason") == "DeadlineExceeded":
         return AttemptView("Failed", "DeadlineExceeded", ended.get("message", ""), **facts)
-    state, reason, message = _alive(pod, progress)
+    state, reason, message = alive(pod, progress)
     if progress and progress.get("phase") == "gathering":
         message += "".join(f"; {said}" for said in map(_absence, team) if said)
     return AttemptView(state, reason, message, **facts)
@@ -96,16 +96,16 @@ def _without_lead(pod: dict[str, Any] | None, team: Sequence[dict[str, Any]]) ->
     if pod is not None and pod.get("status", {}).get("phase") not in (None, "Pending"):
         return None
     for member in team:
-        ended = _terminated(member)
+        ended = termination_of(member)
         if ended is not None and ended.get("exitCode") == 5 and (said := _summary(ended.get("message", ""))):
-            why = _alive(pod, None)[2] if pod is not None else ""
+            why = alive(pod, None)[2] if pod is not None else ""
             return "; ".join(filter(None, (said.message, f"pod 0: {why}" if why else "")))
     return None
 
 
 def _absence(member: dict[str, Any]) -> str:
     """Why a pod of a team does not run yet; empty where it does."""
-    state, _, message = _alive(member, None)
+    state, _, message = alive(member, None)
     return f"pod {index_of(member)}: {message}" if state == "Pending" else ""
 
 
@@ -115,7 +115,7 @@ def _without_member(
     """The leading pod says that another one did not come or was lost: what became of that one decides."""
     index = summary.lost_pod or summary.missing_pod
     member = next((member for member in team if index_of(member) == index), None)
-    terminated = _terminated(member) if member is not None else None
+    terminated = termination_of(member) if member is not None else None
     if summary.missing_pod and (terminated is None or terminated.get("exitCode") in (None, 5, 143)):
         why = _absence(member) if member is not None and terminated is None else ""
         return AttemptView("Failed", "PodsMissing", "; ".join(filter(None, (summary.message, why))), **facts)
@@ -146,10 +146,10 @@ def pod_is_gone(pod: dict[str, Any] | None) -> bool:
 
 def has_ended(pod: dict[str, Any]) -> bool:
     """True once its container has, whatever the Job says."""
-    return _terminated(pod) is not None
+    return termination_of(pod) is not None
 
 
-def _terminated(pod: dict[str, Any]) -> dict[str, Any] | None:
+def termination_of(pod: dict[str, Any]) -> dict[str, Any] | None:
     for status in pod.get("status", {}).get("containerStatuses", []):
         state: dict[str, Any] | None = status.get("state", {}).get("terminated")
         if state:
@@ -171,7 +171,7 @@ def _first_lost(
 
 def _node_lost(job: dict[str, Any], pod: dict[str, Any] | None, now: datetime) -> str | None:
     """The kubelet does not answer: the pod was told to end and nothing happened."""
-    if pod is None or pod_is_gone(pod) or _terminated(pod):
+    if pod is None or pod_is_gone(pod) or termination_of(pod):
         return None
     node = pod["spec"].get("nodeName", "?")
     deleted = parse_time(pod["metadata"].get("deletionTimestamp"))
@@ -203,7 +203,7 @@ def _disruption(job: dict[str, Any], pod: dict[str, Any] | None) -> tuple[str, s
 
 
 def _finished_by_itself(pod: dict[str, Any]) -> bool:
-    terminated = _terminated(pod)
+    terminated = termination_of(pod)
     return terminated is not None and terminated.get("exitCode") in (0, 2, 3, 4, 5)
 
 
@@ -223,7 +223,7 @@ def _without_pod(job: dict[str, Any], pod: dict[str, Any] | None, facts: dict[st
     return AttemptView("Pending", "Pending", "waiting for the Job controller to make the pod", **facts)
 
 
-def _alive(pod: dict[str, Any], progress: dict[str, Any] | None) -> tuple[State, str, str]:
+def alive(pod: dict[str, Any], progress: dict[str, Any] | None) -> tuple[State, str, str]:
     for status in pod.get("status", {}).get("containerStatuses", []):
         waiting = status.get("state", {}).get("waiting")
         if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
@@ -235,7 +235,7 @@ def _alive(pod: dict[str, Any], progress: dict[str, Any] | None) -> tuple[State,
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             reason = "Unschedulable" if condition.get("reason") == "Unschedulable" else "Pending"
             return "Pending", reason, f"{condition.get('reason')}: {condition.get('message', '')}"
-    return "Pending", "Pending", "the runner pod is starting"
+    return "Pending", "Pending", "the pod is starting"
 
 
 def _doing(progress: dict[str, Any] | None) -> tuple[str, str]:

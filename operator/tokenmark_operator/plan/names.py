@@ -9,13 +9,15 @@ from tokenmark_schemas.kube import API_VERSION, ObjectMeta
 MANAGED = {"app.kubernetes.io/managed-by": "tokenmark"}
 MANAGED_SELECTOR = "app.kubernetes.io/managed-by=tokenmark"
 RUN_LABEL, PROBE_LABEL = "tokenmark.dev/run", "tokenmark.dev/probe"
-SCHEDULE_LABEL, SWEEP_LABEL = "tokenmark.dev/schedule", "tokenmark.dev/sweep"
+SCHEDULE_LABEL, SWEEP_LABEL, MATRIX_LABEL = "tokenmark.dev/schedule", "tokenmark.dev/sweep", "tokenmark.dev/matrix"
 UID_LABEL, ATTEMPT_LABEL, ROLE_LABEL = "tokenmark.dev/uid", "tokenmark.dev/attempt", "tokenmark.dev/role"
 VISIT_LABEL = "tokenmark.dev/visit"
+SERVER_LABEL = "tokenmark.dev/server"  # the number of a matrix's server
 TARGET_LABEL = "tokenmark.dev/target"  # the exclusivity group of the target that a pod loads
 INDEX_LABEL = "batch.kubernetes.io/job-completion-index"  # Kubernetes' own
 OWNER_LABEL = {
     "BenchmarkRun": RUN_LABEL, "NetProbe": PROBE_LABEL, "BenchmarkSchedule": SCHEDULE_LABEL, "BenchmarkSweep": SWEEP_LABEL,
+    "BenchmarkMatrix": MATRIX_LABEL,
 }  # fmt: skip
 
 
@@ -26,6 +28,11 @@ def job_name(run: str, attempt: int) -> str:
 def meeting_name(job: str) -> str:
     """The Service at which a Job's pods meet; its name has to begin with a letter, a run's need not."""
     return f"team-{job}"
+
+
+def server_name(matrix: str, number: int) -> str:
+    """The Service of a matrix's server; its Job has the same."""
+    return f"server-{matrix}-{number}"
 
 
 def index_of(pod: dict[str, Any]) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 from tokenmark_schemas.cost import CostFile
 from tokenmark_schemas.probe_result import EastWest
+from tokenmark_schemas.profiles import Profile
 from tokenmark_schemas.result import RunResult
 from tokenmark_schemas.workload import Workload
 
@@ -90,6 +92,16 @@ class SweepFacts(Facts):
 
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     results: dict[str, RunResult] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MatrixFacts(Facts):
+    """Everything known about one BenchmarkMatrix at one moment: its runs by name, what those found that its status does not tell, and the profiles
+    that it may name, or why there are none. Jobs and pods are those of its servers and of what fetches its models."""
+
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    results: dict[str, RunResult] = field(default_factory=dict)
+    profiles: Sequence[Profile] | str = ()
 
 
 @dataclass(frozen=True)

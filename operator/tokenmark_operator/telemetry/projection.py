@@ -24,7 +24,7 @@ from .live import Progress, live_metrics
 from .probes import probe_metrics
 from .runs import run_metrics
 from .schedules import schedule_metrics
-from .sweeps import sweep_metrics
+from .sweeps import matrix_metrics, sweep_metrics
 
 VERSION = "0.1.0"
 
@@ -49,6 +49,7 @@ class Projection(Collector):
         yield from probe_metrics(self._shown("NetProbe"))
         yield from schedule_metrics(self._shown("BenchmarkSchedule"))
         yield from sweep_metrics(self._shown("BenchmarkSweep"))
+        yield from matrix_metrics(self._shown("BenchmarkMatrix"))
         yield from self._states()
         yield from self._own()
 
@@ -65,6 +66,7 @@ class Projection(Collector):
             ("BenchmarkRun", "tokenmark_runs"),
             ("NetProbe", "tokenmark_probes"),
             ("BenchmarkSweep", "tokenmark_sweeps"),
+            ("BenchmarkMatrix", "tokenmark_matrices"),
         ):
             said = (condition(body, "Succeeded").get("reason") or "Pending" for body in self._memory.of_kind(kind))
             family = gauge(name, f"{kind} objects by state.", ("state",))

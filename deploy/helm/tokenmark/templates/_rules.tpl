@@ -1,13 +1,13 @@
 {{- /* Generated from the operator's registry of kinds: make schemas. */ -}}
 {{- define "tokenmark.rules" -}}
 - apiGroups: [tokenmark.dev]
-  resources: [benchmarkruns, netprobes, benchmarkschedules, benchmarksweeps]
+  resources: [benchmarkruns, netprobes, benchmarkschedules, benchmarksweeps, benchmarkmatrices]
   verbs: [get, list, watch, delete]
 - apiGroups: [tokenmark.dev]
-  resources: [benchmarkruns/status, netprobes/status, benchmarkschedules/status, benchmarksweeps/status]
+  resources: [benchmarkruns/status, netprobes/status, benchmarkschedules/status, benchmarksweeps/status, benchmarkmatrices/status]
   verbs: [get, patch]
 - apiGroups: [tokenmark.dev]
-  resources: [benchmarkruns/finalizers, netprobes/finalizers, benchmarkschedules/finalizers, benchmarksweeps/finalizers]
+  resources: [benchmarkruns/finalizers, netprobes/finalizers, benchmarkschedules/finalizers, benchmarksweeps/finalizers, benchmarkmatrices/finalizers]
   verbs: [update]
 - apiGroups: [batch]
   resources: [jobs]
@@ -36,5 +36,5 @@
 {{- end }}
 
 {{- define "tokenmark.kinds" -}}
-[benchmarkruns, netprobes, benchmarkschedules, benchmarksweeps]
+[benchmarkruns, netprobes, benchmarkschedules, benchmarksweeps, benchmarkmatrices]
 {{- end }}

@@ -1,0 +1,67 @@
+"""The facts of one BenchmarkMatrix: its servers, its runs, and what those found that are over and not yet in its status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from tokenmark_schemas.documents import load_documents, parse, read_profiles
+from tokenmark_schemas.errors import InvalidInput
+from tokenmark_schemas.profiles import Profile, ProfilesFile
+
+from ..shared.admission import is_finished
+from ..shared.facts import Key, MatrixFacts
+from .sources import Sources
+
+MAX_PROFILES_CHARACTERS = 262_144
+
+
+async def gather_matrix(sources: Sources, cr: dict[str, Any], _key: Key) -> MatrixFacts:
+    """Raises ApiError, ClusterUnavailable."""
+    meta = cr["metadata"]
+    namespace, uid = meta["namespace"], meta["uid"]
+    told = {
+        row["run"] for row in (cr.get("status") or {}).get("cells") or [] if row.get("state") in ("Measured", "Failed")
+    }
+    jobs = await sources.jobs_of(namespace, uid)
+    pods, _ = await sources.pods_of(namespace, uid)
+    runs, results = await sources.runs_of(namespace, uid, told)
+    finished = is_finished(cr)
+    return MatrixFacts(
+        cr=cr,
+        now=datetime.now(UTC),
+        settings=sources.settings,
+        jobs=jobs,
+        pods=pods,
+        unmade={} if finished else await sources.unmade(namespace, jobs, pods),
+        runs=runs,
+        results=results,
+        profiles=() if finished else await _profiles(sources, cr),
+        refused=sources.refusals.pop(uid, None),
+    )
+
+
+async def _profiles(sources: Sources, cr: dict[str, Any]) -> Sequence[Profile] | str:
+    ref = (cr.get("spec") or {}).get("profilesRef")
+    if not isinstance(ref, dict):
+        return _builtin()
+    name, key, namespace = str(ref.get("name")), str(ref.get("key")), cr["metadata"]["namespace"]
+    where = f"spec.profilesRef: ConfigMap {name}, key {key}"
+    text = await sources.config_map_key(namespace, name, key)
+    if text is None:
+        return f"{where} does not exist in {namespace}"
+    if len(text) > MAX_PROFILES_CHARACTERS:
+        return f"{where} has {len(text)} characters; {MAX_PROFILES_CHARACTERS} are the most"
+    try:
+        document, node = load_documents(text, where)[0]
+        model = parse(document, node, where)
+    except InvalidInput as exc:
+        return str(exc)
+    return model.profiles if isinstance(model, ProfilesFile) else f"{where} is no file of profiles (profiles/v1)"
+
+
+@lru_cache(maxsize=1)
+def _builtin() -> Sequence[Profile]:
+    return read_profiles(None).profiles
