@@ -36,7 +36,7 @@ def images(cluster: Cluster) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def installed(cluster: Cluster, images: dict[str, str]) -> Cluster:
     """The chart is in, the operator ready."""
-    release.install(cluster, images, *SETTINGS)
+    release.install(cluster, images, *SETTINGS, f"allowedImages[0]={image_builds.llama_name(cluster)}")
     return cluster
 
 

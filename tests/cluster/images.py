@@ -141,9 +141,14 @@ def pause_archive() -> Path:
     return archive_of(image)
 
 
+def llama_name(destination: Destination) -> str:
+    """What that image is called, built or not."""
+    return _named(destination, "llama-server", "1")
+
+
 def llama_server(destination: Destination) -> str:
     """llama-server with the model inside, so that it runs in a restricted namespace; its name in the cluster."""
-    image = _named(destination, "llama-server", "1")
+    image = llama_name(destination)
     builder = choose()
     if not builder.has(image):
         base_images()

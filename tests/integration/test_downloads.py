@@ -3,86 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from bench_runner.local.download import download
 from tests.support import gguf_files
+from tests.support.hub import FILE, REPO, Weather, hub
 from tests.support.ports import free_port
-from tests.support.serving import in_thread
 from tokenmark_schemas.errors import InvalidInput, RunFailed
 from tokenmark_schemas.local_models import Hub
 
-REPO, FILE = "somebody/gemma-GGUF", "quants/gemma-Q8_0.gguf"
 MOST = 10**9
-
-
-@dataclass
-class Weather:
-    """How the server behaves: bytes after which it breaks off an answer, and for how many of them; what it asks for."""
-
-    content: bytes
-    breaks_after: int | None = None
-    breaks: int = 0
-    refuses: bool = False
-    token: str | None = None
-    ranges: list[str | None] = field(default_factory=list)
-
-
-@contextmanager
-def hub(weather: Weather) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def _head(self, status: int, length: int, **more: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(length))
-            for name, value in more.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.end_headers()
-
-        def do_HEAD(self) -> None:
-            if self.path != f"/{REPO}/resolve/main/{FILE}":
-                self._head(404, 0, X_Error_Code="EntryNotFound" if REPO in self.path else "RepoNotFound")
-            elif weather.token and self.headers["Authorization"] != f"Bearer {weather.token}":
-                self._head(403, 0, X_Error_Code="GatedRepo")
-            else:
-                digest = hashlib.sha256(weather.content).hexdigest()
-                size = str(len(weather.content))
-                self._head(
-                    200,
-                    len(weather.content),
-                    X_Repo_Commit="c" * 40,
-                    ETag='"x"',
-                    X_Linked_Etag=f'"{digest}"',
-                    X_Linked_Size=size,
-                )
-
-        def do_GET(self) -> None:
-            said = self.headers["Range"]
-            weather.ranges.append(said)
-            begin = int(said.removeprefix("bytes=").rstrip("-")) if said else 0
-            body = weather.content[begin:]
-            if weather.refuses:
-                self._head(503, 0)
-                return
-            total = len(weather.content)
-            self._head(206 if said else 200, len(body), Content_Range=f"bytes {begin}-{total - 1}/{total}")
-            if weather.breaks_after is not None and weather.breaks > 0:
-                weather.breaks -= 1
-                body, self.close_connection = body[: weather.breaks_after], True
-            self.wfile.write(body)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, in_thread(server):
-        yield f"http://127.0.0.1:{server.server_address[1]}"
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.matrix_object import BenchmarkMatrix, MatrixModel
 
 from ..settings import Settings
@@ -14,7 +15,7 @@ from .pod import CONFIG_PATH, job, pod_template
 
 TOKEN_ENV = "HF_TOKEN"  # noqa: S105 - the name of a variable
 FETCHES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
-AGAIN = 3  # what was broken off is gone on with
+AGAIN = 3  # what was broken off is gone on with; what is not to be had is not asked for again
 MOST_GIGABYTES = "1000"  # the claim's own size is the limit
 
 
@@ -45,7 +46,7 @@ def plan_fetch(matrix: BenchmarkMatrix, settings: Settings) -> list[dict[str, An
     template = pod_template(
         execution.model_copy(update={"image": None}), image=settings.runner_image, pull_policy=settings.pull_policy,
         args=[
-            "models", "pull", "--file", f"{CONFIG_PATH}/models.yaml", "--quiet", "--most-gigabytes", MOST_GIGABYTES,
+            "models", "pull", "--models", f"{CONFIG_PATH}/models.yaml", "--quiet", "--most-gigabytes", MOST_GIGABYTES,
             *(["--endpoint", store.endpoint] if store.endpoint else []),
         ],
         labels=labels, config_map=config_name, env=token, mounts=[{"name": "models", "mountPath": MODELS_PATH}],
@@ -56,7 +57,10 @@ def plan_fetch(matrix: BenchmarkMatrix, settings: Settings) -> list[dict[str, An
         name, template, labels=labels, owner=owner, deadline_s=store.deadline_seconds, startup_s=execution.startup_deadline_seconds,
     )  # fmt: skip
     child["spec"]["backoffLimit"] = AGAIN
-    del child["spec"]["podFailurePolicy"]
+    child["spec"]["podFailurePolicy"]["rules"] = [
+        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [InvalidInput.exit_code]}},
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    ]
     return [config_map, child]
 
 
