@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
     from ..local.matrix import Matrix, Outcome
     from ..local.server import Settings
+    from ..reports.matrix_rows import About, Standing
 
 LogLevel = Literal["debug", "info", "warning"]
 
 
 def matrix(
-    folder: Path | None = typer.Argument(None, help="Searched for *.gguf; modelDir of --config if unsaid."),
+    folder: str | None = typer.Argument(None, help="Searched for *.gguf; modelDir of --config if unsaid. Or NAMESPACE/NAME of a BenchmarkMatrix in the cluster, which is not run but reported."),
     config: Path = typer.Option(Path("models.yaml"), help="A list of models (models/v1), where there is one.", envvar="TOKENMARK_MODELS", show_envvar=False),
     models: str | None = typer.Option(None, help="Only these, by name, with commas between."),
     quants: str | None = typer.Option(None, help="Only these quantisations, such as Q4_K_M,Q8_0."),
@@ -52,7 +53,7 @@ def matrix(
 
     Four-bit quantisations and small models go first; what cannot fit, is too slow, or is heavier than what failed is skipped with its reason.
 
-    Examples: tokenmark matrix ~/models --quick; tokenmark matrix --quants Q4_K_M,Q8_0 --profiles interactive,quality --resume
+    Examples: tokenmark matrix ~/models --quick; tokenmark matrix --quants Q4_K_M,Q8_0 --profiles interactive,quality --resume; tokenmark matrix bench/gemma
 
     Exit codes: 0 every cell was measured or skipped for its reason, 2 bad input, 5 a cell failed, 130 interrupted.
     """
@@ -61,17 +62,21 @@ def matrix(
     from tokenmark_schemas.errors import RunFailed
     from tokenmark_schemas.matrix import MatrixLimits
 
+    from ..config.sources import named_object
     from ..load.clock import iso_now
     from ..local.matrix import Matrix, last_of
     from ..local.matrix_plan import choose_models, choose_profiles, choose_variants
     from ..local.server import Settings, llama_program
     from ..run.sweep import INTERRUPTED
 
+    if folder is not None and not Path(folder).exists() and (named := named_object(folder)):
+        _report_of_cluster(*named, output_dir)
+        return
     if quick and full:
         raise InvalidInput("--quick and --full exclude each other")
     depth: Depth = "quick" if quick else "full" if full else "standard"
     listed = listed_models(config) if folder is None or config.exists() else None
-    place = (folder or Path(str(listed.model_dir if listed else "."))).expanduser()
+    place = Path(folder or str(listed.model_dir if listed else ".")).expanduser()
     chosen = choose_models(listed, place, words_of(models), words_of(quants))
     uses = choose_profiles(
         read_profiles(own_profiles).profiles, words_of(profiles), quality=not skip_quality, stress=not skip_stress
@@ -203,22 +208,41 @@ def _tell(whole: Matrix, cell: Cell, entry: Any, log_level: LogLevel) -> None:
 
 def _report(whole: Matrix, depth: str, settings: Settings, began: str, without_template: list[str], out: Path) -> None:
     """Whatever was measured until now: JSON, CSV and HTML, and the table on the terminal."""
+    from ..local.matrix_standing import about, standings_of
+
+    standings = standings_of(whole)
+    _write(standings, about(whole, standings, depth, settings, began, without_template), out)
+
+
+def _report_of_cluster(namespace: str, name: str, out: Path) -> None:
+    """What it has measured until now."""
+    from tokenmark_schemas.errors import RunFailed
+
+    from ..config.matrix_object import matrix_of_cluster
+
+    standings, said = matrix_of_cluster(namespace, name)
+    _write(standings, said, out)
+    if any(each.state in ("failed", "waiting", "running") for each in standings):
+        raise typer.Exit(RunFailed.exit_code)
+
+
+def _write(standings: list[Standing], said: About, out: Path) -> None:
     import json
 
     from rich.console import Console
 
-    from ..local.matrix_rows import answers_of, matrix_result
     from ..reports.matrix import matrix_csv, matrix_lines
+    from ..reports.matrix_rows import answers_of, matrix_result
     from ..reports.page.matrix import matrix_page
     from ..storage.text_file import write_text
 
-    answers = answers_of(whole)
-    result = matrix_result(whole, depth, settings, began, without_template, answers)
-    name, said = whole.folder.name, f"--output-dir {out}"
-    write_text(out / f"{name}_results.json", json.dumps(result.snake(), indent=2) + "\n", said)
-    write_text(out / f"{name}_results.csv", matrix_csv(result.rows), said)
-    write_text(out / f"{name}_report.html", matrix_page(result, answers), said)
+    answers = answers_of(standings)
+    result = matrix_result(standings, said, answers)
+    place, flag = out / said.id, f"--output-dir {out}"
+    write_text(place.with_name(f"{said.id}_results.json"), json.dumps(result.snake(), indent=2) + "\n", flag)
+    write_text(place.with_name(f"{said.id}_results.csv"), matrix_csv(result.rows), flag)
+    write_text(place.with_name(f"{said.id}_report.html"), matrix_page(result, answers), flag)
     console = Console()
     for line in matrix_lines(result):
         console.print(line, highlight=False)
-    print(f"\n{out / name}_report.html", file=sys.stderr)
+    print(f"\n{place}_report.html", file=sys.stderr)

@@ -48,11 +48,11 @@ def sweep(
 
     from ..config.connections import connections
     from ..config.recipes import cells_of, read_recipe, sweep_id
-    from ..config.swept import named_sweep
+    from ..config.sources import named_object
     from ..run.sweep import INTERRUPTED, Sweep
     from ..storage.text_file import write_text
 
-    if not Path(recipe).exists() and (named := named_sweep(recipe)):
+    if not Path(recipe).exists() and (named := named_object(recipe)):
         _report_of_cluster(*named, out, reports)
         return
     asked = read_recipe(Path(recipe))

@@ -22,6 +22,12 @@ from .stores import stores_of
 OBJECT = re.compile(r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)/([a-z0-9]([-a-z0-9.]*[a-z0-9])?)$")
 
 
+def named_object(source: str) -> tuple[str, str] | None:
+    """(namespace, name) where it is written so."""
+    found = OBJECT.match(source)
+    return (found[1], found[3]) if found else None
+
+
 def find_result(
     source: str, endpoint: str | None = None, region: str | None = None, baselines: str = "baselines"
 ) -> RunResult:

@@ -11,13 +11,7 @@ from tokenmark_schemas.result import RunResult
 from tokenmark_schemas.sweep import SweepStatus, SweptRun
 
 from ..storage import cluster
-from .sources import OBJECT, find_result
-
-
-def named_sweep(source: str) -> tuple[str, str] | None:
-    """(namespace, name) where it is written so."""
-    found = OBJECT.match(source)
-    return (found[1], found[3]) if found else None
+from .sources import find_result
 
 
 def sweep_of_cluster(namespace: str, name: str) -> tuple[str, str | None, list[tuple[SweptRun, RunResult | None]]]:

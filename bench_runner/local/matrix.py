@@ -218,7 +218,7 @@ class Matrix:
         """With its server up, memory is no question any more."""
         if cell.profile.kind == "code" and self._no_code:
             return self._no_code
-        needed = 0 if serving else self._facts(cell).needed_bytes
+        needed = 0 if serving else self._facts(cell).needed_bytes or 0
         states = [(each, self.entries[each.name]) for each in self.cells]
         ended = [Ended(each, entry.reason or "", entry.beyond) for each, entry in states if entry.state == "failed"]
         learned = 0 if serving else learned_bytes(self.servers)

@@ -195,7 +195,7 @@ def why_not(cell: Cell, *, needed: int, free: int, learned: int, ended: Sequence
 
 def learned_bytes(servers: Iterable[ServerFacts]) -> int:
     """The most that a server held beyond what was worked out for it: libraries and drivers, the same for a small model and a large one."""
-    return max([0, *(each.held_bytes - each.needed_bytes for each in servers if each.held_bytes)])
+    return max([0, *(each.held_bytes - each.needed_bytes for each in servers if each.held_bytes and each.needed_bytes)])
 
 
 def too_slow(ttft_s: float | None, tokens_per_s: float | None, limits: MatrixLimits) -> str | None:

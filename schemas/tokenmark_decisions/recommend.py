@@ -129,7 +129,7 @@ def _templates(without: Sequence[str]) -> Iterator[str]:
 
 def _machine(rows: Sequence[MatrixRow]) -> Iterator[str]:
     for row in rows:
-        said = f"{row.model} {row.quantization}, {row.profile}{f' {row.part}' if row.part else ''}"
+        said = f"{row.model} {row.quantization}, {' '.join(filter(None, (row.profile, row.part, row.way)))}"
         if row.verdict not in (None, "valid"):
             yield f"{said}: the verdict is {row.verdict}{f': {row.doubt}' if row.doubt else ''}"
         if row.slowed and row.kept is not None and row.kept < SLOWED:
@@ -207,16 +207,15 @@ def _truest(
     """Of those that share the first place the smallest; what the best of them had stands beside it, for a tie is no proof that they are alike."""
     if not good:
         return None
-    sizes = {_key(row): row.file_bytes for row in done}
+    sizes = {_key(row): row.file_bytes for row in done if row.file_bytes}
     best, leader = (
         min(good, key=lambda key: sizes.get(key, math.inf)),
         max(good, key=lambda key: answers[key].accuracy or 0.0),
     )
     quality, most = answers[best], answers[leader]
+    larger = ", and is larger" if leader in sizes else ""
     beside = (
-        ""
-        if best == leader
-        else f"; {_name(leader)} has {most.right} of {most.asked}, which may be chance, and is larger"
+        "" if best == leader else f"; {_name(leader)} has {most.right} of {most.asked}, which may be chance{larger}"
     )
     return Recommendation(
         use="quality", model=best[0], quantization=best[1], why=f"{quality.right} of {quality.asked} right{beside}"

@@ -32,7 +32,7 @@ class ServerFacts(Contract):
     context: int
     streams: int
     way: str = ""
-    needed_bytes: int
+    needed_bytes: int | None = None
     held_bytes: int | None = None
     load_s: float | None = None
     trial_ttft_s: float | None = None
@@ -60,8 +60,8 @@ class MatrixRow(Contract):
     )
     doubt: str | None = Field(default=None, description="The first reason of a verdict that is not valid.")
     rating: Word | None = None
-    file_bytes: int
-    parameters: int
+    file_bytes: int | None = None
+    parameters: int | None = None
     needed_bytes: int | None = None
     held_bytes: int | None = None
     load_s: float | None = None

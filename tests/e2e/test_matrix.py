@@ -5,6 +5,9 @@ and goes, and an operator that is killed in the middle.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,8 +141,26 @@ def test_two_quantisations_are_fetched_served_and_measured_though_the_operator_i
     assert servers(lab) == []
     assert lab.items("services") == []
     assert lab.kubectl("get", "benchmarkmatrices").splitlines()[1].split()[:3] == ["gemma", "Completed", "4/4"]
+    reported(lab, tmp_path, done["status"]["matrixID"])
     lab.delete("benchmarkmatrix", "gemma")
     lab.until("its runs go with it", lambda: not lab.items("brun"), 60)
+
+
+def reported(lab: Lab, folder: Path, identity: str) -> None:
+    """`tokenmark matrix NAMESPACE/NAME` writes the report that a laptop's matrix has."""
+    kubectl = lab.cluster.kubectl()
+    env = {**os.environ, "KUBECONFIG": str(lab.cluster.kubeconfig()), "PATH": f"{kubectl.parent}:{os.environ['PATH']}"}
+    words = [sys.executable, "-m", "bench_runner", "matrix", f"{lab.namespace}/gemma", "--output-dir", str(folder)]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((folder / f"{identity}_results.json").read_text())
+    assert [(row["quantization"], row["profile"], row["state"]) for row in result["rows"]] == [
+        (word, use, "done") for word in QUANTS for use in ("chat", "quality")
+    ]
+    assert all(row["requests"] == 4 and row["load_s"] >= 0 for row in result["rows"])
+    assert [row["asked"] for row in result["rows"]] == [None, 4, None, 4]
+    assert result["machine"]["provider"] == "lab"
+    assert "What to choose" in (folder / f"{identity}_report.html").read_text()
 
 
 def test_what_is_no_matrix_is_refused_by_the_api_server_and_an_unknown_image_by_the_operator(lab: Lab) -> None:

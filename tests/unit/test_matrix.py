@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from bench_runner.local.matrix_plan import choose_models, choose_profiles, choose_variants, identity
-from bench_runner.local.matrix_rows import drift_of
 from bench_runner.reports.matrix import matrix_csv
+from bench_runner.reports.matrix_rows import drift_of
 from tests.support.commands import tokenmark
 from tests.support.gguf_files import write
 from tests.support.knowing import answered

@@ -13,6 +13,13 @@ from ..matrix import called
 from .figures import FORMATS, Cell, Figure, Section, Table
 from .html import page
 
+PLACES = (
+    "client_cpu_model",
+    "accelerator",
+    "instance_type",
+    "cluster_label",
+    "provider",
+)  # what the machine is called by
 HEAT = (
     ("Tokens/s of one answer", "tokens_per_s", "rate", True), ("Time to first token", "ttft_mean_s", "seconds", False),
     ("Documents an hour", "per_hour", "count", True), ("Right answers", "accuracy", "share", True), ("Code, of 10", "code_score", "rate", True),
@@ -20,7 +27,8 @@ HEAT = (
 
 
 def matrix_page(result: MatrixResult, answers: dict[Key, StageQuality]) -> str:
-    title = f"Models on {result.machine.get('client_cpu_model', 'this machine')}"
+    known = [result.machine[name] for name in PLACES if name in result.machine]
+    title = f"Models on {known[0] if known else 'this machine'}"
     states = [row.state for row in result.rows]
     verdict = "interrupted" if result.interrupted else "complete" if set(states) <= {"done"} else "with gaps"
     subtitle = f"{states.count('done')} of {len(states)} cells measured · {result.depth} · {_minute(result.started_at)} to {_minute(result.ended_at)}"

@@ -206,12 +206,15 @@ class _MatrixStep(Step):
         self.servers[number] = MatrixServerStatus(
             number=number, model=model, quantization=quantization, context=context, streams=streams, way=way, state="Starting"
         )  # fmt: skip
-        self._says("ServerStarting", f"{names.server_name(self.matrix.metadata.name, number)}: {model} {quantization}")
+        name = names.server_name(self.matrix.metadata.name, number)
+        self._says("ServerStarting", f"{name}: {model} {quantization}")
+        self.events.append(KubeEvent("Normal", "ServerStarted", f"{name}: {model} {quantization}, {context} tokens"))
 
     def _serve(self, server: MatrixServerStatus, waiting: list[Cell]) -> None:
         view, name = self._view(server), names.server_name(self.matrix.metadata.name, server.number)
         if view.state == "Failed":
             self._stop(server, "Failed", view.message)
+            self.events.append(KubeEvent("Warning", "ServerFailed", f"{name}: {view.message}"))
             served = any(row.server == server.number for row in self.rows.values())
             if not served:  # a new one would fare no better
                 self._over(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -13,31 +12,52 @@ from tokenmark_decisions.matrix_cells import Cell
 from tokenmark_decisions.rating import rate
 from tokenmark_decisions.recommend import Key, recommendations, verdict_of_means, warnings
 from tokenmark_schemas.documents import read_ratings
-from tokenmark_schemas.errors import InvalidInput
-from tokenmark_schemas.matrix import CellState, MatrixResult, MatrixRow, ServerFacts
+from tokenmark_schemas.matrix import CellState, MatrixLimits, MatrixResult, MatrixRow, ServerFacts
 from tokenmark_schemas.quality import CodeResult, StageQuality
 from tokenmark_schemas.ratings import RatingFile, Word
 from tokenmark_schemas.result import RunResult, StageResult
 from tokenmark_schemas.workload import canonical_json
 
-from ..load.clock import iso_now
-from ..storage.request_log import read_rows
-from .matrix import Matrix
-from .server import Settings
-
 LEAST_ANSWERS = 12  # that a drift is looked for in
 
 
-def row(
-    cell: Cell, state: CellState, reason: str | None, server: ServerFacts | None, result: RunResult | None, drift: Drift | None,
-    ratings: RatingFile, code: CodeResult | None = None,
-) -> MatrixRow:  # fmt: skip
+@dataclass(frozen=True)
+class Standing:
+    """A cell as it stands, and all that is known of it; each is read once."""
+
+    cell: Cell
+    state: CellState
+    reason: str | None = None
+    server: ServerFacts | None = None
+    result: RunResult | None = None
+    drift: Drift | None = None
+    code: CodeResult | None = None
+
+
+@dataclass(frozen=True)
+class About:
+    """A matrix as a whole. `settings` are of its servers, `machine` is what it ran on."""
+
+    id: str
+    depth: str
+    started_at: str
+    ended_at: str
+    interrupted: bool
+    settings: dict[str, str]
+    machine: dict[str, str]
+    limits: MatrixLimits
+    servers: Sequence[ServerFacts]
+    without_template: Sequence[str] = ()
+
+
+def row(standing: Standing, ratings: RatingFile) -> MatrixRow:
+    cell, result, code, drift = standing.cell, standing.result, standing.code, standing.drift
     found: dict[str, Any] = {
         "cell": cell.name, "model": cell.candidate.model, "quantization": cell.candidate.quantization, "profile": cell.profile.name,
-        "part": cell.part.name, "way": cell.way, "threads": cell.variant.threads, "gpu_layers": cell.variant.gpu_layers, "state": state,
-        "reason": reason, "file_bytes": cell.candidate.file_bytes, "parameters": cell.candidate.parameters,
+        "part": cell.part.name, "way": cell.way, "threads": cell.variant.threads, "gpu_layers": cell.variant.gpu_layers, "state": standing.state,
+        "reason": standing.reason, "file_bytes": cell.candidate.file_bytes or None, "parameters": cell.candidate.parameters or None,
     }  # fmt: skip
-    if server is not None:
+    if (server := standing.server) is not None:
         found |= {"needed_bytes": server.needed_bytes, "held_bytes": server.held_bytes, "load_s": server.load_s}
     if result is not None and result.stages:
         stage = result.stages[0]
@@ -136,61 +156,40 @@ def _cost(result: RunResult) -> dict[str, Any]:
 # --- all of them --------------------------------------------------------------------------------------------------------
 
 
-def answers_of(whole: Matrix) -> dict[Key, StageQuality]:
+def settings_of(cells: Sequence[Cell]) -> dict[str, str]:
+    """How servers were started."""
+    variants = list(dict.fromkeys(cell.variant for cell in cells))
+
+    def said(values: Iterable[int | None]) -> str:
+        return ", ".join(dict.fromkeys("default" if each is None else str(each) for each in values))
+
+    return {
+        "threads": said(each.threads for each in variants),
+        "gpu_layers": said(each.gpu_layers for each in variants),
+    }
+
+
+def answers_of(standings: Sequence[Standing]) -> dict[Key, StageQuality]:
     """What each model and quantisation answered, of those whose tests are done."""
     found: dict[Key, StageQuality] = {}
-    for cell in whole.cells:
-        done = whole.entries[cell.name].state == "done"
-        result = whole.result_of(cell) if done and cell.profile.kind == "quality" else None
-        if result is not None and result.stages and (quality := result.stages[0].quality) is not None:
-            found[cell.candidate.model, cell.candidate.quantization] = quality
+    for each in standings:
+        judged = each.state == "done" and each.cell.profile.kind == "quality"
+        if judged and each.result and each.result.stages and (quality := each.result.stages[0].quality) is not None:
+            found[each.cell.candidate.model, each.cell.candidate.quantization] = quality
     return found
 
 
-def matrix_result(
-    whole: Matrix, depth: str, settings: Settings, began: str, without_template: Sequence[str], answers: dict[Key, StageQuality]
-) -> MatrixResult:  # fmt: skip
+def matrix_result(standings: Sequence[Standing], said: About, answers: dict[Key, StageQuality]) -> MatrixResult:
     """Also of a matrix that was interrupted."""
     ratings = read_ratings(None)
-    rows, machine = [], dict[str, str]()
-    for cell in whole.cells:
-        entry, result = whole.entries[cell.name], whole.result_of(cell)
-        drift = _drift(whole.runs / cell.name) if result is not None and entry.state == "done" else None
-        rows.append(
-            row(cell, entry.state, entry.reason, whole.server_of(cell), result, drift, ratings, whole.code_of(cell))
-        )
-        machine = machine or _machine(result)
-    variants = list(dict.fromkeys(cell.variant for cell in whole.cells))
-    said = {
-        "threads": ", ".join(dict.fromkeys(str(each.threads) for each in variants)), "batch": str(settings.batch or "default"),
-        "gpu_layers": ", ".join(dict.fromkeys("default" if each.gpu_layers is None else str(each.gpu_layers) for each in variants)),
-    }  # fmt: skip
+    rows = [row(each, ratings) for each in standings]
     asked = [
         [cell.name, cell.candidate.identity, cell.part.context, {**cell.spec, "environment": None}]
-        for cell in whole.cells
+        for cell in (each.cell for each in standings)
     ]
     return MatrixResult(
-        id=whole.folder.name, started_at=began, ended_at=iso_now(), interrupted=whole.interrupted, depth=depth, machine=machine, settings=said,
-        fingerprint=hashlib.sha256(canonical_json(asked)).hexdigest()[:16], limits=whole.limits, recommendations=recommendations(rows, answers),
-        warnings=warnings(rows, answers, without_template=without_template if answers else ()), rows=rows, servers=whole.servers,
+        id=said.id, started_at=said.started_at, ended_at=said.ended_at, interrupted=said.interrupted, depth=said.depth, machine=said.machine,
+        settings=said.settings, fingerprint=hashlib.sha256(canonical_json(asked)).hexdigest()[:16], limits=said.limits,
+        recommendations=recommendations(rows, answers), warnings=warnings(rows, answers, without_template=said.without_template if answers else ()),
+        rows=rows, servers=list(said.servers),
     )  # fmt: skip
-
-
-def _drift(run: Path) -> Drift | None:
-    try:
-        return drift_of(read_rows(run / "requests.jsonl.gz"))
-    except (OSError, InvalidInput):
-        return None
-
-
-def _machine(result: RunResult | None) -> dict[str, str]:
-    """What the run says of it."""
-    if result is None:
-        return {}
-    known = result.provenance.environment
-    found = {name: known[name] for name in ("client_cpu_model", "client_cpus", "gpu_model") if known.get(name)}
-    memory = next(
-        (s.resources.host.memory_total_bytes for s in result.stages if s.resources and s.resources.host), None
-    )
-    version = {"engine_version": result.provenance.engine.version} if result.provenance.engine.version else {}
-    return {**found, **({"memory_gb": f"{memory / 1e9:.0f}"} if memory else {}), **version}
