@@ -12,8 +12,6 @@ from tests.cluster import layout, provider, release
 from tests.cluster.provider import Cluster
 from tests.support.lab import Lab
 
-SETTINGS = ("resyncSeconds=15", "targetWaitSeconds=12", "jobTtlSeconds=600")
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes the cluster down comes last, whatever its file is called."""
@@ -36,7 +34,7 @@ def images(cluster: Cluster) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def installed(cluster: Cluster, images: dict[str, str]) -> Cluster:
     """The chart is in, the operator ready."""
-    release.install(cluster, images, *SETTINGS, f"allowedImages[0]={image_builds.llama_name(cluster)}")
+    release.install(cluster, images, *release.settings(cluster))
     return cluster
 
 

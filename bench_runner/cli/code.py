@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -12,6 +13,9 @@ from tokenmark_schemas.errors import InvalidInput
 
 from ..config.flags import words_of
 from .engines import FILE
+
+if TYPE_CHECKING:
+    from tokenmark_schemas.quality import CodeResult
 
 code = typer.Typer(
     help="Refactorings that a model is asked for, judged by real compilers in a sandbox.", no_args_is_help=True
@@ -32,6 +36,7 @@ def ask(
     timeout: int = typer.Option(600, min=1, max=86_400, help="Seconds that an answer may take."),
     out: Path = typer.Option(Path("results"), help="code_result.json and every answer lie in OUT/code-MODEL.", envvar="TOKENMARK_OUT", show_envvar=False),
     file: Path | None = FILE,
+    ask_only: bool = typer.Option(False, "--ask-only", help="Keep the answers, and leave the judging to `tokenmark code judge`, such as in a pod without a network."),
 ) -> None:  # fmt: skip
     """Ask a model to give components types, and score what it writes from 0 to 10: that it parses and builds, its structure, its types, its tests.
 
@@ -41,22 +46,22 @@ def ask(
 
     Exit codes: 0 scored, 2 bad input or no sandbox here, 5 an answer did not come.
     """
-    from rich.console import Console
-
     from tokenmark_decisions.sweep_cells import as_name
 
     from ..load.clock import iso_now
+    from ..local.code_tasks import ANSWERS, keep, keep_answer, with_context, written
     from ..local.code_tasks import ask as asked_of
-    from ..local.code_tasks import judge, keep, keep_answer, with_context
+    from ..local.code_tasks import judge as judged
     from ..quality.code_checks import fixtures, tools
-    from ..reports.code import code_table
+    from ..storage.text_file import write_text
     from ..target.discovery import target_of
     from .single_request import connection_of, first_model
 
     sizes = _sizes(context)
     tasks = with_context(fixtures(own, words_of(only)), sizes)
-    _must_have_walls()
-    folder = tools()
+    if not ask_only:
+        _must_have_walls()
+        tools()
     connection, token = connection_of(engine, kind, file)
     name = model or connection.model or first_model(connection, token)
     place, said, began = out / f"code-{as_name(name)}", f"--out {out}", iso_now()
@@ -69,12 +74,45 @@ def ask(
         _tell,
         lambda each: keep_answer(place, each, said),
     )
-    result = judge(name, began, answers, used, folder, _tell)
+    kept = json.dumps(written(name, began, answers, used).snake(), indent=1)
+    write_text(place / ANSWERS, kept + "\n", said)
+    if ask_only:
+        print(place / ANSWERS)
+        return
+    result = judged(name, began, answers, used, tools(), _tell)
     keep(place, result, said)
-    Console().print(code_table(result))
-    for warning in result.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    _show(result)
     print(f"\n{place}/code_result.json", file=sys.stderr)
+
+
+@code.command()
+def judge(
+    answers: Path = typer.Argument(..., help="answers.json, as `tokenmark code ask` keeps it."),
+    own: Path | None = FIXTURES,
+    output: Literal["table", "json"] = typer.Option("table", "--output", "-o", help="json: code-result/v1, and nothing else."),
+) -> None:  # fmt: skip
+    """Score what a model wrote elsewhere: in a sandbox of this machine, or of a pod that has no network (deploy/examples/code-judge.yaml).
+
+    Example: tokenmark code judge results/code-gemma/answers.json -o json > code_result.json
+
+    Exit codes: 0 scored, 2 bad input or no sandbox here, 5 no answer could be judged.
+    """
+    from tokenmark_schemas.documents import read_model
+    from tokenmark_schemas.quality import CodeAnswers
+
+    from ..local.code_tasks import asked_of
+    from ..local.code_tasks import judge as judged
+    from ..quality.code_checks import fixtures, tools
+
+    kept = read_model(answers, CodeAnswers, "answers to code tasks", "code-answers/v1")
+    asked = asked_of(kept, fixtures(own))
+    _must_have_walls()
+    tell = _tell if output == "table" else lambda _said: None
+    result = judged(kept.model, kept.started_at, asked, kept.gpu_utilization_avg, tools(), tell)
+    if output == "json":
+        print(json.dumps(result.snake(), indent=1))
+    else:
+        _show(result)
 
 
 @code.command()
@@ -114,6 +152,16 @@ def install() -> None:
     from ..quality.code_checks import tools
 
     print(tools())
+
+
+def _show(result: CodeResult) -> None:
+    from rich.console import Console
+
+    from ..reports.code import code_table
+
+    Console().print(code_table(result))
+    for warning in result.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _must_have_walls() -> None:

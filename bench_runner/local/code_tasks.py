@@ -13,8 +13,8 @@ from statistics import fmean, stdev
 
 from tokenmark_decisions.code_score import by_fixture, score_of
 from tokenmark_decisions.sweep_cells import as_name
-from tokenmark_schemas.errors import RunFailed
-from tokenmark_schemas.quality import CodeAnswer, CodeResult
+from tokenmark_schemas.errors import InvalidInput, RunFailed
+from tokenmark_schemas.quality import CodeAnswer, CodeAnswers, CodeResult, WrittenCode
 from tokenmark_schemas.run import RunTarget
 from tokenmark_schemas.workload import WorkloadSpec
 
@@ -27,6 +27,8 @@ from ..target.gpu import EVERY_S, gpus_of
 from ..workload.synthetic import SyntheticText
 from .matrix import CODE
 
+ANSWERS = "answers.json"
+BEHIND = " behind "  # fixture, this, tokens of other text before it
 USED = 0.8  # of a GPU, below which something else holds it up
 BEFORE = "The following is background. It has nothing to do with the task, which comes after it.\n\n{words}\n\nNow the task.\n\n{prompt}"
 Tell = Callable[[str], None]
@@ -52,7 +54,7 @@ def with_context(fixtures: Sequence[Fixture], tokens: Sequence[int]) -> list[Fix
 def _behind(fixture: Fixture, tokens: int) -> Fixture:
     words = SyntheticText(7, tokens).words(0, tokens)
     return replace(
-        fixture, name=f"{fixture.name} behind {tokens}", prompt=BEFORE.format(words=words, prompt=fixture.prompt)
+        fixture, name=f"{fixture.name}{BEHIND}{tokens}", prompt=BEFORE.format(words=words, prompt=fixture.prompt)
     )
 
 
@@ -136,6 +138,32 @@ def _judged(asked: Asked, tools: Path, tell: Tell, known: dict[tuple[str, str], 
     return known[key].model_copy(
         update={"run": asked.run, "seconds": asked.seconds, "output_tokens": asked.output_tokens}
     )
+
+
+def written(model: str, began: str, asked: Sequence[Asked], used: float | None) -> CodeAnswers:
+    """As it is kept, to be judged now or elsewhere."""
+    answers = [
+        WrittenCode(
+            fixture=each.fixture.name, run=each.run, component=each.component, seconds=each.seconds, output_tokens=each.output_tokens,
+            failure=each.failure,
+        )
+        for each in asked
+    ]  # fmt: skip
+    return CodeAnswers(model=model, started_at=began, gpu_utilization_avg=used, answers=answers)
+
+
+def asked_of(kept: CodeAnswers, fixtures: Sequence[Fixture]) -> list[Asked]:
+    """Raises InvalidInput for an answer to a fixture that is not here."""
+    known = {each.name: each for each in fixtures}
+    if unknown := sorted({each.fixture for each in kept.answers if each.fixture.partition(BEHIND)[0] not in known}):
+        raise InvalidInput(f"there is no fixture {', '.join(unknown)}; there are {', '.join(known)} (--own-fixtures)")
+    return [
+        Asked(
+            replace(known[each.fixture.partition(BEHIND)[0]], name=each.fixture), each.run, each.component, each.seconds,
+            each.output_tokens, each.failure,
+        )
+        for each in kept.answers
+    ]  # fmt: skip
 
 
 def keep_answer(place: Path, asked: Asked, said: str) -> None:

@@ -21,12 +21,14 @@ from tokenmark_schemas.documents import builtin_folder
 from tokenmark_schemas.errors import InvalidInput, RunFailed
 from tokenmark_schemas.quality import MOST_COMPONENT, CodeFinding, TestsPassed
 
+from . import enclosed
 from .sandbox import Walls, sandboxed
 from .scorers import without_thinking
 
 HERE = Path(__file__).with_name("code")
 WALLS = Walls(seconds=180, memory_bytes=2_000_000_000, processes=256)
 INSTALL_S = 600
+IN_THE_IMAGE = Path("/tools")  # of tokenmark-quality
 FENCED = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL)
 
 
@@ -123,6 +125,8 @@ def _script(
 def tools() -> Path:
     """The folder with node_modules; filled once, from npm. Raises InvalidInput where that is not possible, RunFailed where it fails."""
     _node()
+    if enclosed.is_asked_for():
+        return IN_THE_IMAGE
     lock = (HERE / "package-lock.json").read_bytes()
     folder = _cache() / f"code-tools-{hashlib.sha256(lock).hexdigest()[:12]}"
     if (folder / ".complete").exists():

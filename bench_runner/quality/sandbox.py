@@ -2,8 +2,8 @@
 an end to memory, time, processes and output.
 
 Three layers, each by a tool made for it: bubblewrap (namespaces, an empty root, no privileges), a seccomp filter (libseccomp) against what namespaces leave open, and
-limits of the system on processes. Started by root it becomes nobody first, for root is above some of those limits. In a cluster the pod is the wall, and
-this one stands inside it where the pod may make namespaces.
+limits of the system on processes. Started by root it becomes nobody first, for root is above some of those limits. In a pod, which may make no namespaces,
+the pod is the outer wall: see `enclosed`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tokenmark_schemas.errors import InvalidInput
+
+from . import enclosed
 
 NOBODY = 65534
 GIVEN, TOOLS, SCRATCH = "/given", "/tools", "/tmp"  # noqa: S108  (in the sandbox)
@@ -68,10 +70,12 @@ class Ran:
 def sandboxed(
     words: Sequence[str], files: Mapping[str, bytes], walls: Walls = Walls(), tools: Path | None = None
 ) -> Ran:
-    """Runs `words` in /given, which holds `files` and cannot be written; `tools` is a folder that it sees as /tools. Raises InvalidInput where this machine
-    cannot build the walls."""
+    """Runs `words` in a folder that holds `files`; `tools` is a folder that it sees as /tools. Raises InvalidInput where this machine cannot build the
+    walls."""
+    if enclosed.is_asked_for():
+        return _in_the_pod(words, files, walls)
     with _inputs(files) as folder, tempfile.TemporaryFile() as rules:
-        _filter(rules)
+        _rules().export_bpf(rules)
         rules.seek(0)
         started = [
             _bubblewrap(),
@@ -90,6 +94,24 @@ def sandboxed(
             return _watched(process, walls)
 
 
+def _in_the_pod(words: Sequence[str], files: Mapping[str, bytes], walls: Walls) -> Ran:
+    enclosed.must_be_a_wall()
+    rules = _rules()
+
+    def before() -> None:
+        _limit(walls)
+        resource.setrlimit(resource.RLIMIT_NPROC, (walls.processes, walls.processes))
+        rules.load()
+
+    with enclosed.swept(), _inputs(files) as folder:
+        known = {"PATH": PATH, "HOME": SCRATCH, "LANG": "C.UTF-8", "NODE_OPTIONS": _node_memory(walls)}
+        with subprocess.Popen(
+            list(words), cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=known,
+            start_new_session=True, preexec_fn=before,
+        ) as process:  # fmt: skip
+            return _watched(process, walls)
+
+
 def available() -> str | None:
     """Why this machine has no sandbox, in a sentence; None where it has one."""
     try:
@@ -97,9 +119,7 @@ def available() -> str | None:
     except InvalidInput as exc:
         return str(exc)
     return (
-        None
-        if ran.code == 0
-        else f"bubblewrap cannot build a sandbox here: {ran.err.decode('utf-8', 'replace').strip()[:200]}"
+        None if ran.code == 0 else f"no sandbox can be built here: {ran.err.decode('utf-8', 'replace').strip()[:200]}"
     )
 
 
@@ -113,8 +133,7 @@ def _bubblewrap() -> str:
 
 def _walls(folder: Path, tools: Path | None, walls: Walls, rules: int) -> list[str]:
     links = [word for name in ("bin", "lib", "lib64", "sbin") for word in ("--symlink", f"usr/{name}", f"/{name}")]
-    node = f"--max-old-space-size={walls.memory_bytes * 2 // 3 // MB}"
-    known = {"PATH": PATH, "HOME": SCRATCH, "LANG": "C.UTF-8", "NODE_OPTIONS": node}
+    known = {"PATH": PATH, "HOME": SCRATCH, "LANG": "C.UTF-8", "NODE_OPTIONS": _node_memory(walls)}
     return [
         "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", str(NOBODY),
         "--gid", str(NOBODY), "--hostname", "sandbox", "--clearenv", *(word for name, value in known.items() for word in ("--setenv", name, value)),
@@ -122,6 +141,10 @@ def _walls(folder: Path, tools: Path | None, walls: Walls, rules: int) -> list[s
         "--ro-bind", str(folder), GIVEN, *(["--ro-bind", str(tools), TOOLS, "--symlink", f"{TOOLS}/node_modules", "/node_modules"] if tools else []),
         "--remount-ro", "/", "--chdir", GIVEN, "--seccomp", str(rules),
     ]  # fmt: skip
+
+
+def _node_memory(walls: Walls) -> str:
+    return f"--max-old-space-size={walls.memory_bytes * 2 // 3 // MB}"
 
 
 def _limit(walls: Walls) -> None:
@@ -133,8 +156,8 @@ def _limit(walls: Walls) -> None:
         resource.setrlimit(what, (most, most))
 
 
-def _filter(out: IO[bytes]) -> None:
-    """The seccomp program: all but REFUSED, new namespaces, and sockets of other kinds than AF_UNIX."""
+def _rules() -> Any:
+    """The seccomp filter: all but REFUSED, new namespaces, and sockets of other kinds than AF_UNIX."""
     try:
         import pyseccomp as seccomp
     except (ImportError, OSError, RuntimeError) as exc:
@@ -152,7 +175,7 @@ def _filter(out: IO[bytes]) -> None:
     rules.add_rule(
         seccomp.ERRNO(errno.ENOSYS), "clone3"
     )  # its flags lie in memory, where no filter sees them; C libraries fall back
-    rules.export_bpf(out)
+    return rules
 
 
 def _watched(process: subprocess.Popen[bytes], walls: Walls) -> Ran:

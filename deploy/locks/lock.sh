@@ -11,6 +11,7 @@ part $upgrade pyproject.toml --extra store --extra databases --extra local -o de
 part $upgrade pyproject.toml -o deploy/locks/netprobe.lock
 part $upgrade pyproject.toml --extra operator -o deploy/locks/operator.lock
 part $upgrade --group rag -o deploy/locks/rag.lock # the reference RAG backend
+part $upgrade pyproject.toml --extra quality --group node -o deploy/locks/quality.lock # node is a wheel: one lock for all of the image
 part $upgrade --group build -o deploy/locks/build.lock
 lock $upgrade --group fronts -o deploy/locks/fronts.lock # servers that tests measure: an environment of their own
 lock $upgrade --group chroma -o deploy/locks/chroma.lock # a real server for tests

@@ -47,6 +47,7 @@ VERSIONS = {
     "ratings/v1": "ratings.RatingFile",
     "quality-tests/v1": "quality.QualityTests",
     "profiles/v1": "profiles.ProfilesFile",
+    "code-answers/v1": "quality.CodeAnswers",
     "matrix-result/v1": "matrix.MatrixResult",
     "engines/v1": "engines.EnginesFile",
     "recipe/v1": "recipe.Recipe",

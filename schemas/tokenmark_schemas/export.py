@@ -26,7 +26,7 @@ from .netprobe import NetProbe
 from .north_south import BenchmarkOutput, RunMetadata
 from .probe_result import EastWest, NetProbeResult, ProbeConfig
 from .profiles import ProfilesFile
-from .quality import QualityTests
+from .quality import CodeAnswers, QualityTests
 from .ratings import RatingFile
 from .recipe import Recipe
 from .result import RunResult, TerminationSummary
@@ -59,6 +59,7 @@ SCHEMAS: dict[str, tuple[type[BaseModel], bool]] = {
     "models-v1": (ModelsFile, True),
     "profiles-v1": (ProfilesFile, True),
     "quality-tests-v1": (QualityTests, False),
+    "code-answers-v1": (CodeAnswers, False),
     "matrix-result-v1": (MatrixResult, False),
     "baseline-v1": (Promoted, False),
     "store-receipts-v1": (Receipts, False),

@@ -147,6 +147,27 @@ class CodeAnswer(Contract):
     ended: str | None = None
 
 
+class WrittenCode(Contract):
+    """An answer as it came; `failure` says why none did."""
+
+    fixture: Annotated[str, Field(min_length=1, max_length=253)]
+    run: Annotated[int, Field(ge=0, le=1000)]
+    component: Annotated[str, Field(max_length=MOST_COMPONENT)]
+    seconds: float | None = None
+    output_tokens: int | None = None
+    failure: str | None = None
+
+
+class CodeAnswers(Contract):
+    """`code-answers/v1`: what a model wrote, to be judged elsewhere: asking needs a network, and judging shall have none."""
+
+    schema_version: Literal["code-answers/v1"] = "code-answers/v1"
+    model: Annotated[str, Field(max_length=253)]
+    started_at: Annotated[str, Field(max_length=40)]
+    gpu_utilization_avg: float | None = None
+    answers: Annotated[list[WrittenCode], Field(min_length=1, max_length=10_000)]
+
+
 class FixtureScore(Contract):
     """`same` is the share of the answers that are the most frequent one, letter for letter: how consistent a model is at temperature 0."""
 

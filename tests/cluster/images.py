@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -172,6 +173,34 @@ def rag_backend(destination: Destination) -> str:
     return deliver(destination, image)
 
 
+def quality(destination: Destination) -> str:
+    """The image that judges code, as its Dockerfile makes it; its name in the cluster."""
+    image = _named(
+        destination,
+        "quality",
+        tree_digest(
+            "bench_runner",
+            "schemas/tokenmark_schemas",
+            "schemas/tokenmark_decisions",
+            "workloads",
+            "deploy/docker/quality.Dockerfile",
+            "deploy/locks/quality.lock",
+        ),
+    )
+    builder = choose()
+    if not builder.has(image):
+        base_images()
+        note(f"building {image}")
+        registry = (
+            {"NPM_CONFIG_REGISTRY": os.environ["NPM_CONFIG_REGISTRY"]} if os.environ.get("NPM_CONFIG_REGISTRY") else {}
+        )
+        dockerfile = TREE / "deploy/docker/quality.Dockerfile"
+        builder.build(dockerfile, image, TREE, {**build_arguments(), **registry}, CACHE / "image-quality.log")
+    name = deliver(destination, image)
+    _forget_old({image}, ("quality",))
+    return name
+
+
 def s3_server(destination: Destination) -> str:
     """versitygw with a bucket named `bench`; its name in the cluster."""
     image = _named(destination, "versitygw", "1")
@@ -228,10 +257,10 @@ def sizes_mb(built: dict[str, str]) -> dict[str, int]:
     return {name: round(archive_of(image).stat().st_size / 1e6) for name, image in built.items()}
 
 
-def _forget_old(keep: set[str]) -> None:
+def _forget_old(keep: set[str], names: Sequence[str] = PRODUCT) -> None:
     """Archives and images of earlier trees."""
     for image in choose().names():
-        if any(image.startswith(f"{LOCAL}/{name}:") for name in PRODUCT) and image not in keep:
+        if any(image.startswith(f"{LOCAL}/{name}:") for name in names) and image not in keep:
             choose().remove(image)
             for path in (_archive(image), _archive(image).with_suffix(".id")):
                 path.unlink(missing_ok=True)

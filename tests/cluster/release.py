@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .images import llama_name
 from .layout import TREE
 from .provider import Cluster
 from .shell import run
@@ -11,6 +12,12 @@ from .shell import run
 CHART = TREE / "deploy" / "helm" / "tokenmark"
 RELEASE = "tokenmark"
 NAMESPACE = "tokenmark-system"
+
+
+def settings(cluster: Cluster) -> tuple[str, ...]:
+    """What tests set of the chart's values: impatience, and the image that matrices may serve models with."""
+    allowed = f"allowedImages[0]={llama_name(cluster)}"
+    return "resyncSeconds=15", "targetWaitSeconds=12", "jobTtlSeconds=600", allowed
 
 
 def install(cluster: Cluster, images: dict[str, str], *settings: str, chart: Path = CHART) -> None:

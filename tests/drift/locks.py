@@ -12,7 +12,8 @@ TREE = Path(__file__).parents[2]
 LOCKS = TREE / "deploy" / "locks"
 WANTED = {  # lock -> extras, or groups, that it installs beside the dependencies proper
     "dev": ("dev", "operator", "databases", "embedded", "gpu", "store"),
-    "runner": ("store", "databases"),
+    "runner": ("store", "databases", "local"),
+    "quality": ("quality", "node"),
     "netprobe": (),
     "operator": ("operator",),
     "build": ("build",),
@@ -29,7 +30,7 @@ def requirements(lock: str) -> list[str]:
     project, groups = data["project"], data["dependency-groups"]
     if lock in groups:
         return sorted(groups[lock])
-    named = [row for extra in WANTED[lock] for row in project["optional-dependencies"][extra]]
+    named = [row for name in WANTED[lock] for row in {**project["optional-dependencies"], **groups}[name]]
     return sorted(row for row in [*project["dependencies"], *named] if not row.startswith("tokenmark["))
 
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.lab import Lab, run_object, tree
 from tokenmark_schemas.probe_result import EastWest
 
@@ -23,6 +25,7 @@ def example(lab: Lab, name: str, **changes: str) -> str:
     return text
 
 
+@pytest.mark.trial
 def test_plain_jobs_measure_between_two_nodes(lab: Lab) -> None:
     quick = '"6", --seconds, "1", --out'
     text = example(lab, "ew-netprobe-job.yaml").replace('"6", --out', quick)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from tests.support.lab import Lab, condition, run_object
 
 SHARED = {"stages": [{"name": "c1", "concurrency": 1, "durationSeconds": 5}], "repetitions": 1}
@@ -41,6 +43,7 @@ def of_ttft(result: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.trial
 def test_a_limited_way_is_found_by_the_run_that_crosses_it_and_explains_how_it_differs(lab: Lab) -> None:
     """Some 20 kB of request, 15 kB of them at 50 Mbit/s, are more than two milliseconds; on the target's own node there are none."""
     lab.simulator()

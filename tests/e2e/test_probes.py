@@ -16,7 +16,6 @@ import pytest
 
 from tests.cluster import images, nodes, processes, release
 from tests.cluster.embedded import Embedded
-from tests.conftest import SETTINGS
 from tests.support.lab import Lab, condition
 
 QUICK = {"durationSeconds": 1, "warmupSeconds": 0}
@@ -126,7 +125,7 @@ def test_nodes_own_network_only_where_the_administrator_allows_it(lab: Lab) -> N
     lab.apply(a_probe("refused", host))
     assert condition(finished(lab, "refused"), "Accepted")["reason"] == "HostNetworkForbidden"
     lab.kubectl("label", "ns", lab.namespace, "pod-security.kubernetes.io/enforce=privileged", "--overwrite")
-    release.install(lab.cluster, lab.images, *SETTINGS, "netprobe.hostNetwork=true")
+    release.install(lab.cluster, lab.images, *release.settings(lab.cluster), "netprobe.hostNetwork=true")
     try:
         lab.apply(a_probe("bare", host, RTT))
         found = rows(finished(lab, "bare"))
@@ -134,7 +133,7 @@ def test_nodes_own_network_only_where_the_administrator_allows_it(lab: Lab) -> N
         assert found["host"]["rttNanosecondsP50"] > 0
         assert found["rtt"]["rttNanosecondsP50"] > 0
     finally:
-        release.install(lab.cluster, lab.images, *SETTINGS)
+        release.install(lab.cluster, lab.images, *release.settings(lab.cluster))
 
 
 # --- what happens to it ------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -207,6 +208,35 @@ def test_a_model_is_asked_and_scored(engine: str, tmp_path: Path) -> None:
     assert len(list((tmp_path / "code-known" / "answers").iterdir())) == 8
     assert "counter" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_what_is_asked_here_is_judged_elsewhere_alike(engine: str, tmp_path: Path) -> None:
+    words = [*CLI, "code", "ask", engine, "--kind", "openai", "--model", "known", "--runs", "1", "--ask-only"]
+    asked = [*words, "--fixtures", "counter", "--context", "0,300", "--out", str(tmp_path)]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    answers = Path(done.stdout.strip())
+    assert not (answers.parent / "code_result.json").exists()
+    judge = [*CLI, "code", "judge", str(answers), "-o", "json"]
+    done = subprocess.run(judge, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads(done.stdout)
+    assert {each["fixture"]: each["mean"] for each in result["fixtures"]} == {"counter": 10, "counter behind 300": 10}
+    kept = json.loads(answers.read_text())
+    kept["answers"][0]["fixture"] = "nobody"
+    answers.write_text(json.dumps(kept))
+    done = subprocess.run(judge, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "there is no fixture nobody; there are counter" in done.stderr) == (2, True)
+
+
+def test_a_machine_that_calls_itself_a_pod_judges_nothing(tmp_path: Path) -> None:
+    (tmp_path / "C.vue").write_text(COUNTER.expected)
+    words = [*CLI, "code", "check", str(tmp_path / "C.vue"), "counter"]
+    env = {**os.environ, "TOKENMARK_SANDBOX": "pod"}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 2
+    assert "this pod is no sandbox; it lacks: the container's first process" in done.stderr
+    assert "a root file system that cannot be written" in done.stderr
 
 
 def test_a_fixture_that_is_none_is_said(tmp_path: Path) -> None:
