@@ -55,7 +55,7 @@ def matrix(
 
     Examples: tokenmark matrix ~/models --quick; tokenmark matrix --quants Q4_K_M,Q8_0 --profiles interactive,quality --resume; tokenmark matrix bench/gemma
 
-    Exit codes: 0 every cell was measured or skipped for its reason, 2 bad input, 5 a cell failed, 130 interrupted.
+    Exit codes: 0 every cell was measured or skipped for its reason, 2 bad input, 5 a cell failed (or, in a cluster, is not measured yet), 130 interrupted.
     """
     from tokenmark_decisions.matrix_cells import cells as cells_of
     from tokenmark_schemas.documents import read_profiles

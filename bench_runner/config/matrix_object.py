@@ -8,19 +8,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tokenmark_decisions.matrix_asked import DEPTH, asked_cells
+from tokenmark_decisions.matrix_asked import DEPTH, asked_cells, object_id
 from tokenmark_decisions.matrix_cells import Cell
-from tokenmark_schemas.documents import load_documents, parse, read_profiles
+from tokenmark_schemas.documents import parse_profiles, read_profiles
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.kube import ConfigMapKey
 from tokenmark_schemas.matrix import CellState, ServerFacts
 from tokenmark_schemas.matrix_object import BenchmarkMatrix, CellPhase, MatrixCell, MatrixSpec, MatrixStatus
-from tokenmark_schemas.profiles import Profile, ProfilesFile
+from tokenmark_schemas.profiles import Profile
 from tokenmark_schemas.result import RunResult
 
+from ..load.clock import iso_now
 from ..reports.matrix_rows import About, Standing, settings_of
 from ..storage import cluster
-from .sources import find_result
+from .sources import result_in_cluster
 
 STATES: dict[CellPhase, CellState] = {
     "Waiting": "waiting", "Running": "running", "Measured": "done", "Failed": "failed", "Skipped": "skipped",
@@ -32,9 +33,17 @@ PLACE = (
     "instance_type",
     "accelerator",
     "gpu_model",
-    "target_image",
-    "target_limits",
+    "target_node",
+    "engine_version",
 )
+ALIKE = (
+    "provider",
+    "region",
+    "instance_type",
+    "accelerator",
+    "gpu_model",
+    "engine_version",
+)  # else speeds are not of one machine
 
 
 def matrix_of_cluster(namespace: str, name: str) -> tuple[list[Standing], About]:
@@ -47,6 +56,10 @@ def matrix_of_cluster(namespace: str, name: str) -> tuple[list[Standing], About]
     if status.matrix_id is None or not status.cells:
         raise InvalidInput(f"{source} has not begun; see kubectl -n {namespace} describe benchmarkmatrix {name}")
     cells = asked_cells(spec, _profiles(namespace, spec.profiles_ref))
+    if status.matrix_id != object_id(name, cells):
+        raise InvalidInput(
+            f"{source} was made of other profiles than there are now, in its ConfigMap or in this version: its runs would be told as what they are not"
+        )
     rows = {row.name: row for row in status.cells}
     servers = {each.number: _facts(each) for each in status.servers}
     found = [_standing(namespace, cell, rows.get(cell.name), servers) for cell in cells]
@@ -70,11 +83,7 @@ def _profiles(namespace: str, ref: ConfigMapKey | None) -> Sequence[Profile]:
     where = f"ConfigMap {ref.name}, key {ref.key}"
     if text is None:
         raise InvalidInput(f"{where} of its profiles is gone")
-    document, node = load_documents(text, where)[0]
-    found = parse(document, node, where)
-    if not isinstance(found, ProfilesFile):
-        raise InvalidInput(f"{where} is no file of profiles (profiles/v1)")
-    return found.profiles
+    return parse_profiles(text, where).profiles
 
 
 def _standing(namespace: str, cell: Cell, row: MatrixCell | None, servers: dict[int, ServerFacts]) -> Standing:
@@ -84,7 +93,7 @@ def _standing(namespace: str, cell: Cell, row: MatrixCell | None, servers: dict[
     if row.state != "Measured":
         return Standing(cell, STATES[row.state], row.message or row.reason, server)
     try:
-        return Standing(cell, "done", None, server, find_result(f"{namespace}/{row.run}"))
+        return Standing(cell, "done", None, server, result_in_cluster(namespace, row.run))
     except InvalidInput as exc:
         print(f"left out: {exc}", file=sys.stderr)
         return Standing(cell, "failed", "it was measured, and its result is gone", server)
@@ -99,22 +108,29 @@ def _facts(server: Any) -> ServerFacts:
 def _about(
     cells: Sequence[Cell], standings: Sequence[Standing], spec: MatrixSpec, status: MatrixStatus, servers: Sequence[ServerFacts]
 ) -> About:  # fmt: skip
-    results = [each.result for each in standings if each.result is not None]
+    machine = _machine([each.result for each in standings if each.result is not None])
+    apart = [f"{name} {machine[name]}" for name in ALIKE if ", " in machine.get(name, "")]
+    warning = (
+        [f"its servers ran on different machines, and what is faster may be the machine: {'; '.join(apart)}"]
+        if apart
+        else []
+    )
     said = {
         **settings_of(cells),
         "image": spec.server.execution.image or "",
         "args": " ".join(spec.server.args) or "none",
     }
     return About(
-        id=status.matrix_id or "", depth=DEPTH[spec.depth], started_at=status.start_time or "", ended_at=status.completion_time or "",
-        interrupted=status.completion_time is None, settings=said, machine=_machine(results), limits=spec.limits.of_matrix(), servers=servers,
+        id=status.matrix_id or "", depth=DEPTH[spec.depth], started_at=status.start_time or iso_now(), ended_at=status.completion_time or iso_now(),
+        interrupted=status.completion_time is None, settings=said, machine=machine, limits=spec.limits.of_matrix(), servers=servers,
+        warnings=warning,
     )  # fmt: skip
 
 
 def _machine(results: Sequence[RunResult]) -> dict[str, str]:
-    """Where its servers ran, as far as their runs know."""
-    if not results:
-        return {}
-    known, engine = results[0].provenance.environment, results[0].provenance.engine
-    found = {name: known[name] for name in PLACE if known.get(name)}
-    return {**found, **({"engine_version": engine.version} if engine.version else {})}
+    """Where its servers ran, as far as their runs know; several where they ran on several."""
+    known = [
+        {**each.provenance.environment, "engine_version": each.provenance.engine.version or ""} for each in results
+    ]
+    values = {name: dict.fromkeys(each[name] for each in known if each.get(name)) for name in PLACE}
+    return {name: ", ".join(found) for name, found in values.items() if found}

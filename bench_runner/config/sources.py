@@ -37,7 +37,7 @@ def find_result(
     if "://" in source:
         return _of_store(source, endpoint, region)
     if not Path(source).exists() and source != "-" and (named := OBJECT.match(source)):
-        return _of_cluster(named[1], named[3])
+        return result_in_cluster(named[1], named[3])
     return _run(read_kept(source), source)
 
 
@@ -62,7 +62,8 @@ def _of_store(source: str, endpoint: str | None, region: str | None) -> RunResul
         raise InvalidInput(f"{source} cannot be read: it is not UTF-8 text") from None
 
 
-def _of_cluster(namespace: str, name: str) -> RunResult:
+def result_in_cluster(namespace: str, name: str) -> RunResult:
+    """Raises as `find_result`."""
     source = f"{namespace}/{name}"
     try:
         run = cluster.get(namespace, "benchmarkrun", name)

@@ -11,7 +11,7 @@ from tokenmark_schemas.result import RunResult
 from tokenmark_schemas.sweep import SweepStatus, SweptRun
 
 from ..storage import cluster
-from .sources import find_result
+from .sources import result_in_cluster
 
 
 def sweep_of_cluster(namespace: str, name: str) -> tuple[str, str | None, list[tuple[SweptRun, RunResult | None]]]:
@@ -36,7 +36,7 @@ def _result(namespace: str, row: SweptRun) -> RunResult | None:
     if row.state != "Measured":
         return None
     try:
-        return find_result(f"{namespace}/{row.run}")
+        return result_in_cluster(namespace, row.run)
     except InvalidInput as exc:
         print(f"left out: {exc}", file=sys.stderr)
         return None

@@ -37,22 +37,25 @@ def download(
     """
     library, wanted = _library(), hub.files[word]
     target = folder / wanted.place
-    if target.exists():
-        if wanted.sha256 is not None and _digest(target) != wanted.sha256:
-            raise InvalidInput(f"{target} is there and is another file: its SHA-256 is not the list's; move it away")
-        _is_what_was_asked(target, word)
-        return target
     url = library.hf_hub_url(hub.repo, wanted.file, revision=hub.revision, endpoint=endpoint)
     said = f"{hub.repo}, {wanted.file}"
+    if target.exists():
+        whose, sha256 = ("the list", wanted.sha256) if wanted.sha256 else (said, _known_to_hub(library, url, said))
+        if sha256 is not None and _digest(target) != sha256:
+            raise InvalidInput(
+                f"{target} is there and is another file: its SHA-256 is not that of {whose}; move it away"
+            )
+        _is_what_was_asked(target, word)
+        return target
     with _in_words(library, said):
         about = library.get_hf_file_metadata(url, token=os.environ.get(TOKEN_ENV) or False)
     folder.mkdir(parents=True, exist_ok=True)
-    etag = re.sub(r"[^A-Za-z0-9]", "", about.etag or "")
+    etag = _plain(about.etag)
     with _locked(folder / f".{target.name}.{etag[:16]}.partial") as (partial, file):
         _fits(said, about.size, most_bytes, partial)
         with _in_words(library, said):
             _go_on(library, url, about, file, quiet=quiet)
-        sha256 = wanted.sha256 or (etag if re.fullmatch("[0-9a-f]{64}", etag) else None)
+        sha256 = wanted.sha256 or _sha256(etag)
         if sha256 is not None and (found := _digest(partial)) != sha256:
             partial.unlink()  # going on with it would not mend it
             raise InvalidInput(
@@ -61,6 +64,25 @@ def download(
         partial.rename(target)
     _is_what_was_asked(target, word)
     return target
+
+
+def _known_to_hub(library: Any, url: str, said: str) -> str | None:
+    """The SHA-256 of the file there: two repositories may call different files alike. None where nobody can be asked: what is here is taken then."""
+    try:
+        with _in_words(library, said):
+            about = library.get_hf_file_metadata(url, token=os.environ.get(TOKEN_ENV) or False)
+    except (InvalidInput, RunFailed):
+        return None
+    return _sha256(_plain(about.etag))
+
+
+def _plain(etag: str | None) -> str:
+    return re.sub(r"[^A-Za-z0-9]", "", etag or "")
+
+
+def _sha256(etag: str) -> str | None:
+    """Of large files it is one."""
+    return etag if re.fullmatch("[0-9a-f]{64}", etag) else None
 
 
 def _is_what_was_asked(target: Path, word: str) -> None:
@@ -104,12 +126,14 @@ def _fits(said: str, size: int | None, most_bytes: int, partial: Path) -> None:
 
 @contextmanager
 def _locked(partial: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """The part that is there, to be gone on with. Raises InvalidInput while another process does."""
+    """The part that is there, to be gone on with. Raises RunFailed while another process does."""
     with partial.open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise InvalidInput(f"another process downloads {partial.name[1:]} at this moment") from None
+            raise RunFailed(
+                f"another process downloads {partial.name[1:]} at this moment; call again when it has ended"
+            ) from None
         try:
             yield partial, file
         finally:

@@ -103,13 +103,21 @@ def _in_the_pod(words: Sequence[str], files: Mapping[str, bytes], walls: Walls) 
         resource.setrlimit(resource.RLIMIT_NPROC, (walls.processes, walls.processes))
         rules.load()
 
-    with enclosed.swept(), _inputs(files) as folder:
+    with _inputs(files) as folder, enclosed.swept():
         known = {"PATH": PATH, "HOME": SCRATCH, "LANG": "C.UTF-8", "NODE_OPTIONS": _node_memory(walls)}
-        with subprocess.Popen(
+        with _started(
             list(words), cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=known,
             start_new_session=True, preexec_fn=before,
         ) as process:  # fmt: skip
             return _watched(process, walls)
+
+
+def _started(words: list[str], **how: Any) -> subprocess.Popen[bytes]:
+    """Raises InvalidInput where the container's own limits leave no room for ours, or its kernel takes no filter."""
+    try:
+        return subprocess.Popen(words, **how)
+    except subprocess.SubprocessError as exc:
+        raise InvalidInput(f"the limits of the sandbox cannot be set in this container: {exc}") from exc
 
 
 def available() -> str | None:
@@ -212,7 +220,7 @@ def _watched(process: subprocess.Popen[bytes], walls: Walls) -> Ran:
 @contextlib.contextmanager
 def _inputs(files: Mapping[str, bytes]) -> Iterator[Path]:
     """A folder that nobody can read and write to."""
-    with tempfile.TemporaryDirectory(prefix="tokenmark-sandbox-") as made:
+    with tempfile.TemporaryDirectory(prefix="tokenmark-sandbox-", ignore_cleanup_errors=True) as made:
         folder = Path(made)
         for name, content in files.items():
             path = folder / name

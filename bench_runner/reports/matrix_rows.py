@@ -48,6 +48,7 @@ class About:
     limits: MatrixLimits
     servers: Sequence[ServerFacts]
     without_template: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
 
 def row(standing: Standing, ratings: RatingFile) -> MatrixRow:
@@ -190,6 +191,7 @@ def matrix_result(standings: Sequence[Standing], said: About, answers: dict[Key,
     return MatrixResult(
         id=said.id, started_at=said.started_at, ended_at=said.ended_at, interrupted=said.interrupted, depth=said.depth, machine=said.machine,
         settings=said.settings, fingerprint=hashlib.sha256(canonical_json(asked)).hexdigest()[:16], limits=said.limits,
-        recommendations=recommendations(rows, answers), warnings=warnings(rows, answers, without_template=said.without_template if answers else ()),
+        uses={each.cell.profile.name: each.cell.profile.about for each in standings},
+        recommendations=recommendations(rows, answers), warnings=[*said.warnings, *warnings(rows, answers, without_template=said.without_template if answers else ())],
         rows=rows, servers=list(said.servers),
     )  # fmt: skip

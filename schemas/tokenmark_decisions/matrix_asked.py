@@ -39,6 +39,12 @@ def asked_cells(spec: MatrixSpec, profiles: Sequence[Profile]) -> list[Cell]:
     )
 
 
+def object_id(name: str, asked: Sequence[Cell]) -> str:
+    """The same question of the same profiles has the same: what they hold and what they are called."""
+    told = [[cell.name, cell.hash] for cell in asked]
+    return f"{name}-{hashlib.sha256(canonical_json(told)).hexdigest()[:8]}"
+
+
 def file_of(spec: MatrixSpec, cell: Cell) -> MatrixFile:
     """What its server is started with."""
     model = next(model for model in spec.models if model.name == cell.candidate.model)

@@ -219,7 +219,7 @@ def _same_load(cell: Cell, other: Cell) -> bool:
 
 
 def _larger(candidate: Candidate, other: Candidate) -> bool:
-    return candidate.model != other.model and candidate.file_bytes > other.file_bytes
+    return candidate.model != other.model and 0 < other.file_bytes < candidate.file_bytes
 
 
 def _called(cell: Cell) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=BaseModel)
 MAX_DOCUMENT_BYTES = 64 * 2**20
+MAX_PROFILES_CHARACTERS = 262_144
 MAX_DEPTH = 64
 MAX_ALIASES = 200
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -182,6 +183,19 @@ def parse_costs(text: str, source: str) -> CostFile:
     found = parse(document, node, source)
     if not isinstance(found, CostFile):
         raise InvalidInput(f"{source} is a {type(found).__name__}; prices are a file with schemaVersion cost/v1")
+    return found
+
+
+def parse_profiles(text: str, source: str) -> ProfilesFile:
+    """Uses of a ConfigMap, checked. Raises InvalidInput where it is another document, or too large for one."""
+    from .profiles import ProfilesFile
+
+    if len(text) > MAX_PROFILES_CHARACTERS:
+        raise InvalidInput(f"{source} has {len(text)} characters; {MAX_PROFILES_CHARACTERS} are the most")
+    document, node = load_documents(text, source)[0]
+    found = parse(document, node, source)
+    if not isinstance(found, ProfilesFile):
+        raise InvalidInput(f"{source} is a {type(found).__name__}; uses are a file with schemaVersion profiles/v1")
     return found
 
 

@@ -129,6 +129,7 @@ class MatrixResult(Contract):
     settings: dict[str, str]
     fingerprint: str
     limits: MatrixLimits
+    uses: dict[str, str] = Field(default={}, description="What each profile's numbers mean to a person.")
     recommendations: list[Recommendation]
     warnings: list[str]
     rows: list[MatrixRow]

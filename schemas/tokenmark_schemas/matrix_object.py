@@ -20,6 +20,14 @@ MOST_CELLS = 256
 MOST_SERVERS = 256
 CellPhase = Literal["Waiting", "Running", "Measured", "Failed", "Skipped"]
 ServerPhase = Literal["Starting", "Serving", "Stopped", "Failed"]
+# Options that change how fast an answer comes, and nothing else: none that opens a file, runs a program or serves what is none of a model's business.
+SERVER_OPTIONS = (
+    "batch-size", "cache-reuse", "cache-type-k", "cache-type-v", "cont-batching", "cpu-mask", "cpu-moe", "cpu-range", "cpu-strict", "device", "flash-attn",
+    "kv-unified", "main-gpu", "mlock", "n-cpu-moe", "no-cont-batching", "no-kv-offload", "no-mmap", "no-repack", "no-warmup", "numa", "poll", "prio", "rope-freq-base",
+    "rope-freq-scale", "rope-scale", "rope-scaling", "split-mode", "swa-full", "tensor-split", "threads-http", "ubatch-size", "yarn-attn-factor", "yarn-beta-fast",
+    "yarn-beta-slow", "yarn-ext-factor", "yarn-orig-ctx",
+)  # fmt: skip
+ServerWord = Annotated[str, Field(min_length=1, max_length=128, pattern=rf"^(--({'|'.join(SERVER_OPTIONS)})|[A-Za-z0-9][A-Za-z0-9_.,:*+-]*)$")]  # fmt: skip
 ModelPath = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^/?[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*$")]  # fmt: skip
 
 
@@ -83,7 +91,10 @@ class MatrixServer(Contract):
             cel("self.execution.workers == 1", "a server is one pod", path=".execution.workers"),
         )
     )
-    args: Annotated[list[Text1024], Field(max_length=64)] = Field(default=[], description="Further options.")
+    args: Annotated[list[ServerWord], Field(max_length=64)] = Field(
+        default=[],
+        description="Further options of llama-server with their values, long names alone: those that change its speed.",
+    )
     port: Port = 8080
     threads: Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(max_length=8)] = Field(
         default=[], description="Several are compared; unset: the server's own choice."
@@ -105,13 +116,29 @@ class MatrixServer(Contract):
 
 
 class CellRuns(Contract):
-    """What the runs of all cells have."""
+    """What the runs of all cells have. Four more labels say which cell of a matrix each is."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.environment) || !has(self.environment.labels) || size(self.environment.labels) <= 28",
+                "28 labels at most: a run has 32, and four say which cell it is",
+                path=".environment.labels",
+            )
+        )
+    )
 
     metadata: TemplateMeta = TemplateMeta()
     environment: Environment = Environment()
     execution: RetryExecution = RetryExecution()
     results: Results = Results()
     cost: Cost | None = None
+
+    @model_validator(mode="after")
+    def _room_for_labels(self) -> CellRuns:
+        if len(self.environment.labels or {}) > 28:
+            raise ValueError("environment.labels: 28 labels at most: a run has 32, and four say which cell it is")
+        return self
 
 
 class GiveUp(Contract):
@@ -152,10 +179,8 @@ class MatrixSpec(Contract):
                 "path of a file: below the claim of store where there is one, else in the server's image, from / on",
                 path=".models",
             ),
-            *[
-                immutable(name, always=True)
-                for name in ("depth", "profiles", "models", "server", "limits", "seed", "runs")
-            ],
+            *[immutable(name, always=True) for name in ("depth", "profiles", "server", "limits", "seed", "runs")],
+            immutable("models", always=True, key="name"),
             *[immutable(name) for name in ("profilesRef", "store")],
         )
     )

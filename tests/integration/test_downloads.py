@@ -85,9 +85,14 @@ def test_what_is_whole_and_not_what_was_asked_stays_and_is_said(content: bytes, 
             with pytest.raises(InvalidInput, match="is Q8_0 by its own word, not Q4_K_M"):
                 download(asked(word="Q4_K_M"), "Q4_K_M", tmp_path / "a", MOST, url, quiet=True)
         assert download(asked(word="UD_Q8_XL"), "UD_Q8_XL", tmp_path / "a", MOST, url, quiet=True).is_file()
-        with pytest.raises(InvalidInput, match="its SHA-256 is not the list's"):
+        with pytest.raises(InvalidInput, match="its SHA-256 is not that of the list"):
             download(asked("0" * 64), "Q8_0", tmp_path / "a", MOST, url, quiet=True)
     assert len(weather.ranges) == 1
+    other = gguf_files.write(tmp_path / "other.gguf", tokens=1000).read_bytes()
+    with hub(Weather(other)) as url, pytest.raises(InvalidInput, match="is not that of somebody/gemma-GGUF"):
+        download(asked(word="UD_Q8_XL"), "UD_Q8_XL", tmp_path / "a", MOST, url, quiet=True)
+    nobody = f"http://127.0.0.1:{free_port()}"
+    assert download(asked(word="UD_Q8_XL"), "UD_Q8_XL", tmp_path / "a", MOST, nobody, quiet=True).is_file()
     with hub(Weather(content[: len(content) // 2])) as url, pytest.raises(InvalidInput, match="no whole GGUF file"):
         download(asked(), "Q8_0", tmp_path / "b", MOST, url, quiet=True)
 

@@ -93,7 +93,8 @@ def measured() -> tuple[MatrixResult, dict[Key, StageQuality]]:
                 )
             )
     result = a_matrix(rows)
-    said = {"recommendations": recommendations(rows, answers), "warnings": warnings(rows, answers)}
+    uses = {"batch": "Documents are worked through."}
+    said = {"uses": uses, "recommendations": recommendations(rows, answers), "warnings": warnings(rows, answers)}
     return result.model_copy(update=said), answers
 
 
@@ -110,6 +111,7 @@ def test_it_says_what_to_choose_and_does_not_scroll_sideways(browser: Browser, p
     assert said == [], "no error, and nothing from a network"
     assert page.locator("#choice tbody tr").count() >= 4
     assert "avoid " in page.locator("#choice").inner_text()
+    assert "Documents are worked through." in page.locator("#use-batch").inner_text()
     assert "it would need 9.1 GB" in page.locator("#gaps").inner_text()
     assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
     page.close()

@@ -25,6 +25,7 @@ from tokenmark_schemas.documents import read_profiles
 from tokenmark_schemas.local_models import ModelsFile
 from tokenmark_schemas.matrix_object import BenchmarkMatrix
 from tokenmark_schemas.result import RunResult
+from tokenmark_schemas.workload import Warmup
 
 NOW = datetime(2026, 3, 4, 3, 0, 0, tzinfo=UTC)
 IMAGE = "llama-server:1"
@@ -68,8 +69,16 @@ class World:
         self.runs: dict[str, Object] = {}
         self.results: dict[str, RunResult] = {}
         self.served: list[str] = []
+        self.made = 0
+        self.settings, self.profiles = ALLOWED, PROFILES
         self.speed_s = 10e-3  # between tokens
         self.refused: Refusal | None = None
+
+    def live(self) -> list[str]:
+        """Pods of servers that run, or could."""
+        return [
+            name for name, pod in self.pods.items() if "server-" in name and not pod["_ended"] and not pod.get("gone")
+        ]
 
     def until_finished(self, most: int = 600) -> Object:
         for _ in range(most):
@@ -80,10 +89,11 @@ class World:
 
     def turn(self) -> None:
         told = {row["run"] for row in self.cr["status"].get("cells", []) if row["state"] in ("Measured", "Failed")}
-        decision = step(
-            copy.deepcopy(self.cr), self.now, jobs=dict(self.jobs), pods=dict(self.pods), runs=dict(self.runs),
-            results={name: result for name, result in self.results.items() if name not in told}, refused=self.refused,
+        facts = MatrixFacts(
+            cr=copy.deepcopy(self.cr), now=self.now, settings=self.settings, profiles=self.profiles, jobs=dict(self.jobs), pods=dict(self.pods),
+            runs=dict(self.runs), results={name: result for name, result in self.results.items() if name not in told}, refused=self.refused,
         )  # fmt: skip
+        decision = decide_matrix(facts)
         self._apply(decision)
         self.now += timedelta(seconds=2)
         self._live()
@@ -107,14 +117,14 @@ class World:
         if manifest["kind"] == "Service":
             self.services.add(name)
         elif manifest["kind"] == "Job" and name not in self.jobs:
-            assert name not in self.pods, "a namesake is not gone yet"
-            made = manifest["metadata"] | {"uid": f"job-{name}", "creationTimestamp": _stamp(self.now)}
+            assert name not in self.live(), "a namesake is not gone yet"
+            assert not self.live() or "server-" not in name, f"{name} beside {self.live()}"
+            self.made += 1
+            made = manifest["metadata"] | {"uid": f"job-{self.made}", "creationTimestamp": _stamp(self.now)}
             self.jobs[name] = {**manifest, "metadata": made, "status": {}}
-            live = [each for each, pod in self.pods.items() if "server-" in each and not pod["_ended"]]
-            assert not live or "server-" not in name, f"{name} beside {live}"
         elif manifest["kind"] == "BenchmarkRun" and name not in self.runs:
             BenchmarkRun.model_validate(manifest)
-            (serving,) = [each for each, pod in self.pods.items() if "server-" in each and not pod["_ended"]]
+            (serving,) = self.live()
             assert manifest["spec"]["target"]["serviceRef"]["name"] == serving
             assert serving in self.services
             self.runs[name] = _run(manifest, None)
@@ -122,8 +132,9 @@ class World:
 
     def _live(self) -> None:
         for name, job in self.jobs.items():
-            if name not in self.pods:
-                self.pods[name] = _pod(job, "pending", self.now)
+            if name not in self.pods or self.pods[name].get("gone"):
+                if self.random.random() < 0.7:
+                    self.pods[name] = _pod(job, "pending", self.now)
             elif self.pods[name]["_state"] == "pending" and self.random.random() < 0.7:
                 fetches = name.endswith("-models")
                 fate = "done" if fetches else self.fate(job["spec"]["template"]["spec"]["containers"][0]["args"])
@@ -131,7 +142,9 @@ class World:
                 if fate == "done":
                     job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
         for name in [name for name in self.pods if name not in self.jobs and self.random.random() < 0.6]:
-            del self.pods[name]
+            ended = [{"state": {"terminated": {"exitCode": 0}}}]  # as the watch saw it last
+            status = {**self.pods[name]["status"], "containerStatuses": ended}
+            self.pods[name] = {**self.pods[name], "status": status, "gone": True}
         for name, run in self.runs.items():
             if run["status"] and self.random.random() < 0.6:
                 continue
@@ -175,11 +188,15 @@ def _pod(job: Object, state: str, now: datetime) -> Object:
         ended = exits.get(state, {"exitCode": 1, "message": "llama_model_load: invalid magic"})
         container = {"state": {"terminated": ended}}
     said = [{"type": "Ready", "status": "True" if state == "ready" else "False", "lastTransitionTime": _stamp(now)}]
+    if state == "drained":
+        said.append(
+            {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "gone"}
+        )
     return {
-        "metadata": {"name": f"{job['metadata']['name']}-x", "uid": "p", "labels": template["metadata"]["labels"]},
+        "metadata": {"name": f"{job['metadata']['name']}-x", "uid": "p", "labels": {**template["metadata"]["labels"], "batch.kubernetes.io/controller-uid": job["metadata"].get("uid")}},
         "spec": {**template["spec"], "nodeName": "node1"},
         "status": {"phase": "Running", "conditions": said, **({"containerStatuses": [container]} if container else {})},
-        "_state": state, "_ended": state in ("oom", "crash", "done"),
+        "_state": state, "_ended": state in ("oom", "crash", "done", "drained"),
     }  # fmt: skip
 
 
@@ -193,7 +210,7 @@ def test_every_cell_is_measured_on_its_own_server_and_nothing_is_left() -> None:
     assert states(status) == dict.fromkeys(
         ["small-q4-k-m-interactive", "small-q4-k-m-quality", "small-q8-0-interactive", "small-q8-0-quality"], "Measured"
     )
-    assert (status["cellsProgress"], world.jobs, world.pods, world.services) == ("4/4", {}, {}, set())
+    assert (status["cellsProgress"], world.jobs, world.live(), world.services) == ("4/4", {}, [], set())
     assert world.served == [
         "mx-small-q4-k-m-interactive",
         "mx-small-q4-k-m-quality",
@@ -222,7 +239,7 @@ def test_what_is_planned_is_a_restricted_pod_and_a_service_that_finds_it() -> No
             server={
                 "execution": {"image": IMAGE, "resources": {"limits": {"nvidia.com/gpu": "1"}}},
                 "threads": [2, 4],
-                "args": ["--flash-attn"],
+                "args": ["--flash-attn", "on"],
             }
         )
     )
@@ -232,7 +249,7 @@ def test_what_is_planned_is_a_restricted_pod_and_a_service_that_finds_it() -> No
     words = container["args"]
     assert words[words.index("--model") + 1] == "/s-4.gguf"
     assert words[words.index("--alias") + 1] == "small"
-    assert (words[words.index("--threads") + 1], words[-1]) == ("2", "--flash-attn")
+    assert (words[words.index("--threads") + 1], words[-2:]) == ("2", ["--flash-attn", "on"])
     assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert pod["spec"]["automountServiceAccountToken"] is False
@@ -268,7 +285,7 @@ def test_a_server_that_ends_fails_its_cells_in_its_own_words_and_the_next_goes_o
     assert status["cells"][0]["message"] == "it ended with exit code 1: llama_model_load: invalid magic"
     assert status["servers"][0]["state"] == "Failed"
     assert conditions(Decision(status=status))["Succeeded"] == ("False", "CellsFailed")
-    assert world.pods == {}
+    assert world.live() == []
 
 
 def test_a_model_without_room_spares_the_larger_one_at_the_same_quantisation() -> None:
@@ -284,6 +301,18 @@ def test_a_model_without_room_spares_the_larger_one_at_the_same_quantisation() -
     }
     assert "OOMKilled; give its file" in status["cells"][0]["message"]
     assert "small is smaller at the same quantisation" in status["cells"][1]["message"]
+
+
+def test_a_model_of_unknown_size_says_nothing_of_others() -> None:
+    vast = {"name": "vast", "files": [{"quantization": "Q4_K_M", "path": "/v-4.gguf"}]}
+    world = World(
+        a_matrix(models=[vast, LARGE], profiles=["interactive"]),
+        fate=lambda words: "oom" if "/v-4.gguf" in words else "ready",
+    )
+    assert states(world.until_finished()) == {
+        "vast-q4-k-m-interactive": "Failed",
+        "large-q4-k-m-interactive": "Measured",
+    }
 
 
 def test_a_model_that_is_too_slow_is_not_asked_for_more() -> None:
@@ -328,6 +357,61 @@ def test_what_the_api_server_refuses_for_good_fails_and_what_it_may_yet_grant_wa
     assert list(states(never.status).values()) == ["Failed", "Failed", "Waiting", "Waiting"]
 
 
+def test_what_may_yet_be_granted_for_fetching_is_asked_for_again_without_haste() -> None:
+    quota = Refusal("Job", "mx-models", "QuotaExceeded", "no room", passing=True)
+    waits = step(a_matrix(**HUB), refused=quota)
+    assert (waits.create_first, waits.requeue_s) == ([], 15.0)
+    assert conditions(waits)["Succeeded"] == ("Unknown", "QuotaExceeded")
+
+
+def test_a_server_whose_node_is_drained_is_started_again_but_not_for_ever() -> None:
+    drained = iter(["drained", "drained", "ready"])
+    status = World(a_matrix(models=[LARGE]), fate=lambda _words: next(drained)).until_finished()
+    assert set(states(status).values()) == {"Measured"}
+    assert [each["state"] for each in status["servers"]] == ["Failed", "Failed", "Stopped"]
+    status = World(a_matrix(models=[LARGE]), fate=lambda _words: "drained").until_finished()
+    assert (len(status["servers"]), set(states(status).values())) == (3, {"Failed"})
+    assert "EvictionByEvictionAPI" in status["cells"][0]["message"]
+
+
+def test_an_image_that_is_taken_back_ends_the_matrix_when_its_server_has_done() -> None:
+    world = World(a_matrix())
+    while not world.runs:
+        world.turn()
+    world.settings = SETTINGS
+    status = world.until_finished()
+    assert conditions(Decision(status=status))["Succeeded"] == ("False", "NotAllowed")
+    assert list(states(status).values()) == ["Measured", "Measured", "Skipped", "Skipped"]
+    assert "allow-list" in status["cells"][3]["message"]
+    assert (world.jobs, world.live(), world.services) == ({}, [], set())
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_profiles_that_change_on_the_way_end_it_and_leave_no_server(seed: int) -> None:
+    world = World(a_matrix(), seed=seed, kills=0.25)
+    while not any(row["state"] == "Measured" for row in world.cr["status"].get("cells", [])):
+        world.turn()
+    world.profiles = [each.model_copy(update={"warmup": Warmup(request_count=9)}) for each in PROFILES]
+    status = world.until_finished()
+    assert conditions(Decision(status=status))["Succeeded"] == ("False", "ProfilesChanged")
+    assert "Measured" in states(status).values()
+    assert set(states(status).values()) <= {"Measured", "Failed", "Skipped"}
+    assert (world.jobs, world.live()) == ({}, [])
+
+
+def test_profiles_that_are_not_there_are_waited_for() -> None:
+    decision = step(a_matrix(), profiles="spec.profilesRef: ConfigMap uses, key p does not exist in n")
+    assert (conditions(decision)["Succeeded"], decision.requeue_s) == (("Unknown", "ProfilesNotFound"), 15.0)
+
+
+def test_a_service_that_is_gone_is_made_again_for_the_next_run() -> None:
+    world = World(a_matrix(models=[LARGE]))
+    while not world.results:
+        world.turn()
+    world.services.clear()
+    assert set(states(world.until_finished()).values()) == {"Measured"}
+
+
 def test_an_image_that_the_administrator_does_not_know_is_refused() -> None:
     decision = step(a_matrix(server={"execution": {"image": "evil:1"}}))
     assert conditions(decision)["Succeeded"] == ("False", "InvalidSpec")
@@ -342,7 +426,7 @@ def test_suspended_it_takes_its_server_away_and_goes_on_when_it_may() -> None:
     world.cr["spec"]["suspend"] = True
     for _ in range(20):
         world.turn()
-    assert (world.jobs, world.pods) == ({}, {})
+    assert (world.jobs, world.live()) == ({}, [])
     assert conditions(Decision(status=world.cr["status"]))["Succeeded"] == ("Unknown", "Suspended")
     world.cr["spec"]["suspend"] = False
     assert set(states(world.until_finished()).values()) == {"Measured"}
@@ -384,6 +468,20 @@ def test_its_server_mounts_the_store_and_cannot_write_there() -> None:
     assert {"name": "models", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}} in spec["volumes"]
 
 
+def test_a_fetch_that_cannot_start_is_told_and_given_up() -> None:
+    cr = a_matrix(**HUB)
+    first = step(cr)
+    made = first.create_first[1]
+    job = {**made, "metadata": {**made["metadata"], "uid": "j-1", "creationTimestamp": _stamp(NOW)}, "status": {}}
+    known = {"jobs": {"mx-models": job}, "unmade": {"mx-models": "exceeded quota"}}
+    waits = step({**cr, "status": first.status}, **known)
+    assert conditions(waits)["Succeeded"] == ("Unknown", "FetchingModels")
+    assert "exceeded quota" in waits.status["conditions"][-1]["message"]
+    ended = step({**cr, "status": waits.status}, NOW + timedelta(seconds=700), **known)
+    assert conditions(ended)["Succeeded"] == ("False", "ModelsNotFetched")
+    assert ended.delete_jobs == ["mx-models"]
+
+
 def test_models_that_cannot_be_had_end_it_with_the_reason() -> None:
     cr = a_matrix(**HUB)
     first = step(cr)
@@ -409,6 +507,11 @@ def test_models_that_cannot_be_had_end_it_with_the_reason() -> None:
     ("spec", "said"),
     [
         ({"server": {"execution": {}}}, "name the server's image"),
+        *[
+            ({"server": {"execution": {"image": IMAGE}, "args": [word]}}, "args")
+            for word in ("--tools", "--path", "/etc/passwd", "--model", "-m", "--host", "--log-file", "a/b", "--slot-save-path")
+        ],
+        ({"runs": {"environment": {"labels": {f"l{n}": "x" for n in range(29)}}}}, "28 labels at most"),
         ({"server": {"execution": {"image": IMAGE, "workers": 2}}}, "a server is one pod"),
         ({"models": HUB["models"]}, "need the claim"),
         ({"store": HUB["store"]}, "a path is below the claim"),
@@ -463,9 +566,10 @@ def test_a_server_is_told_from_its_pod() -> None:
     assert (seen("loading").state, seen("loading").message) == ("Starting", "it loads its model")
     slow = seen("loading", 40)
     assert (slow.state, slow.beyond) == ("Failed", True)
-    assert "within 30 s" in slow.message
+    assert "did not answer for 30 s" in slow.message
     assert (seen("oom").state, seen("oom").beyond) == ("Failed", True)
     assert (seen("crash").state, seen("crash").beyond) == ("Failed", False)
+    assert seen("drained").disrupted
     assert view_server(None, None, NOW, load_s=1, startup_s=1).message == "its Job was deleted by somebody"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tokenmark_decisions.recommend import Key, lost
 from tokenmark_schemas.matrix import MatrixResult, MatrixRow
@@ -34,7 +34,7 @@ def matrix_page(result: MatrixResult, answers: dict[Key, StageQuality]) -> str:
     subtitle = f"{states.count('done')} of {len(states)} cells measured · {result.depth} · {_minute(result.started_at)} to {_minute(result.ended_at)}"
     sections = [
         _choice(result),
-        *_heat(result.rows),
+        *_heat(result.rows, result.uses),
         _cells(result.rows),
         _quality(answers),
         _gaps(result.rows),
@@ -51,7 +51,7 @@ def _choice(result: MatrixResult) -> Section:
     return Section("choice", "What to choose", [*([] if rows else ["Nothing was measured."]), *result.warnings], table)
 
 
-def _heat(rows: Sequence[MatrixRow]) -> list[Section]:
+def _heat(rows: Sequence[MatrixRow], about: Mapping[str, str]) -> list[Section]:
     """A figure of each use, models downwards, quantisations across: the best of all is darkest. Of tests how fast they were answered says little."""
     found = []
     for use, own in _by_use(rows).items():
@@ -59,7 +59,8 @@ def _heat(rows: Sequence[MatrixRow]) -> list[Section]:
         told = [figure for figure in HEAT if any(getattr(row, figure[1]) is not None for row in own)]
         tables = [_heat_table(own, *figure) for figure in told if (figure[1] == "accuracy") == judged]
         if tables:
-            found.append(Section(f"use-{use.replace(' ', '-')}", use.capitalize(), [], tables))
+            means = [about[own[0].profile]] if own[0].profile in about else []
+            found.append(Section(f"use-{use.replace(' ', '-')}", use.capitalize(), means, tables))
     return found
 
 

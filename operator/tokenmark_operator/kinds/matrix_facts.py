@@ -7,15 +7,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from tokenmark_schemas.documents import load_documents, parse, read_profiles
+from tokenmark_schemas.documents import parse_profiles, read_profiles
 from tokenmark_schemas.errors import InvalidInput
-from tokenmark_schemas.profiles import Profile, ProfilesFile
+from tokenmark_schemas.profiles import Profile
 
 from ..shared.admission import is_finished
 from ..shared.facts import Key, MatrixFacts
 from .sources import Sources
-
-MAX_PROFILES_CHARACTERS = 262_144
 
 
 async def gather_matrix(sources: Sources, cr: dict[str, Any], _key: Key) -> MatrixFacts:
@@ -52,14 +50,10 @@ async def _profiles(sources: Sources, cr: dict[str, Any]) -> Sequence[Profile] |
     text = await sources.config_map_key(namespace, name, key)
     if text is None:
         return f"{where} does not exist in {namespace}"
-    if len(text) > MAX_PROFILES_CHARACTERS:
-        return f"{where} has {len(text)} characters; {MAX_PROFILES_CHARACTERS} are the most"
     try:
-        document, node = load_documents(text, where)[0]
-        model = parse(document, node, where)
+        return parse_profiles(text, where).profiles
     except InvalidInput as exc:
         return str(exc)
-    return model.profiles if isinstance(model, ProfilesFile) else f"{where} is no file of profiles (profiles/v1)"
 
 
 @lru_cache(maxsize=1)

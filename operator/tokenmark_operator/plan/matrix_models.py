@@ -15,7 +15,7 @@ from .pod import CONFIG_PATH, job, pod_template
 
 TOKEN_ENV = "HF_TOKEN"  # noqa: S105 - the name of a variable
 FETCHES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
-AGAIN = 3  # what was broken off is gone on with; what is not to be had is not asked for again
+AGAIN = 6  # what was broken off is gone on with; what is not to be had is not asked for again
 MOST_GIGABYTES = "1000"  # the claim's own size is the limit
 
 
