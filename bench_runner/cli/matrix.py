@@ -40,6 +40,7 @@ def matrix(
     threads: str | None = typer.Option(None, help="Of the server, such as 4 or, to compare, 2,4,8; one processor fewer than there are if unsaid."),
     batch: int | None = typer.Option(None, min=1, help="Of the server (--ubatch-size)."),
     gpu_layers: str | None = typer.Option(None, help="That the server keeps on GPUs, such as 0,99 to compare processors with GPUs; its own choice if unsaid."),
+    contexts: str | None = typer.Option(None, help="Tokens that the server keeps for a stream, such as 4096,16384 to compare; what each use asks for if unsaid."),
     cost: Path | None = typer.Option(None, help="Prices (cost/v1): what a million tokens cost on this machine."),
     provider: str | None = typer.Option(None, help="Whose machine this is, as the prices name it; it stands in every result."),
     load_s: int = typer.Option(300, min=1, max=86_400, help="Give up on a server that does not answer after so long."),
@@ -82,7 +83,7 @@ def matrix(
         read_profiles(own_profiles).profiles, words_of(profiles), quality=not skip_quality, stress=not skip_stress
     )
     settings = Settings(batch=batch)
-    ways = choose_variants(words_of(threads), words_of(gpu_layers), settings.threads_used)
+    ways = choose_variants(words_of(threads), words_of(gpu_layers), words_of(contexts), settings.threads_used)
     limits = MatrixLimits(load_s=load_s, ttft_s=ttft_s, tokens_per_s=tokens_per_s, celsius=celsius)
     plan = cells_of(chosen.candidates, uses, ways, depth, limits, seed, batch)
     llama_program()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from tokenmark_decisions.matrix_cells import Candidate, Variant
@@ -91,10 +92,14 @@ def identity(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def choose_variants(threads: Sequence[str], gpu_layers: Sequence[str], usual: int) -> list[Variant]:
-    """Every number of threads with every number of layers. Raises InvalidInput for what is no number of either."""
+def choose_variants(
+    threads: Sequence[str], gpu_layers: Sequence[str], contexts: Sequence[str], usual: int
+) -> list[Variant]:
+    """Each with each. Raises InvalidInput for what is no number."""
     layers: list[int | None] = [*_numbers("--gpu-layers", gpu_layers, least=0)] or [None]
-    return [Variant(count, each) for count in _numbers("--threads", threads, least=1) or [usual] for each in layers]
+    kept: list[int | None] = [*_numbers("--contexts", contexts, least=256)] or [None]
+    counts = _numbers("--threads", threads, least=1) or [usual]
+    return [Variant(*each) for each in product(counts, layers, kept)]
 
 
 def _numbers(flag: str, words: Sequence[str], *, least: int) -> list[int]:

@@ -55,7 +55,7 @@ def row(standing: Standing, ratings: RatingFile) -> MatrixRow:
     cell, result, code, drift = standing.cell, standing.result, standing.code, standing.drift
     found: dict[str, Any] = {
         "cell": cell.name, "model": cell.candidate.model, "quantization": cell.candidate.quantization, "profile": cell.profile.name,
-        "part": cell.part.name, "way": cell.way, "threads": cell.variant.threads, "gpu_layers": cell.variant.gpu_layers, "state": standing.state,
+        "part": cell.part.name, "way": cell.way, "threads": cell.variant.threads, "gpu_layers": cell.variant.gpu_layers, "context": cell.context, "state": standing.state,
         "reason": standing.reason, "file_bytes": cell.candidate.file_bytes or None, "parameters": cell.candidate.parameters or None,
     }  # fmt: skip
     if (server := standing.server) is not None:
@@ -167,6 +167,7 @@ def settings_of(cells: Sequence[Cell]) -> dict[str, str]:
     return {
         "threads": said(each.threads for each in variants),
         "gpu_layers": said(each.gpu_layers for each in variants),
+        **({"context": said(each.context for each in variants)} if any(each.context for each in variants) else {}),
     }
 
 
@@ -185,7 +186,7 @@ def matrix_result(standings: Sequence[Standing], said: About, answers: dict[Key,
     ratings = read_ratings(None)
     rows = [row(each, ratings) for each in standings]
     asked = [
-        [cell.name, cell.candidate.identity, cell.part.context, {**cell.spec, "environment": None}]
+        [cell.name, cell.candidate.identity, cell.context, {**cell.spec, "environment": None}]
         for cell in (each.cell for each in standings)
     ]
     return MatrixResult(

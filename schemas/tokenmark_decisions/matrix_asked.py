@@ -22,7 +22,8 @@ def asked_cells(spec: MatrixSpec, profiles: Sequence[Profile]) -> list[Cell]:
     server = spec.server
     threads: list[int | None] = [*server.threads] or [None]
     layers: list[int | None] = [*server.gpu_layers] or [None]
-    variants = [Variant(*each) for each in product(threads, layers)]
+    contexts: list[int | None] = [*server.contexts] or [None]
+    variants = [Variant(*each) for each in product(threads, layers, contexts)]
     files = [(model, file) for model in spec.models for file in model.files]
     many = len(files) * len(variants) * sum(len(use.parts) for use in uses)
     if many > MOST_CELLS:

@@ -41,16 +41,27 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Variant:
-    """How a server is started, where several ways are compared; None is the server's own choice."""
+    """How a server is started, where several ways are compared; None is the server's own choice, or of `context`, the tokens kept for a stream, what each
+    use asks for. Where a use asks for more, it gets that."""
 
     threads: int | None
     gpu_layers: int | None = None
+    context: int | None = None
 
     def called(self, among: Sequence[Variant]) -> str:
-        """What tells it from the others, such as t2-g0; empty where there are none."""
-        threads = f"t{self.threads}" if len({each.threads for each in among}) > 1 else ""
+        """What tells it from the others, such as t2-g0-c8192; empty where there are none."""
         layers = "own" if self.gpu_layers is None else str(self.gpu_layers)
-        return "-".join(filter(None, (threads, f"g{layers}" if len({each.gpu_layers for each in among}) > 1 else "")))
+        told = (
+            (f"t{self.threads}", {each.threads for each in among}), (f"g{layers}", {each.gpu_layers for each in among}),
+            (f"c{self.context}", {each.context for each in among}),
+        )  # fmt: skip
+        return "-".join(word for word, values in told if len(values) > 1)
+
+    def repeats(self, part: ProfilePart, among: Sequence[Variant]) -> bool:
+        """A part that asks for more than this context and than a smaller one is the same at both."""
+        return self.context is not None and self.context <= part.context and any(
+            (each.threads, each.gpu_layers) == (self.threads, self.gpu_layers) and (each.context or 0) < self.context for each in among
+        )  # fmt: skip
 
 
 Server = tuple[str, str, int, int, str]
@@ -73,7 +84,12 @@ class Cell:
     def server(self) -> Server:
         """Cells of one server have the same: model, quantisation, context of all streams, streams, and how it is started."""
         streams = self.part.concurrency
-        return self.candidate.model, self.candidate.quantization, self.part.context * streams, streams, self.way
+        return self.candidate.model, self.candidate.quantization, self.context * streams, streams, self.way
+
+    @property
+    def context(self) -> int:
+        """Tokens that its server keeps for a stream."""
+        return max(self.part.context, self.variant.context or 0)
 
 
 def by_likelihood(quantization: str) -> tuple[int, int, str]:
@@ -96,9 +112,17 @@ def cells(
     parts = [(profile, part) for profile in profiles for part in profile.parts]
     found = []
     for candidate, variant, (profile, part) in product(ordered, variants, parts):
+        if variant.repeats(part, variants):
+            continue
         way = variant.called(variants)
         spec = _spec(candidate, profile, part, depth, limits, seed)
-        asked = [spec, candidate.identity, part.context, [variant.threads, variant.gpu_layers], salt]
+        asked = [
+            spec,
+            candidate.identity,
+            max(part.context, variant.context or 0),
+            [variant.threads, variant.gpu_layers],
+            salt,
+        ]
         digest = hashlib.sha256(canonical_json(asked)).hexdigest()[:12]
         labels = {
             "cell": digest,
@@ -172,9 +196,9 @@ class Ended:
 
 def why_not(cell: Cell, *, needed: int, free: int, learned: int, ended: Sequence[Ended]) -> str | None:
     """Why a cell is not begun, in a sentence; None where it is. `learned` is what servers so far held beyond what was worked out, in bytes."""
-    candidate, part = cell.candidate, cell.part
-    if candidate.context and part.context > candidate.context:
-        return f"it asks for {part.context:,} tokens of context, and the model was made for {candidate.context:,}"
+    candidate = cell.candidate
+    if candidate.context and cell.context > candidate.context:
+        return f"it asks for {cell.context:,} tokens of context, and the model was made for {candidate.context:,}"
     if needed + learned > free and not cell.variant.gpu_layers:  # what goes to a GPU is not known here
         more = (
             f" with the {learned / 1e9:.1f} GB that servers before it held beyond what was worked out"

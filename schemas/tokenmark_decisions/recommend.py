@@ -20,7 +20,7 @@ from .quality import Against, against, against_many, quality_of, ranked
 
 Key = tuple[str, str]  # model, quantisation
 REFERENCE = "Q8_0"
-SLOWED, SILENT = 0.9, 0.2
+SLOWED, SILENT, NEARLY = 0.9, 0.2, 0.97
 OF_PERCENTILES = "few_samples"  # a reason of verdicts
 MEMORY_GB = (4, 8, 16, 24, 32, 48, 64, 96, 128)
 GB, SYSTEM = 10**9, 10**9  # what the rest of a machine keeps
@@ -186,7 +186,8 @@ def _fastest(
 
 
 def _settings(done: Sequence[MatrixRow]) -> Iterator[Recommendation]:
-    """Where several ways to start a server were compared: of each file the fastest, by tokens/s of an answer over all uses that every way was measured at."""
+    """Where several ways to start a server were compared: of each file the fastest, by tokens/s of an answer over all uses that every way was measured at; of
+    those that are nearly as fast the one with the longest context."""
     for key in dict.fromkeys(map(_key, done)):
         paces: dict[str, dict[str, float]] = {}
         for row in done:
@@ -196,8 +197,12 @@ def _settings(done: Sequence[MatrixRow]) -> Iterator[Recommendation]:
         if not common:
             continue
         mean = {way: math.prod(found[use] for use in common) ** (1 / len(common)) for way, found in paces.items()}
-        best, worst = max(mean, key=lambda way: mean[way]), min(mean, key=lambda way: mean[way])
-        why = f"{best}: {mean[best]:.1f} tokens/s, {mean[best] / mean[worst]:.2f} times as fast as {worst}"
+        kept = {row.way: row.context or 0 for row in done if _key(row) == key and row.way in mean}
+        fastest, worst = max(mean, key=lambda way: mean[way]), min(mean, key=lambda way: mean[way])
+        near = [way for way in mean if mean[way] >= NEARLY * mean[fastest]]
+        best = max(near, key=lambda way: (kept[way], mean[way]))
+        longer = f", and more context than {fastest}, which is as fast" if kept[best] > kept[fastest] else ""
+        why = f"{best}: {mean[best]:.1f} tokens/s, {mean[best] / mean[worst]:.2f} times as fast as {worst}{longer}"
         yield Recommendation(use="settings", model=key[0], quantization=key[1], why=why)
 
 

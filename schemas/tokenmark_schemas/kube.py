@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from .base import (
     Contract,
@@ -55,6 +55,17 @@ class ObjectMeta(Contract):
         if isinstance(given, dict) and "name" not in given and given.get("generateName"):
             return {**given, "name": str(given["generateName"]).rstrip("-")}
         return given
+
+
+def named_within(longest: int, whose: str) -> AfterValidator:
+    """Names of what makes other objects are shorter: those carry them."""
+
+    def short(metadata: ObjectMeta) -> ObjectMeta:
+        if len(metadata.name) > longest:
+            raise ValueError(f"name: {whose} name has {longest} characters at most, for its runs carry it")
+        return metadata
+
+    return AfterValidator(short)
 
 
 class ResourceRequirements(Contract):

@@ -49,10 +49,11 @@ class MatrixRow(Contract):
     part: str | None
     way: str = Field(
         default="",
-        description="How the server was started, where several ways are compared: t2 threads, g0 layers on GPUs.",
+        description="How the server was started, where several ways are compared: t2 threads, g0 layers on GPUs, c8192 tokens of context.",
     )
     threads: int | None = None
     gpu_layers: int | None = None
+    context: int | None = Field(default=None, description="Tokens that the server keeps for a stream.")
     state: CellState
     reason: str | None = None
     verdict: str | None = Field(

@@ -6,11 +6,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from .base import Contract, Label, ObjectName, Port, Sha256, Text63, Text253, Text1024, cel, list_map, rules
 from .benchmarkrun import Cost
-from .kube import ConfigMapKey, Environment, Execution, ObjectMeta, Quantity, Results, RetryExecution, Status, immutable
+from .kube import (
+    ConfigMapKey,
+    Environment,
+    Execution,
+    ObjectMeta,
+    Quantity,
+    Results,
+    RetryExecution,
+    Status,
+    immutable,
+    named_within,
+)
 from .local_models import Quantization
 from .matrix import MatrixLimits
 from .run_template import TemplateMeta
@@ -101,6 +112,10 @@ class MatrixServer(Contract):
     )
     gpu_layers: Annotated[list[Annotated[int, Field(ge=0, le=10_000)]], Field(max_length=8)] = Field(
         default=[], description="That it keeps on GPUs; several are compared, such as 0 and 99."
+    )
+    contexts: Annotated[list[Annotated[int, Field(ge=256, le=10_000_000)]], Field(max_length=8)] = Field(
+        default=[],
+        description="Tokens that it keeps for a stream; several are compared. Unset, or where a use asks for more: what each use asks for.",
     )
     execution: Execution = Field(
         description="Its pod. `image` has to stand in the operator's allow-list; `activeDeadlineSeconds` ends a server that nobody takes away (a day if unset)."
@@ -266,13 +281,6 @@ class MatrixStatus(Status):
 class BenchmarkMatrix(Contract):
     api_version: Literal["tokenmark.dev/v1alpha1"]
     kind: Literal["BenchmarkMatrix"]
-    metadata: ObjectMeta
+    metadata: Annotated[ObjectMeta, named_within(LONGEST_NAME, "a matrix's")]
     spec: MatrixSpec
     status: MatrixStatus | None = None
-
-    @field_validator("metadata")
-    @classmethod
-    def _short(cls, metadata: ObjectMeta) -> ObjectMeta:
-        if len(metadata.name) > LONGEST_NAME:
-            raise ValueError(f"name: a matrix's name has {LONGEST_NAME} characters at most, for its runs carry it")
-        return metadata

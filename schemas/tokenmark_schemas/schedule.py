@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, field_validator
 
 from .base import Contract, Label, Text253
-from .kube import Condition, ObjectMeta, Timestamp
+from .kube import Condition, ObjectMeta, Timestamp, named_within
 from .run_template import RunTemplate
 
 LONGEST_NAME = 37  # with a hyphen and the minute behind it, a run's name has 48 characters at most
@@ -65,15 +65,6 @@ class ScheduleStatus(Contract):
 class BenchmarkSchedule(Contract):
     api_version: Literal["tokenmark.dev/v1alpha1"]
     kind: Literal["BenchmarkSchedule"]
-    metadata: ObjectMeta
+    metadata: Annotated[ObjectMeta, named_within(LONGEST_NAME, "a schedule's")]
     spec: ScheduleSpec
     status: ScheduleStatus | None = None
-
-    @field_validator("metadata")
-    @classmethod
-    def _short(cls, metadata: ObjectMeta) -> ObjectMeta:
-        if len(metadata.name) > LONGEST_NAME:
-            raise ValueError(
-                f"name: a schedule's name has {LONGEST_NAME} characters at most, for its runs carry the minute behind it"
-            )
-        return metadata

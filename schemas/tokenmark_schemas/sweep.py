@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from .base import Contract, Text63, cel, list_map, rules
-from .kube import ObjectMeta, Status, immutable
+from .kube import ObjectMeta, Status, immutable, named_within
 from .recipe import Question, Recipe, check_base
 from .run_template import RunTemplate
 
@@ -92,16 +92,9 @@ class SweepStatus(Status):
 class BenchmarkSweep(Contract):
     api_version: Literal["tokenmark.dev/v1alpha1"]
     kind: Literal["BenchmarkSweep"]
-    metadata: ObjectMeta
+    metadata: Annotated[ObjectMeta, named_within(LONGEST_NAME, "a sweep's")]
     spec: SweepSpec
     status: SweepStatus | None = None
-
-    @field_validator("metadata")
-    @classmethod
-    def _short(cls, metadata: ObjectMeta) -> ObjectMeta:
-        if len(metadata.name) > LONGEST_NAME:
-            raise ValueError(f"name: a sweep's name has {LONGEST_NAME} characters at most, for its runs carry it")
-        return metadata
 
     def as_recipe(self) -> Recipe:
         """The same question for this machine."""

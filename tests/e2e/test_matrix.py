@@ -175,6 +175,7 @@ def test_what_is_no_matrix_is_refused_by_the_api_server_and_an_unknown_image_by_
     assert "below the claim of store" in said(store={"claimName": "c"})
     assert "name the server's image" in said(server={"execution": {"resources": {}}})
     assert "a server is one pod" in said(server={"execution": {"image": "x:1", "workers": 2}})
+    assert "should match" in said(server={"execution": {"image": "x:1"}, "args": ["--tools", "all"]})
     assert said() == ""
     refused = lab.reason("gemma", "InvalidSpec", kind="benchmarkmatrix")
     assert "allow-list" in condition(refused, "Succeeded")["message"]

@@ -93,16 +93,43 @@ def test_a_cells_hash_is_of_what_it_asks_of_which_file_and_how() -> None:
 
 
 def test_several_ways_to_start_a_server_are_cells_of_their_own() -> None:
-    ways = tuple(choose_variants(["2", "8", "2"], ["0", "99"], 3))
+    ways = tuple(choose_variants(["2", "8", "2"], ["0", "99"], [], 3))
     assert [each.called(ways) for each in ways] == ["t2-g0", "t2-g99", "t8-g0", "t8-g99"]
-    assert choose_variants([], [], 3) == [Variant(3, None)]
-    assert choose_variants([], ["0"], 3)[0].called([Variant(3, 0)]) == ""
+    assert choose_variants([], [], [], 3) == [Variant(3, None)]
+    assert choose_variants([], ["0"], [], 3)[0].called([Variant(3, 0)]) == ""
     found = planned("interactive", ways=ways)
     assert len({cell.name for cell in found}) == len({cell.hash for cell in found}) == len(found) == 5 * 4
     assert found[0].name == "small-q4-0-t2-g0-interactive"
     for flag, words in (("--threads", ["two"]), ("--threads", ["0"]), ("--threads", ["²"])):
         with pytest.raises(InvalidInput, match=flag):
-            choose_variants(words, [], 3)
+            choose_variants(words, [], [], 3)
+
+
+def test_contexts_are_compared_where_a_use_asks_for_less_and_once_where_it_asks_for_more() -> None:
+    ways = tuple(choose_variants([], [], ["4096", "8192"], 3))
+    assert [each.called(ways) for each in ways] == ["c4096", "c8192"]
+    found = cells(
+        [candidate("m", "Q8_0", 1)], [PROFILES["interactive"], PROFILES["long-context"]], ways, "quick", LIMITS
+    )
+    short = [cell.context for cell in found if cell.profile.name == "interactive"]
+    assert short == [4096, 8192]
+    assert [cell.server[2] for cell in found if cell.part.name == "16k"] == [17408]
+    four = [cell for cell in found if cell.part.name == "4k"]
+    assert [(cell.way, cell.context) for cell in four] == [("c4096", 4608), ("c8192", 8192)]
+    assert len({cell.hash for cell in found}) == len(found)
+    with pytest.raises(InvalidInput, match="--contexts 12"):
+        choose_variants([], [], ["12"], 3)
+
+
+def test_of_contexts_that_are_as_fast_the_longest_is_proposed() -> None:
+    rows = [
+        row("m", "Q8_0", "batch", way=way, tokens_per_s=pace, context=context)
+        for way, context, pace in (("c4096", 4096, 20.0), ("c8192", 8192, 19.8), ("c32768", 32768, 12.0))
+    ]
+    (found,) = [each for each in recommendations(rows, {}) if each.use == "settings"]
+    assert (
+        found.why == "c8192: 19.8 tokens/s, 1.65 times as fast as c32768, and more context than c4096, which is as fast"
+    )
 
 
 def test_cells_of_one_name_are_refused() -> None:
