@@ -177,6 +177,8 @@ def test_what_is_no_matrix_is_refused_by_the_api_server_and_an_unknown_image_by_
     assert "a server is one pod" in said(server={"execution": {"image": "x:1", "workers": 2}})
     assert "should match" in said(server={"execution": {"image": "x:1"}, "args": ["--tools", "all"]})
     assert said() == ""
+    lab.reason("gemma", "ProfilesNotFound", kind="benchmarkmatrix")
+    lab.apply(uses())
     refused = lab.reason("gemma", "InvalidSpec", kind="benchmarkmatrix")
     assert "allow-list" in condition(refused, "Succeeded")["message"]
     assert "immutable once created" in said(depth="Full")
