@@ -65,6 +65,6 @@ def _uses(names: Sequence[str], known: Sequence[Profile]) -> list[Profile]:
     found = [by_name[name] for name in names] or [each for each in known if not each.on_request]
     if code := [each.name for each in found if each.kind == "code"]:
         raise InvalidInput(
-            f"profiles: {', '.join(code)} asks for code, which is judged in a sandbox of one's own machine; see tokenmark code"
+            f"profiles: {', '.join(code)} asks for code, which is judged apart from its server; see tokenmark code"
         )
     return found

@@ -528,7 +528,7 @@ def test_what_makes_no_sense_is_said(spec: Object, said: str) -> None:
     ("spec", "said"),
     [
         ({"profiles": ["nonsense"]}, "there is no nonsense; there are interactive"),
-        ({"profiles": ["code"]}, "judged in a sandbox"),
+        ({"profiles": ["code"]}, "judged apart from its server"),
         ({"models": [{"name": f"m{n}", "files": [{"quantization": f"Q{q}_0", "path": f"/{n}-{q}"} for q in range(9)]} for n in range(30)]}, "256 are the most"),
     ],
 )  # fmt: skip
