@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tokenmark_decisions.matrix_cells import (
+    HEAT,
     Cell,
     Ended,
     Server,
@@ -48,7 +49,6 @@ STATE, CODE = "matrix.json", "code_result.json"
 TRIAL = "List the colours of the rainbow, from the outside to the inside."
 TRIAL_TOKENS = 16
 NO_TOKEN = TRANSPORT_FAILURES["first_token_timeout"][1]
-HEAT = ("maxCelsius", "maxThrottledSeconds")
 
 
 @dataclass

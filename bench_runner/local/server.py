@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tokenmark_decisions.llama_options import llama_options
 from tokenmark_schemas.errors import InvalidInput, RunFailed
 
 KEEPER = Path(__file__).with_name("keeper.py")
@@ -61,16 +62,19 @@ class Launch:
 
 
 def llama_server(model: Path, settings: Settings) -> Launch:
-    """Without its caches of prompts and states, which grow with use and answer for no prompt of ours. Raises InvalidInput where the program is not
-    on PATH."""
+    """Raises InvalidInput where the program is not on PATH."""
     program = llama_program()
-    said = {
-        "--model": model, "--alias": model.stem, "--ctx-size": settings.context, "--parallel": settings.parallel,
-        "--threads": settings.threads_used, "--threads-batch": settings.threads_used, "--ubatch-size": settings.batch,
-        "--n-gpu-layers": settings.gpu_layers, "--cache-ram": 0, "--ctx-checkpoints": 0, "--host": "127.0.0.1",
-    }  # fmt: skip
-    words = [str(word) for name, value in said.items() if value is not None for word in (name, value)]
-    return Launch(program, lambda port: [program, "--no-webui", *words, "--port", str(port)], "/health")
+    return Launch(
+        program,
+        lambda port: [
+            program,
+            *llama_options(
+                str(model), model.stem, context=settings.context, streams=settings.parallel, threads=settings.threads_used,
+                gpu_layers=settings.gpu_layers, batch=settings.batch, host="127.0.0.1", port=port,
+            ),
+        ],
+        "/health",
+    )  # fmt: skip
 
 
 def ollama(store: Path, settings: Settings) -> Launch:

@@ -25,6 +25,7 @@ REPETITIONS = {"quick": 1, "standard": 1, "full": 3}
 CODE_TOKENS = 1500  # of an answer: a component
 BITS = re.compile(r"(\d+)")
 FIRST_BITS = 4
+HEAT = ("maxCelsius", "maxThrottledSeconds")  # rules that end a stress test for its machine's sake
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class Variant:
             (f"c{self.context}", {each.context for each in among}),
         )  # fmt: skip
         return "-".join(word for word, values in told if len(values) > 1)
+
+    def keeps(self, part: ProfilePart) -> int:
+        """Tokens for a stream of that part."""
+        return max(part.context, self.context or 0)
 
     def repeats(self, part: ProfilePart, among: Sequence[Variant]) -> bool:
         """A part that asks for more than this context and than a smaller one is the same at both."""
@@ -89,7 +94,7 @@ class Cell:
     @property
     def context(self) -> int:
         """Tokens that its server keeps for a stream."""
-        return max(self.part.context, self.variant.context or 0)
+        return self.variant.keeps(self.part)
 
 
 def by_likelihood(quantization: str) -> tuple[int, int, str]:
@@ -119,7 +124,7 @@ def cells(
         asked = [
             spec,
             candidate.identity,
-            max(part.context, variant.context or 0),
+            variant.keeps(part),
             [variant.threads, variant.gpu_layers],
             salt,
         ]

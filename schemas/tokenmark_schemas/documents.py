@@ -179,11 +179,7 @@ def parse_costs(text: str, source: str) -> CostFile:
     """Prices, checked. Raises InvalidInput where it is another document."""
     from .cost import CostFile
 
-    document, node = load_documents(text, source)[0]
-    found = parse(document, node, source)
-    if not isinstance(found, CostFile):
-        raise InvalidInput(f"{source} is a {type(found).__name__}; prices are a file with schemaVersion cost/v1")
-    return found
+    return _the_one(text, source, CostFile, "prices are a file with schemaVersion cost/v1")
 
 
 def parse_profiles(text: str, source: str) -> ProfilesFile:
@@ -192,10 +188,14 @@ def parse_profiles(text: str, source: str) -> ProfilesFile:
 
     if len(text) > MAX_PROFILES_CHARACTERS:
         raise InvalidInput(f"{source} has {len(text)} characters; {MAX_PROFILES_CHARACTERS} are the most")
+    return _the_one(text, source, ProfilesFile, "uses are a file with schemaVersion profiles/v1")
+
+
+def _the_one(text: str, source: str, kind: type[Model], said: str) -> Model:
     document, node = load_documents(text, source)[0]
     found = parse(document, node, source)
-    if not isinstance(found, ProfilesFile):
-        raise InvalidInput(f"{source} is a {type(found).__name__}; uses are a file with schemaVersion profiles/v1")
+    if not isinstance(found, kind):
+        raise InvalidInput(f"{source} is a {type(found).__name__}; {said}")
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenmark_decisions.matrix_cells import Cell, Ended, too_slow, why_not
+from tokenmark_decisions.matrix_cells import HEAT, Cell, Ended, too_slow, why_not
 from tokenmark_schemas.matrix_object import BenchmarkMatrix, CellPhase, MatrixCell, MatrixServerStatus, MatrixStatus
 from tokenmark_schemas.result import RunResult
 
@@ -20,7 +20,6 @@ CONDITIONS = ("Accepted", "Finished", "Succeeded")
 OVER = ("Measured", "Failed", "Skipped")
 UP = ("Starting", "Serving")
 LOOK_S = 60.0
-HEAT = ("maxCelsius", "maxThrottledSeconds")
 
 
 class CellsStep(Step):

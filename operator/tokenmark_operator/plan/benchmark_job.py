@@ -15,7 +15,7 @@ from tokenmark_schemas.workload import Workload
 
 from ..settings import Settings
 from . import names, stores
-from .pod import CONFIG_PATH, job, on_node, pod_template, rather_on_node, spread
+from .pod import CONFIG_PATH, job, on_node, pod_template, queued, rather_on_node, spread
 
 TOKEN_ENV = "TOKENMARK_API_TOKEN"  # noqa: S105 - the name of a variable
 DATASET_PATH = "/etc/tokenmark-dataset"
@@ -72,7 +72,6 @@ def plan_attempt(
         "immutable": True,
     }
     execution = run.spec.execution
-    queue = {"kueue.x-k8s.io/queue-name": execution.queue_name} if execution.queue_name else {}
     template = pod_template(
         execution,
         image=settings.runner_image,
@@ -90,7 +89,7 @@ def plan_attempt(
         env_from=stores.credentials(run.spec.results),
     )
     child = job(
-        job_name, template, labels={**labels, **queue}, owner=owner,
+        job_name, template, labels={**labels, **queued(execution)}, owner=owner,
         deadline_s=config.deadline_s + JOB_MARGIN_S + stores.upload_seconds(config.stores), startup_s=execution.startup_deadline_seconds, pods=execution.workers,
     )  # fmt: skip
     meeting = [_meeting_point(names.meeting_name(job_name), labels, owner)] if config.team else []

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from tokenmark_decisions.matrix_cells import Cell
-from tokenmark_schemas.kube import API_VERSION
 from tokenmark_schemas.matrix_object import BenchmarkMatrix
 
 from . import names
-from .swept_run import LONGEST_NAME
+from .made_run import fitting, made_run
 
 
 def cell_run_name(matrix: str, cell: Cell) -> str:
     """Matrix and cell, where both have room; else the matrix and what tells the cell from all others."""
-    said = f"{matrix}-{cell.name}"
-    return said if len(said) <= LONGEST_NAME else f"{matrix}-{cell.hash[:10]}"
+    return fitting(f"{matrix}-{cell.name}", matrix, cell.hash)
 
 
 def plan_cell_run(matrix: BenchmarkMatrix, cell: Cell, number: int) -> dict[str, Any]:
@@ -29,14 +27,5 @@ def plan_cell_run(matrix: BenchmarkMatrix, cell: Cell, number: int) -> dict[str,
         "execution": runs.execution.camel(), "results": runs.results.camel(),
         **({"cost": runs.cost.camel()} if runs.cost else {}),
     }  # fmt: skip
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "BenchmarkRun",
-        "metadata": {
-            "name": cell_run_name(meta.name, cell),
-            "labels": {**(runs.metadata.labels or {}), **names.labels("BenchmarkMatrix", meta)},
-            "annotations": dict(runs.metadata.annotations or {}),
-            "ownerReferences": [names.owner("BenchmarkMatrix", meta)],
-        },
-        "spec": spec,
-    }
+    name, given = cell_run_name(meta.name, cell), runs.metadata
+    return made_run("BenchmarkMatrix", meta, name, spec, given.labels, given.annotations)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tokenmark_decisions.llama_options import llama_options
 from tokenmark_decisions.matrix_asked import file_of
 from tokenmark_decisions.matrix_cells import Cell
 from tokenmark_schemas.matrix_object import BenchmarkMatrix, MatrixFile
 
 from ..settings import Settings
 from . import names
-from .pod import job, pod_template
+from .pod import job, pod_template, queued
 
 MODELS_PATH = "/models"
 DAY_S = 86_400
@@ -41,9 +42,8 @@ def plan_server(matrix: BenchmarkMatrix, cell: Cell, number: int, settings: Sett
         "readinessProbe": {"httpGet": {"path": "/health", "port": port}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 30},
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }  # fmt: skip
-    queue = {"kueue.x-k8s.io/queue-name": execution.queue_name} if execution.queue_name else {}
     child = job(
-        name, template, labels={**labels, **queue}, owner=owner, deadline_s=execution.active_deadline_seconds or DAY_S,
+        name, template, labels={**labels, **queued(execution)}, owner=owner, deadline_s=execution.active_deadline_seconds or DAY_S,
         startup_s=execution.startup_deadline_seconds,
     )  # fmt: skip
     service = {
@@ -67,16 +67,13 @@ def model_path(matrix: BenchmarkMatrix, cell: Cell, file: MatrixFile) -> str:
 
 
 def _words(matrix: BenchmarkMatrix, cell: Cell, file: MatrixFile) -> list[str]:
-    """llama-server's options, without its caches of prompts and states, which grow with use and answer for no prompt of ours."""
     _, _, context, streams, _ = cell.server
     variant = cell.variant
-    said = {
-        "--model": model_path(matrix, cell, file), "--alias": cell.candidate.model, "--ctx-size": context, "--parallel": streams,
-        "--threads": variant.threads, "--threads-batch": variant.threads, "--n-gpu-layers": variant.gpu_layers,
-        "--cache-ram": 0, "--ctx-checkpoints": 0, "--host": "0.0.0.0", "--port": matrix.spec.server.port,  # noqa: S104
-    }  # fmt: skip
-    words = [str(word) for name, value in said.items() if value is not None for word in (name, value)]
-    return ["--no-webui", *words, *matrix.spec.server.args]
+    options = llama_options(
+        model_path(matrix, cell, file), cell.candidate.model, context=context, streams=streams, threads=variant.threads,
+        gpu_layers=variant.gpu_layers, host="0.0.0.0", port=matrix.spec.server.port,  # noqa: S104
+    )  # fmt: skip
+    return [*options, *matrix.spec.server.args]
 
 
 def _resources(matrix: BenchmarkMatrix, file: MatrixFile) -> dict[str, Any]:

@@ -141,6 +141,11 @@ def job(
     }
 
 
+def queued(execution: Execution) -> dict[str, str]:
+    """The label of a Job that Kueue lets in."""
+    return {"kueue.x-k8s.io/queue-name": execution.queue_name} if execution.queue_name else {}
+
+
 def spread(labels: dict[str, str]) -> list[dict[str, Any]]:
     """Pods with these labels on different nodes, as far as there are any."""
     return [

@@ -7,10 +7,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from tokenmark_schemas.kube import API_VERSION
 from tokenmark_schemas.schedule import BenchmarkSchedule
 
-from . import names
+from .made_run import made_run
 
 SCHEDULED_AT = "tokenmark.dev/scheduled-at"
 
@@ -24,20 +23,12 @@ def plan_scheduled_run(
 ) -> dict[str, Any]:
     """`template` is spec.template as the object has it: what this version does not know is passed on."""
     spec, meta = dict(template["spec"]), template.get("metadata") or {}
-    labels = names.labels("BenchmarkSchedule", schedule.metadata)
+    labels = dict(meta.get("labels") or {})
     if schedule.spec.campaign:
         environment = dict(spec.get("environment") or {})
         environment["labels"] = {**(environment.get("labels") or {}), "campaign": schedule.spec.campaign}
         spec["environment"] = environment
         labels["tokenmark.dev/campaign"] = schedule.spec.campaign
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "BenchmarkRun",
-        "metadata": {
-            "name": run_name(schedule.metadata.name, due),
-            "labels": {**(meta.get("labels") or {}), **labels},
-            "annotations": {**(meta.get("annotations") or {}), SCHEDULED_AT: said_due},
-            "ownerReferences": [names.owner("BenchmarkSchedule", schedule.metadata)],
-        },
-        "spec": spec,
-    }
+    annotations = {**(meta.get("annotations") or {}), SCHEDULED_AT: said_due}
+    name = run_name(schedule.metadata.name, due)
+    return made_run("BenchmarkSchedule", schedule.metadata, name, spec, labels, annotations)
