@@ -154,7 +154,11 @@ def _measure_code(whole: Matrix, cell: Cell, url: str, *, quiet: bool) -> Outcom
 
     asked, began = cell.spec["code"], iso_now()
     target = RunTarget(
-        engine="llamacpp", model=cell.candidate.model, url=url, first_token_timeout_s=whole.limits.ttft_s
+        engine="llamacpp",
+        model=cell.candidate.model,
+        url=url,
+        request_timeout_s=whole.limits.request_s,
+        first_token_timeout_s=whole.limits.ttft_s,
     )
     tell = (lambda _said: None) if quiet else (lambda said: print(f"    {said}", file=sys.stderr))
     try:

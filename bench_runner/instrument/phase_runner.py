@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from tokenmark_schemas.run import DRAIN_LIMIT_S, RunConfig
+from tokenmark_schemas.run import RunConfig, stage_drain_s, warmup_drain_s
 from tokenmark_schemas.workload import Stage
 
 from ..analysis.objectives import latency_limits
@@ -134,15 +134,16 @@ class Instrument:
 
     def _phase(self, order: PhaseOrder) -> Phase:
         config, target, streaming = self.config, self.config.target, self.config.workload.streaming
-        name, stage = order.label, order.stage
+        name, stage, longest_s = order.label, order.stage, target.request_timeout_s
+        drain_s = warmup_drain_s(config.warmup, longest_s) if name == WARMUP else stage_drain_s(stage, longest_s)
         common: dict[str, object] = {
             **self.asks.fields(self._part(order)),
             "seed": config.seed,
             "limits": Limits(
-                request_ns=target.request_timeout_s * NS,
-                first_token_ns=(target.first_token_timeout_s if streaming else target.request_timeout_s) * NS,
-                idle_ns=(target.idle_timeout_s if streaming else target.request_timeout_s) * NS,
-                drain_ns=DRAIN_LIMIT_S * NS,
+                request_ns=longest_s * NS,
+                first_token_ns=(target.first_token_timeout_s if streaming else longest_s) * NS,
+                idle_ns=(target.idle_timeout_s if streaming else longest_s) * NS,
+                drain_ns=drain_s * NS,
             ),
         }
         if name == WARMUP:

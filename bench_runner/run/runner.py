@@ -25,7 +25,7 @@ from tokenmark_schemas.result import (
     Verdict,
 )
 from tokenmark_schemas.result import Phase as PhaseFacts
-from tokenmark_schemas.run import DRAIN_LIMIT_S, RunConfig
+from tokenmark_schemas.run import RunConfig
 from tokenmark_schemas.stopping import Search as SearchSpec
 from tokenmark_schemas.workload import Stage
 
@@ -361,7 +361,7 @@ def _first_of(parts: Sequence[Collected]) -> str:
     said = next((message for part in parts for message in part.outcomes.messages.values()), None)
     cancelled = sum(part.outcomes.cancelled for part in parts)
     if said is None and cancelled:
-        return f"{cancelled} {CUT_OFF} {DRAIN_LIMIT_S} s after the last was sent, and were cut off"
+        return f"{cancelled} {CUT_OFF} when the wait for the last ones was over, and were cut off"
     return said or "nothing came back"
 
 

@@ -179,7 +179,9 @@ def _spec(
             "firstTokenTimeoutSeconds": limits.ttft_s,
         }
     return {
-        "target": {"engine": "llamacpp", "model": candidate.model, "firstTokenTimeoutSeconds": limits.ttft_s},
+        "target": {
+            "engine": "llamacpp", "model": candidate.model, "firstTokenTimeoutSeconds": limits.ttft_s, "requestTimeoutSeconds": limits.request_s,
+        },
         "workload": part.workload.camel(), "stages": [{"name": f"c{part.concurrency}", "concurrency": part.concurrency, **ends}],
         "warmup": profile.warmup.camel(), "repetitions": 1 if profile.kind != "speed" else REPETITIONS[depth], "seed": seed,
         "stopRules": {"maxErrorsPerMille": 500, "minRequests": 2, **stop},

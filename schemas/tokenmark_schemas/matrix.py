@@ -22,6 +22,11 @@ class MatrixLimits(Contract):
     tokens_per_s: Annotated[float, Field(ge=0)] = Field(default=2.0, description="Of an answer, at least.")
     celsius: Annotated[int, Field(ge=40, le=120)] = Field(default=90, description="Of the machine, in a stress test.")
 
+    @property
+    def request_s(self) -> int:
+        """Until a whole answer: a first token that may take long leaves as much again for the rest."""
+        return max(600, 2 * self.ttft_s)
+
 
 class ServerFacts(Contract):
     """What one start of a server came to; null: it did not get so far. `way` tells how it was started, where several were compared. `needed_bytes` was worked out before, `held_bytes` is what it held after its

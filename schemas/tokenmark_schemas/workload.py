@@ -92,9 +92,12 @@ class Stage(Contract):
     ramp_to: Annotated[str, Field(min_length=1, max_length=10, pattern=DECIMAL_RATE)] | None = Field(
         default=None, description="Open loop: the rate at the end of the stage, reached along a straight line."
     )
-    duration_seconds: Seconds | None = Field(default=None, description="Stop sending after this long.")
+    duration_seconds: Seconds | None = Field(
+        default=None, description="Stop sending after this long; what is under way then has 30 s to end."
+    )
     request_count: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
-        default=None, description="Stop sending after this many requests."
+        default=None,
+        description="Stop sending after this many requests; each has the time that the target's timeouts give.",
     )
 
     @model_validator(mode="after")

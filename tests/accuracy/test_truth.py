@@ -19,7 +19,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -72,9 +72,9 @@ def healthy(url: str, out: Path, *flags: str) -> dict[str, Any]:
     return result
 
 
-def run(url: str, out: Path, *flags: str, code: int = 0) -> dict[str, Any]:
+def run(url: str, out: Path, *flags: str, code: int = 0, cli: Sequence[str] = CLI) -> dict[str, Any]:
     """`tokenmark run`; refuses a vacuous result. A run that was disturbed until it was invalid is made again."""
-    words = [*CLI, "run", "--target", url, "--model", "sim", "--out", str(out), "--name", "t", "--format", "json",
+    words = [*cli, "run", "--target", url, "--model", "sim", "--out", str(out), "--name", "t", "--format", "json",
              "--quiet", "--detail", "chunks", "--warmup-requests", "3", *flags]  # fmt: skip
     for _ in range(CHANCES):
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
@@ -124,6 +124,25 @@ def test_an_open_loop_keeps_its_schedule_while_the_server_is_slow(tmp_path: Path
     due = sorted(row["due_ns"] for row in found)
     assert all(abs((b - a) - 50_000_000) <= 1 for a, b in pairwise(due))
     assert sorted((row["sent_ns"] - row["due_ns"]) / 1e6 for row in found)[len(found) // 2] < 20
+
+
+IMPATIENT = [
+    sys.executable,
+    "-c",
+    "import tokenmark_schemas.run as run, bench_runner.cli as cli; run.DRAIN_LIMIT_S = 1; cli.entry()",
+]
+
+
+def test_what_is_asked_for_by_count_is_waited_for_and_what_is_by_time_is_cut_off(tmp_path: Path) -> None:
+    """Every answer takes three times as long as a stage by time waits for its last ones."""
+    with simulator(tmp_path, "--ttft-ms", "3000", "--itl-ms", "1") as (url, _):
+        load = ("--concurrency", "2", "--max-output-tokens", "4", "--warmup-requests", "2")
+        counted = run(url, tmp_path / "count", *load, "--requests", "4", cli=IMPATIENT)["stages"][0]["requests"]
+        timed = run(url, tmp_path / "time", *load, "--duration", "4", cli=IMPATIENT, code=4)["stages"][0]["requests"]
+        soon = run(url, tmp_path / "soon", *load, "--requests", "4", "--timeout", "2", cli=IMPATIENT, code=5)
+    assert (counted["sent"], counted["succeeded"], counted["cancelled"]) == (4, 4, 0)
+    assert (timed["sent"], timed["succeeded"], timed["cancelled"]) == (4, 2, 2)
+    assert soon == {}, "it waits no longer than a request may take"
 
 
 def test_a_stall_is_in_the_gaps_and_not_in_ttft(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from bench_runner.load.rundelay import RunDelay
 from bench_runner.load.spool import Spool
 from bench_runner.load.timer import Timer
 from tests.support.builders import MS
+from tokenmark_schemas.benchmarkrun import BenchmarkRunSpec
+from tokenmark_schemas.run import RunIdentity, resolve
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=30), st.integers(1, 400))
@@ -222,3 +224,21 @@ def test_the_kernel_counts_how_long_this_thread_waited() -> None:
     if not delay.told:
         pytest.skip("no schedstat here")
     assert delay.read() <= delay.read()
+
+
+def test_a_deadline_leaves_slow_prompts_the_time_that_the_target_gives_them() -> None:
+    """Eight answers one after the other that each use up what they may."""
+
+    def deadline(**target: int) -> int:
+        work = {"dataset": {"prompts": ["hello"]}, "maxOutputTokens": 8}
+        said = {
+            "target": {"engine": "vllm", "model": "m", "endpoint": {"url": "http://x"}, **target},
+            "workload": work,
+            "warmup": {"requestCount": 2},
+        }
+        stages = [{"name": "c1", "concurrency": 1, "requestCount": 8}]
+        spec = BenchmarkRunSpec.model_validate({**said, "stages": stages, "repetitions": 1})
+        return resolve(spec, RunIdentity(name="t"), url="http://x", workload=None).deadline_s
+
+    assert deadline(firstTokenTimeoutSeconds=600, requestTimeoutSeconds=1200) > 10 * 600 + 2 * 1200
+    assert deadline(firstTokenTimeoutSeconds=5, requestTimeoutSeconds=10) < 10 * 10 + 2 * 30 + 200

@@ -58,6 +58,16 @@ def planned(*names: str, depth: str = "quick", salt: object = None, ways: tuple[
 # --- the order ----------------------------------------------------------------------------------------------------------
 
 
+def test_a_first_token_may_be_allowed_longer_than_a_request_usually_is() -> None:
+    patient = cells([candidate("m", "Q4_0", 1)], [PROFILES["long-context"]], ONE, "quick", MatrixLimits(ttft_s=900))
+    targets = [BenchmarkRunSpec.model_validate(_whole(cell)).target for cell in patient]
+    assert {(each.first_token_timeout_seconds, each.request_timeout_seconds) for each in targets} == {(900, 1800)}
+
+
+def _whole(cell: Cell) -> dict[str, Any]:
+    return {**cell.spec, "target": {**cell.spec["target"], "endpoint": {"url": "http://x"}}}
+
+
 def test_four_bits_and_small_models_go_first() -> None:
     order = dict.fromkeys((cell.candidate.model, cell.candidate.quantization) for cell in planned())
     assert list(order) == [
