@@ -37,6 +37,7 @@ def ask(
     out: Path = typer.Option(Path("results"), help="code_result.json and every answer lie in OUT/code-MODEL.", envvar="TOKENMARK_OUT", show_envvar=False),
     file: Path | None = FILE,
     ask_only: bool = typer.Option(False, "--ask-only", help="Keep the answers, and leave the judging to `tokenmark code judge`, such as in a pod without a network."),
+    pod: bool = typer.Option(False, "--pod", hidden=True, help="In a matrix's Job: tell the operator the answers, and keep nothing."),
 ) -> None:  # fmt: skip
     """Ask a model to give components types, and score what it writes from 0 to 10: that it parses and builds, its structure, its types, its tests.
 
@@ -47,6 +48,7 @@ def ask(
     Exit codes: 0 scored, 2 bad input or no sandbox here, 5 an answer did not come.
     """
     from tokenmark_decisions.sweep_cells import as_name
+    from tokenmark_schemas.quality import ANSWERS_BLOCK
 
     from ..load.clock import iso_now
     from ..local.code_tasks import ANSWERS, keep, keep_answer, with_context, written
@@ -57,8 +59,7 @@ def ask(
     from ..target.discovery import target_of
     from .single_request import connection_of, first_model
 
-    sizes = _sizes(context)
-    tasks = with_context(fixtures(own, words_of(only)), sizes)
+    tasks, ask_only = with_context(fixtures(own, words_of(only)), _sizes(context)), ask_only or pod
     if not ask_only:
         _must_have_walls()
         tools()
@@ -72,9 +73,12 @@ def ask(
         runs,
         max_output_tokens,
         _tell,
-        lambda each: keep_answer(place, each, said),
+        lambda each: None if pod else keep_answer(place, each, said),
     )
     kept = json.dumps(written(name, began, answers, used).snake(), indent=1)
+    if pod:
+        _tell_operator(ANSWERS_BLOCK, kept)
+        return
     write_text(place / ANSWERS, kept + "\n", said)
     if ask_only:
         print(place / ANSWERS)
@@ -90,6 +94,7 @@ def judge(
     answers: Path = typer.Argument(..., help="answers.json, as `tokenmark code ask` keeps it."),
     own: Path | None = FIXTURES,
     output: Literal["table", "json"] = typer.Option("table", "--output", "-o", help="json: code-result/v1, and nothing else."),
+    pod: bool = typer.Option(False, "--pod", hidden=True, help="In a matrix's Job: tell the operator the result."),
 ) -> None:  # fmt: skip
     """Score what a model wrote elsewhere: in a sandbox of this machine, or of a pod that has no network (deploy/examples/code-judge.yaml).
 
@@ -98,7 +103,7 @@ def judge(
     Exit codes: 0 scored, 2 bad input or no sandbox here, 5 no answer could be judged.
     """
     from tokenmark_schemas.documents import read_model
-    from tokenmark_schemas.quality import CodeAnswers
+    from tokenmark_schemas.quality import RESULT_BLOCK, CodeAnswers
 
     from ..local.code_tasks import asked_of
     from ..local.code_tasks import judge as judged
@@ -109,7 +114,9 @@ def judge(
     _must_have_walls()
     tell = _tell if output == "table" else lambda _said: None
     result = judged(kept.model, kept.started_at, asked, kept.gpu_utilization_avg, tools(), tell)
-    if output == "json":
+    if pod:
+        _tell_operator(RESULT_BLOCK, json.dumps(result.snake()))
+    elif output == "json":
         print(json.dumps(result.snake(), indent=1))
     else:
         _show(result)
@@ -177,6 +184,15 @@ def _sizes(said: str) -> list[int]:
     if not words or any(not (word.isascii() and word.isdigit()) or int(word) > 1_000_000 for word in words):
         raise InvalidInput(f"--context {said}: numbers of tokens up to 1,000,000, with commas between")
     return [int(word) for word in words]
+
+
+def _tell_operator(block: str, text: str) -> None:
+    """In the log, where it follows it."""
+    import gzip
+
+    from ..storage.pod_frames import write_frames
+
+    write_frames(block, gzip.compress(text.encode(), mtime=0))
 
 
 def _tell(said: str) -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tokenmark_decisions.matrix_cells import Cell
     from tokenmark_schemas.profiles import Depth
 
+    from ..local.launch import Settings
     from ..local.matrix import Matrix, Outcome
-    from ..local.server import Settings
     from ..reports.matrix_rows import About, Standing
 
 LogLevel = Literal["debug", "info", "warning"]
@@ -37,6 +37,7 @@ def matrix(
     skip_stress: bool = typer.Option(False, "--skip-stress", help="No stress test."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the newest matrix of the same cells: what is done is not done again."),
     output_dir: Path = typer.Option(Path("results"), help="Results, the report and the folder of all runs.", envvar="TOKENMARK_OUT", show_envvar=False),
+    engine: Literal["llamacpp", "ollama"] = typer.Option("llamacpp", help="What serves: a llama-server, or an Ollama with a store of its own."),
     threads: str | None = typer.Option(None, help="Of the server, such as 4 or, to compare, 2,4,8; one processor fewer than there are if unsaid."),
     batch: int | None = typer.Option(None, min=1, help="Of the server (--ubatch-size)."),
     gpu_layers: str | None = typer.Option(None, help="That the server keeps on GPUs, such as 0,99 to compare processors with GPUs; its own choice if unsaid."),
@@ -50,7 +51,7 @@ def matrix(
     seed: int = typer.Option(1, min=0, help="Seed of everything random."),
     log_level: LogLevel = typer.Option("info", help="debug tells of every server, warning only of what is wrong."),
 ) -> None:  # fmt: skip
-    """Measure every model and quantisation at every use, with a llama-server that is started and taken away, and say what to choose for what.
+    """Measure every model and quantisation at every use, with a server that is started for each and taken away, and say what to choose for what.
 
     Four-bit quantisations and small models go first; what cannot fit, is too slow, or is heavier than what failed is skipped with its reason.
 
@@ -65,9 +66,9 @@ def matrix(
 
     from ..config.sources import named_object
     from ..load.clock import iso_now
+    from ..local.launch import Settings, program_of
     from ..local.matrix import Matrix, last_of
     from ..local.matrix_plan import choose_models, choose_profiles, choose_variants
-    from ..local.server import Settings, llama_program
     from ..run.sweep import INTERRUPTED
 
     if folder is not None and not Path(folder).exists() and (named := named_object(folder)):
@@ -85,8 +86,8 @@ def matrix(
     settings = Settings(batch=batch)
     ways = choose_variants(words_of(threads), words_of(gpu_layers), words_of(contexts), settings.threads_used)
     limits = MatrixLimits(load_s=load_s, ttft_s=ttft_s, tokens_per_s=tokens_per_s, celsius=celsius)
-    plan = cells_of(chosen.candidates, uses, ways, depth, limits, seed, batch)
-    llama_program()
+    plan = cells_of(chosen.candidates, uses, ways, depth, limits, seed, batch, engine)
+    program_of(engine)
     for said in chosen.left_out:
         print(f"left out: {said}", file=sys.stderr)
     began = iso_now()
@@ -95,7 +96,7 @@ def matrix(
     quiet = log_level == "warning"
     whole = Matrix(
         where, plan, chosen.files, settings, limits, lambda said: None if quiet else print(said, file=sys.stderr),
-        no_code=_no_code(plan),
+        no_code=_no_code(plan), engine=engine,
     )  # fmt: skip
     _greet(whole, kept is not None, quiet=quiet)
     without_template = [" ".join(key) for key, file in chosen.files.items() if not file.chat_template]
@@ -154,7 +155,7 @@ def _measure_code(whole: Matrix, cell: Cell, url: str, *, quiet: bool) -> Outcom
 
     asked, began = cell.spec["code"], iso_now()
     target = RunTarget(
-        engine="llamacpp",
+        engine=whole.engine,
         model=cell.candidate.model,
         url=url,
         request_timeout_s=whole.limits.request_s,

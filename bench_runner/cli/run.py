@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import typer
 
@@ -123,15 +123,19 @@ def _with_postgres(manifest: Path | None, flags: Flags, out: Path, format: str, 
 
 
 def _with_model(manifest: Path | None, flags: Flags, out: Path, format: str, quiet: bool) -> int:
-    """Starts a llama-server with a model file beside the run; its log lies with the results."""
+    """Starts a llama-server, or an Ollama with engine ollama, with a model file beside the run; its log lies with the results."""
     from dataclasses import replace
 
     from ..local.gguf_file import read_model_file
+    from ..local.launch import WHERE, ServerKind, Settings, launch
     from ..local.memory import must_fit
-    from ..local.server import Settings, llama_server, serving
+    from ..local.server import serving
 
     model = read_model_file(Path(str(flags.target)).expanduser())
-    asked = replace(flags, target="http://127.0.0.1:1", engine="llamacpp", model=flags.model or model.path.stem)
+    if flags.engine not in (None, *WHERE):
+        raise InvalidInput(f"--engine {flags.engine} with a model file: {' or '.join(WHERE)} is started with one")
+    kind = cast("ServerKind", flags.engine or "llamacpp")
+    asked = replace(flags, target="http://127.0.0.1:1", engine=kind, model=flags.model or model.path.stem)
     config = load(manifest, asked)
     closed = config.search is None and all(stage.concurrency for stage in config.stages)
     streams = max(stage.concurrency or 1 for stage in config.stages) if closed else PLACES
@@ -139,9 +143,10 @@ def _with_model(manifest: Path | None, flags: Flags, out: Path, format: str, qui
     must_fit(model, settings.context, streams)
     if not quiet:
         print(
-            f"llama-server with {model.name or model.path.name}, {model.quantization}, {streams} at a time",
+            f"{WHERE[kind][0]} with {model.name or model.path.name}, {model.quantization}, {streams} at a time",
             file=sys.stderr,
         )
-    with serving(llama_server(model.path, settings), out / "server") as running:
+    folder = out / "server"
+    with serving(launch(kind, model.path, str(asked.model), settings, folder), folder) as running:
         asked.target = running.url
         return _execute(manifest, asked, out, format, quiet)

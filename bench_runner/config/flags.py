@@ -27,7 +27,7 @@ class Flags:
 
     engine: str | None = flag("The dialect the server speaks; openai if unsaid. One of {engines}.")
     target: str | None = flag(
-        "http://host:port of the server, `sim` for the bundled simulator, MODEL.gguf for a llama-server with that file, or `embedded` for a PostgreSQL of its own."
+        "http://host:port of the server, `sim` for the bundled simulator, MODEL.gguf for a llama-server (or with --engine ollama an Ollama) with that file, or `embedded` for a PostgreSQL of its own."
     )
     model: str | None = flag("The model, as the server knows it.")
     workload: str | None = flag("A built-in workload or a workload file; smoke if unsaid.")

@@ -14,8 +14,17 @@ from tokenmark_schemas.documents import parse_profiles, read_profiles
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.kube import ConfigMapKey
 from tokenmark_schemas.matrix import CellState, ServerFacts
-from tokenmark_schemas.matrix_object import BenchmarkMatrix, CellPhase, MatrixCell, MatrixSpec, MatrixStatus
+from tokenmark_schemas.matrix_object import (
+    CODE_RESULT_KEY,
+    BenchmarkMatrix,
+    CellPhase,
+    MatrixCell,
+    MatrixSpec,
+    MatrixStatus,
+    code_result_name,
+)
 from tokenmark_schemas.profiles import Profile
+from tokenmark_schemas.quality import CodeResult
 from tokenmark_schemas.result import RunResult
 
 from ..load.clock import iso_now
@@ -93,10 +102,25 @@ def _standing(namespace: str, cell: Cell, row: MatrixCell | None, servers: dict[
     if row.state != "Measured":
         return Standing(cell, STATES[row.state], row.message or row.reason, server)
     try:
+        if cell.profile.kind == "code":
+            return Standing(cell, "done", None, server, code=_code(namespace, row.run, cell))
         return Standing(cell, "done", None, server, result_in_cluster(namespace, row.run))
     except InvalidInput as exc:
         print(f"left out: {exc}", file=sys.stderr)
         return Standing(cell, "failed", "it was measured, and its result is gone", server)
+
+
+def _code(namespace: str, run: str, cell: Cell) -> CodeResult:
+    """Raises InvalidInput where it is gone, or of another cell."""
+    name = code_result_name(run)
+    held = cluster.get(namespace, "configmap", name)
+    try:
+        found = CodeResult.model_validate_json((held or {}).get("data", {}).get(CODE_RESULT_KEY, ""), extra="ignore")
+    except ValidationError:
+        raise InvalidInput(f"ConfigMap {name} of {namespace} is gone, or holds no result of code") from None
+    if found.cell != cell.hash:
+        raise InvalidInput(f"ConfigMap {name} of {namespace} is of another cell than {cell.name}")
+    return found
 
 
 def _facts(server: Any) -> ServerFacts:

@@ -42,8 +42,9 @@ from ..samples.decode import TRANSPORT_FAILURES
 from ..samples.sample import Failure
 from ..storage.run_folder import write_whole
 from .gguf_file import ModelFile
+from .launch import Beyond, ServerKind, Settings, launch
 from .memory import free_bytes, need
-from .server import Beyond, Running, Settings, llama_server, serving
+from .server import Running, serving
 
 STATE, CODE = "matrix.json", "code_result.json"
 TRIAL = "List the colours of the rainbow, from the outside to the inside."
@@ -78,13 +79,13 @@ class Matrix:
 
     def __init__(
         self, folder: Path, cells: Sequence[Cell], models: Mapping[tuple[str, str], ModelFile], settings: Settings, limits: MatrixLimits,
-        tell: Callable[[str], None], free: Callable[[], int] = free_bytes, no_code: str | None = None,
+        tell: Callable[[str], None], free: Callable[[], int] = free_bytes, no_code: str | None = None, engine: ServerKind = "llamacpp",
     ) -> None:  # fmt: skip
         """`no_code` is why code cannot be judged on this machine."""
         self.folder, self.cells, self.limits, self.servers = folder, list(cells), limits, list[ServerFacts]()
         self.entries = {cell.name: Entry(cell.name) for cell in cells}
         self._models, self._settings, self._tell, self._free = models, settings, tell, free
-        self._no_code = no_code
+        self._no_code, self.engine = no_code, engine
         self.interrupted = False
         self._resume()
 
@@ -135,12 +136,10 @@ class Matrix:
     def _started(self, cells: list[Cell], measure: Measure) -> Iterator[tuple[Cell, Entry]]:
         first, began = cells[0], time.monotonic()
         facts = self._facts(first)
-        launch, log = (
-            llama_server(self._file(first).path, self._settings_of(first)),
-            self.folder / "servers" / _folder(first),
-        )
+        log, model = self.folder / "servers" / _folder(first), self._file(first).path
+        how = launch(self.engine, model, first.candidate.model, self._settings_of(first), log)
         try:
-            with serving(launch, log, self.limits.load_s) as running:
+            with serving(how, log, self.limits.load_s) as running:
                 facts = facts.model_copy(update={"load_s": time.monotonic() - began})
                 yield from self._asked(cells, running, facts, measure)
         except RunFailed as exc:
@@ -198,7 +197,7 @@ class Matrix:
     def _trial(self, cell: Cell, running: Running, facts: ServerFacts) -> tuple[ServerFacts, str | None, bool]:
         """A short answer, before anything that takes long: what it came to, why nothing more is asked, and whether that is for slowness."""
         target = RunTarget(
-            engine="llamacpp", model=cell.candidate.model, url=running.url, request_timeout_s=3 * self.limits.ttft_s,
+            engine=self.engine, model=cell.candidate.model, url=running.url, request_timeout_s=3 * self.limits.ttft_s,
             first_token_timeout_s=self.limits.ttft_s,
         )  # fmt: skip
         asked = {"dataset": {"prompts": [TRIAL]}, "max_output_tokens": TRIAL_TOKENS, "ignore_eos": "Force"}

@@ -11,8 +11,8 @@ from tokenmark_schemas.result import RunResult
 from ..load.clock import iso_now
 from ..reports.matrix_rows import About, Drift, Standing, drift_of, settings_of
 from ..storage.request_log import read_rows
+from .launch import WHERE, Settings
 from .matrix import Matrix
-from .server import Settings
 
 
 def standings_of(whole: Matrix) -> list[Standing]:
@@ -30,7 +30,7 @@ def about(
     whole: Matrix, standings: Sequence[Standing], depth: str, settings: Settings, began: str, without_template: Sequence[str]
 ) -> About:  # fmt: skip
     machine = next((found for each in standings if (found := _machine(each.result))), {})
-    said = {**settings_of(whole.cells), "batch": str(settings.batch or "default")}
+    said = {"server": WHERE[whole.engine][0], **settings_of(whole.cells), "batch": str(settings.batch or "default")}
     return About(
         whole.folder.name, depth, began, iso_now(), whole.interrupted, said, machine, whole.limits, whole.servers, without_template
     )  # fmt: skip

@@ -15,13 +15,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from tokenmark_decisions.llama_options import llama_options
-from tokenmark_schemas.errors import InvalidInput, RunFailed
+from tokenmark_schemas.errors import RunFailed
+
+from .launch import NO_MEMORY, Beyond, Launch
 
 KEEPER = Path(__file__).with_name("keeper.py")
 GRACE_S = 10.0
@@ -29,80 +29,9 @@ PORTS = 3  # that are tried: between looking and listening somebody else may tak
 LOOK_S = 0.1
 LAST_BYTES = 4096
 BOUND = re.compile(rb"address already in use|couldn't bind|failed to bind|bind: ", re.IGNORECASE)
-NO_MEMORY = re.compile(rb"(failed|unable) to allocate|out of memory|cannot allocate memory|bad_alloc", re.IGNORECASE)
 NO_MODEL = re.compile(
     rb"(error loading model|failed to load model|invalid magic|unknown model architecture)[^\n]*", re.IGNORECASE
 )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Of a server; None is its own default. `context` is of all `parallel` places together. `threads`: one processor fewer than there are, which
-    the client needs, where it is not said."""
-
-    context: int = 4096
-    parallel: int = 1
-    threads: int | None = None
-    batch: int | None = None
-    gpu_layers: int | None = None
-
-    @property
-    def threads_used(self) -> int:
-        return self.threads or max(1, len(os.sched_getaffinity(0)) - 1)
-
-
-@dataclass(frozen=True)
-class Launch:
-    """How a server is started on a port, and the path that it answers once it is ready."""
-
-    program: str
-    words: Callable[[int], list[str]]
-    ready: str
-    environment: Callable[[int], dict[str, str]] = field(default=lambda _port: {})
-
-
-def llama_server(model: Path, settings: Settings) -> Launch:
-    """Raises InvalidInput where the program is not on PATH."""
-    program = llama_program()
-    return Launch(
-        program,
-        lambda port: [
-            program,
-            *llama_options(
-                str(model), model.stem, context=settings.context, streams=settings.parallel, threads=settings.threads_used,
-                gpu_layers=settings.gpu_layers, batch=settings.batch, host="127.0.0.1", port=port,
-            ),
-        ],
-        "/health",
-    )  # fmt: skip
-
-
-def ollama(store: Path, settings: Settings) -> Launch:
-    """Its models lie in `store`. Raises InvalidInput where the program is not on PATH."""
-    program = _program("ollama", "ollama.com has it")
-
-    def environment(port: int) -> dict[str, str]:
-        return {
-            "OLLAMA_HOST": f"127.0.0.1:{port}", "OLLAMA_MODELS": str(store), "OLLAMA_NO_CLOUD": "1", "HOME": str(store),
-            "OLLAMA_CONTEXT_LENGTH": str(settings.context // settings.parallel), "OLLAMA_NUM_PARALLEL": str(settings.parallel),
-        }  # fmt: skip
-
-    return Launch(program, lambda _port: [program, "serve"], "/api/version", environment)
-
-
-def llama_program() -> str:
-    """Raises InvalidInput where it is not on PATH."""
-    return _program("llama-server", "llama.cpp brings it: github.com/ggml-org/llama.cpp, or Debian's package llama.cpp")
-
-
-def _program(name: str, where: str) -> str:
-    if found := shutil.which(name):
-        return found
-    raise InvalidInput(f"{name} is not on PATH; {where}")
-
-
-class Beyond(RunFailed):
-    """What was asked is more than this machine has: memory, or time."""
 
 
 class Running:
@@ -143,11 +72,26 @@ class Running:
 def serving(launch: Launch, folder: Path, ready_s: float = 300) -> Iterator[Running]:
     """Raises RunFailed where it does not come within `ready_s`; its words are in `folder`/NAME-PID.log, ours the number."""
     folder.mkdir(parents=True, exist_ok=True)
-    running = _started(launch, folder, ready_s)
+    with _stored(launch.store):
+        running = _started(launch, folder, ready_s)
+        try:
+            yield running
+        finally:
+            _end(running._keeper)
+
+
+@contextmanager
+def _stored(store: Path | None) -> Iterator[None]:
+    """A folder that is empty at first, and gone with its server; of one that was killed with us the next one takes it away."""
+    if store is None:
+        yield
+        return
+    shutil.rmtree(store, ignore_errors=True)
+    store.mkdir(parents=True)
     try:
-        yield running
+        yield
     finally:
-        _end(running._keeper)
+        shutil.rmtree(store, ignore_errors=True)
 
 
 def _started(launch: Launch, folder: Path, ready_s: float) -> Running:
@@ -162,6 +106,7 @@ def _started(launch: Launch, folder: Path, ready_s: float) -> Running:
             )  # fmt: skip
         try:
             if _comes(keeper, port, launch.ready, ready_s):
+                launch.load(port, ready_s)
                 return Running(name, f"http://127.0.0.1:{port}", log, keeper)
         except BaseException:
             _end(keeper)

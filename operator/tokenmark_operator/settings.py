@@ -14,6 +14,7 @@ class Settings:
 
     runner_image: str
     netprobe_image: str
+    quality_image: str = ""  # empty: no code is judged
     namespaces: tuple[str, ...] = ()
     cluster: str = ""
     provider: str = ""
@@ -56,6 +57,7 @@ class Settings:
         return cls(
             runner_image=text("RUNNER_IMAGE"),
             netprobe_image=text("NETPROBE_IMAGE"),
+            quality_image=text("QUALITY_IMAGE"),
             namespaces=words("NAMESPACES"),
             cluster=text("CLUSTER"),
             provider=text("PROVIDER"),

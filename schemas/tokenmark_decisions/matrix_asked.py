@@ -62,9 +62,4 @@ def _uses(names: Sequence[str], known: Sequence[Profile]) -> list[Profile]:
     by_name = {each.name: each for each in known}
     if unknown := [name for name in names if name not in by_name]:
         raise InvalidInput(f"profiles: there is no {', '.join(unknown)}; there are {', '.join(by_name)}")
-    found = [by_name[name] for name in names] or [each for each in known if not each.on_request]
-    if code := [each.name for each in found if each.kind == "code"]:
-        raise InvalidInput(
-            f"profiles: {', '.join(code)} asks for code, which is judged apart from its server; see tokenmark code"
-        )
-    return found
+    return [by_name[name] for name in names] or [each for each in known if not each.on_request]

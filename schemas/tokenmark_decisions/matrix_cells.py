@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from tokenmark_schemas.benchmarkrun import EngineName
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.matrix import MatrixLimits, ServerFacts
 from tokenmark_schemas.profiles import Depth, Profile, ProfilePart
@@ -106,9 +107,9 @@ def by_likelihood(quantization: str) -> tuple[int, int, str]:
 
 def cells(
     candidates: Sequence[Candidate], profiles: Sequence[Profile], variants: Sequence[Variant], depth: Depth, limits: MatrixLimits, seed: int = 1,
-    salt: object = None,
+    salt: object = None, engine: EngineName = "llamacpp",
 ) -> list[Cell]:  # fmt: skip
-    """`salt` is whatever else a result depends on. Raises InvalidInput where two would have one name."""
+    """`salt` is whatever else a result depends on, `engine` what serves. Raises InvalidInput where two would have one name."""
     known = all(each.file_bytes for each in candidates)  # else in the order of the list
     ordered = sorted(
         candidates,
@@ -120,7 +121,7 @@ def cells(
         if variant.repeats(part, variants):
             continue
         way = variant.called(variants)
-        spec = _spec(candidate, profile, part, depth, limits, seed)
+        spec = _spec(candidate, profile, part, depth, limits, seed, engine)
         asked = [
             spec,
             candidate.identity,
@@ -169,20 +170,24 @@ def matrix_id(cells: Iterable[Cell]) -> str:
 
 
 def _spec(
-    candidate: Candidate, profile: Profile, part: ProfilePart, depth: Depth, limits: MatrixLimits, seed: int
+    candidate: Candidate,
+    profile: Profile,
+    part: ProfilePart,
+    depth: Depth,
+    limits: MatrixLimits,
+    seed: int,
+    engine: EngineName,
 ) -> dict[str, Any]:
     ends = {key: value for key, value in getattr(profile.each, depth).camel().items() if value is not None}
     stop = {"maxCelsius": limits.celsius, "maxThrottledSeconds": 30} if profile.kind == "stress" else {}
+    target = {
+        "engine": engine, "model": candidate.model, "firstTokenTimeoutSeconds": limits.ttft_s, "requestTimeoutSeconds": limits.request_s,
+    }  # fmt: skip
     if part.workload is None:
-        return {
-            "code": {"runs": ends["requestCount"], "maxOutputTokens": CODE_TOKENS},
-            "firstTokenTimeoutSeconds": limits.ttft_s,
-        }
+        most = part.max_output_tokens or CODE_TOKENS
+        return {"code": {"runs": ends["requestCount"], "maxOutputTokens": most}, "target": target}
     return {
-        "target": {
-            "engine": "llamacpp", "model": candidate.model, "firstTokenTimeoutSeconds": limits.ttft_s, "requestTimeoutSeconds": limits.request_s,
-        },
-        "workload": part.workload.camel(), "stages": [{"name": f"c{part.concurrency}", "concurrency": part.concurrency, **ends}],
+        "target": target, "workload": part.workload.camel(), "stages": [{"name": f"c{part.concurrency}", "concurrency": part.concurrency, **ends}],
         "warmup": profile.warmup.camel(), "repetitions": 1 if profile.kind != "speed" else REPETITIONS[depth], "seed": seed,
         "stopRules": {"maxErrorsPerMille": 500, "minRequests": 2, **stop},
     }  # fmt: skip

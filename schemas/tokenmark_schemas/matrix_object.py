@@ -29,6 +29,7 @@ from .run_template import TemplateMeta
 LONGEST_NAME = 37  # a run's name has 48 characters, ten of them for what tells it from the others
 MOST_CELLS = 256
 MOST_SERVERS = 256
+CODE_RESULT_KEY = "code_result.json"  # of the ConfigMap with what was found of a cell that asks for code
 CellPhase = Literal["Waiting", "Running", "Measured", "Failed", "Skipped"]
 ServerPhase = Literal["Starting", "Serving", "Stopped", "Failed"]
 # Options that change how fast an answer comes, and nothing else: none that opens a file, runs a program or serves what is none of a model's business.
@@ -40,6 +41,11 @@ SERVER_OPTIONS = (
 )  # fmt: skip
 ServerWord = Annotated[str, Field(min_length=1, max_length=128, pattern=rf"^(--({'|'.join(SERVER_OPTIONS)})|[A-Za-z0-9][A-Za-z0-9_.,:*+-]*)$")]  # fmt: skip
 ModelPath = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^/?[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*$")]  # fmt: skip
+
+
+def code_result_name(run: str) -> str:
+    """Of that ConfigMap; `run` is the cell's."""
+    return f"{run}-code"
 
 
 class MatrixFile(Contract):
@@ -242,7 +248,9 @@ class MatrixCell(Contract):
     """One of its cells. `message` says why it is not measured, or why nothing heavier was tried after it (`beyond`: it asked too much)."""
 
     name: Text63
-    run: Text63
+    run: Text63 = Field(
+        description="Its BenchmarkRun; of code, what the names of its Jobs and of its result begin with."
+    )
     state: CellPhase
     server: int | None = Field(default=None, description="The number of the server that it ran on.")
     reason: Text63 | None = Field(default=None, description="Of its run's condition Succeeded.")

@@ -27,6 +27,9 @@ class ProfilePart(Contract):
 
     name: Label | None = Field(default=None, description="Tells the parts of a profile apart; one alone needs none.")
     workload: WorkloadSpec | None = Field(default=None, description="What is asked; unset where it is code.")
+    max_output_tokens: Annotated[int, Field(ge=16, le=100_000)] | None = Field(
+        default=None, description="The most of an answer that is code; 1,500 if unset."
+    )
     concurrency: Annotated[int, Field(ge=1, le=64)] = 1
     context: Annotated[int, Field(ge=256, le=10_000_000)] = 4096
 
@@ -55,6 +58,8 @@ class Profile(Contract):
             raise ValueError("kind quality is for parts whose dataset is tests, and for no others")
         if any((self.kind == "code") != (part.workload is None) for part in self.parts):
             raise ValueError("parts of kind code have no workload, and all others have one")
+        if self.kind != "code" and any(part.max_output_tokens for part in self.parts):
+            raise ValueError("parts: maxOutputTokens is for kind code; of others it stands in their workload")
         if self.kind == "code" and any(getattr(self.each, depth).request_count is None for depth in DEPTHS):
             raise ValueError("each: kind code takes requestCount, how often each fixture is asked")
         return self

@@ -108,6 +108,7 @@ class StageQuality(Share):
 # --- code ---------------------------------------------------------------------------------------------------------------
 
 MOST_COMPONENT = 50_000  # characters that are looked at
+ANSWERS_BLOCK, RESULT_BLOCK = "answers", "code"  # of the logs of a matrix's Jobs
 
 
 class StructureCheck(Contract):

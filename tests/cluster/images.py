@@ -173,21 +173,18 @@ def rag_backend(destination: Destination) -> str:
     return deliver(destination, image)
 
 
+def quality_name(destination: Destination) -> str:
+    """What that image is called, built or not."""
+    lock = "deploy/locks/quality.lock"
+    tag = tree_digest(
+        "bench_runner", "schemas/tokenmark_schemas", "schemas/tokenmark_decisions", "workloads", "deploy/docker/quality.Dockerfile", lock
+    )  # fmt: skip
+    return _named(destination, "quality", tag)
+
+
 def quality(destination: Destination) -> str:
     """The image that judges code, as its Dockerfile makes it; its name in the cluster."""
-    image = _named(
-        destination,
-        "quality",
-        tree_digest(
-            "bench_runner",
-            "schemas/tokenmark_schemas",
-            "schemas/tokenmark_decisions",
-            "workloads",
-            "deploy/docker/quality.Dockerfile",
-            "deploy/locks/quality.lock",
-        ),
-    )
-    builder = choose()
+    image, builder = quality_name(destination), choose()
     if not builder.has(image):
         base_images()
         note(f"building {image}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .images import llama_name
+from .images import llama_name, quality_name
 from .layout import TREE
 from .provider import Cluster
 from .shell import run
@@ -15,9 +15,10 @@ NAMESPACE = "tokenmark-system"
 
 
 def settings(cluster: Cluster) -> tuple[str, ...]:
-    """What tests set of the chart's values: impatience, and the image that matrices may serve models with."""
+    """What tests set of the chart's values: impatience, the image that matrices may serve models with, and the one that judges code."""
     allowed = f"allowedImages[0]={llama_name(cluster)}"
-    return "resyncSeconds=15", "targetWaitSeconds=12", "jobTtlSeconds=600", allowed
+    judges = f"images.quality={quality_name(cluster)}"
+    return "resyncSeconds=15", "targetWaitSeconds=12", "jobTtlSeconds=600", allowed, judges
 
 
 def install(cluster: Cluster, images: dict[str, str], *settings: str, chart: Path = CHART) -> None:

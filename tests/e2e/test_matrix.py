@@ -84,8 +84,8 @@ def a_matrix(image: str, **spec: Any) -> Object:
     }
 
 
-def uses() -> Object:
-    data = {"profiles.yaml": yaml.safe_dump(PROFILES)}
+def uses(profiles: Object = PROFILES) -> Object:
+    data = {"profiles.yaml": yaml.safe_dump(profiles)}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "uses"}, "data": data}
 
 
@@ -146,14 +146,19 @@ def test_two_quantisations_are_fetched_served_and_measured_though_the_operator_i
     lab.until("its runs go with it", lambda: not lab.items("brun"), 60)
 
 
-def reported(lab: Lab, folder: Path, identity: str) -> None:
+def report_of(lab: Lab, folder: Path, identity: str) -> Object:
     """`tokenmark matrix NAMESPACE/NAME` writes the report that a laptop's matrix has."""
     kubectl = lab.cluster.kubectl()
     env = {**os.environ, "KUBECONFIG": str(lab.cluster.kubeconfig()), "PATH": f"{kubectl.parent}:{os.environ['PATH']}"}
     words = [sys.executable, "-m", "bench_runner", "matrix", f"{lab.namespace}/gemma", "--output-dir", str(folder)]
     done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    result = json.loads((folder / f"{identity}_results.json").read_text())
+    found: Object = json.loads((folder / f"{identity}_results.json").read_text())
+    return found
+
+
+def reported(lab: Lab, folder: Path, identity: str) -> None:
+    result = report_of(lab, folder, identity)
     assert [(row["quantization"], row["profile"], row["state"]) for row in result["rows"]] == [
         (word, use, "done") for word in QUANTS for use in ("chat", "quality")
     ]
@@ -161,6 +166,39 @@ def reported(lab: Lab, folder: Path, identity: str) -> None:
     assert [row["asked"] for row in result["rows"]] == [None, 4, None, 4]
     assert result["machine"]["provider"] == "lab"
     assert "What to choose" in (folder / f"{identity}_report.html").read_text()
+
+
+def test_code_is_asked_of_the_server_and_judged_in_a_pod_without_a_network(lab: Lab, tmp_path: Path) -> None:
+    """What a small model writes is worth little; that it was asked, judged and told is what is looked at."""
+    image_builds.quality(lab.cluster)
+    once = {"requestCount": 1}
+    code = {
+        "name": "code", "about": "Does it compile?", "use": "quality", "kind": "code", "each": {"quick": once, "standard": once, "full": once},
+        "parts": [{"context": 4096, "maxOutputTokens": 48}],
+    }  # fmt: skip
+    inside = [{"name": "gemma-3-270m", "context": 32768, "files": [{"quantization": "Q4_K_M", "path": "/model.gguf"}]}]
+    lab.apply(uses(PROFILES | {"profiles": [code]}), a_matrix(image_builds.llama_server(lab.cluster), models=inside))
+    judge = lab.until("its judge is made", lambda: lab.items("pods", "tokenmark.dev/role=judge"), 180)[0]
+    kill_operator(lab)
+    done = lab.until("the matrix is over", lambda: _over(lab), 240)
+    assert condition(done, "Succeeded")["reason"] == "Completed", lab.explain()
+    (cell,) = done["status"]["cells"]
+    assert (cell["state"], cell["reason"]) == ("Measured", "Judged")
+    kept = json.loads((lab.get("configmap", f"{cell['run']}-code") or {})["data"]["code_result.json"])
+    assert {answer["fixture"] for answer in kept["answers"]} == {"counter", "todo-list", "user-card"}
+    assert all(answer["output_tokens"] and answer["score"] is not None for answer in kept["answers"])
+    assert judge["spec"]["containers"][0]["image"] == image_builds.quality_name(lab.cluster)
+    policy = lab.get("networkpolicy", "gemma-judge") or {}
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= judge["metadata"]["labels"].items()
+    (row,) = report_of(lab, tmp_path, done["status"]["matrixID"])["rows"]
+    assert (row["profile"], row["state"], row["code_score"]) == ("code", "done", pytest.approx(kept["mean"]))
+    lab.delete("benchmarkmatrix", "gemma")
+    lab.until("its Jobs go with it", lambda: not lab.items("jobs"), 60)
+
+
+def _over(lab: Lab) -> Object | None:
+    found = lab.get("benchmarkmatrix", "gemma") or {}
+    return found if condition(found, "Finished")["status"] == "True" else None
 
 
 def test_what_is_no_matrix_is_refused_by_the_api_server_and_an_unknown_image_by_the_operator(lab: Lab) -> None:

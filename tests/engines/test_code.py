@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -18,7 +19,8 @@ from tests.cluster.debian import have
 from tests.support.knowing import server
 from tests.support.serving import in_thread
 from tokenmark_decisions.code_score import parts_of, score_of
-from tokenmark_schemas.quality import CodeFinding
+from tokenmark_schemas.frames import FrameReader
+from tokenmark_schemas.quality import CodeAnswers, CodeFinding, CodeResult
 
 KNOWN = {each.name: each for each in fixtures()}
 COUNTER = KNOWN["counter"]
@@ -227,6 +229,40 @@ def test_what_is_asked_here_is_judged_elsewhere_alike(engine: str, tmp_path: Pat
     answers.write_text(json.dumps(kept))
     done = subprocess.run(judge, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, "there is no fixture nobody; there are counter" in done.stderr) == (2, True)
+
+
+def test_what_a_job_asks_and_judges_stands_in_its_log_and_nowhere_else(engine: str, tmp_path: Path) -> None:
+    ask = [
+        "ask",
+        engine,
+        "--kind",
+        "openai",
+        "--model",
+        "known",
+        "--runs",
+        "1",
+        "--fixtures",
+        "counter",
+        "--out",
+        str(tmp_path),
+        "--pod",
+    ]
+    answers = _logged(ask)["answers"]
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "answers.json").write_bytes(answers)
+    assert CodeAnswers.model_validate_json(answers).answers[0].component
+    result = CodeResult.model_validate_json(_logged(["judge", str(tmp_path / "answers.json"), "--pod"])["code"])
+    assert result.answers[0].score == result.mean > 5
+
+
+def _logged(words: list[str]) -> dict[str, bytes]:
+    """The documents in what a Job writes."""
+    done = subprocess.run([*CLI, "code", *words], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    reader = FrameReader()
+    for line in done.stdout.splitlines():
+        reader.feed(line)
+    return {name: gzip.decompress(payload) for name, payload in reader.blocks.items()}
 
 
 def test_a_machine_that_calls_itself_a_pod_judges_nothing(tmp_path: Path) -> None:

@@ -64,6 +64,14 @@ def test_a_first_token_may_be_allowed_longer_than_a_request_usually_is() -> None
     assert {(each.first_token_timeout_seconds, each.request_timeout_seconds) for each in targets} == {(900, 1800)}
 
 
+def test_another_engine_makes_other_cells() -> None:
+    asked = [candidate("m", "Q4_0", 1)], [PROFILES["interactive"], PROFILES["code"]], ONE, "quick", LIMITS
+    ours, theirs = cells(*asked), cells(*asked, engine="ollama")  # type: ignore[arg-type]
+    assert [cell.name for cell in ours] == [cell.name for cell in theirs]
+    assert {cell.hash for cell in ours}.isdisjoint(cell.hash for cell in theirs)
+    assert BenchmarkRunSpec.model_validate(_whole(theirs[0])).target.engine == "ollama"
+
+
 def _whole(cell: Cell) -> dict[str, Any]:
     return {**cell.spec, "target": {**cell.spec["target"], "endpoint": {"url": "http://x"}}}
 

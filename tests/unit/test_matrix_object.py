@@ -2,203 +2,38 @@
 
 from __future__ import annotations
 
-import copy
-import random
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
-from tests.support.results import a_result, a_stage
+from tests.support.matrix_world import (
+    IMAGE,
+    LARGE,
+    NOW,
+    PROFILES,
+    SMALL,
+    Object,
+    World,
+    a_matrix,
+    a_pod,
+    a_run,
+    stamp,
+    states,
+    step,
+)
+from tests.support.results import a_result
 from tests.support.runs import SETTINGS, conditions
 from tokenmark_decisions.matrix_asked import asked_cells
-from tokenmark_operator.kinds.matrix import decide_matrix
 from tokenmark_operator.observe.server import view_server
 from tokenmark_operator.plan import names
-from tokenmark_operator.shared.facts import Decision, MatrixFacts, Refusal
+from tokenmark_operator.shared.facts import Decision, Refusal
 from tokenmark_operator.telemetry.sweeps import matrix_metrics
-from tokenmark_schemas.benchmarkrun import BenchmarkRun
-from tokenmark_schemas.documents import read_profiles
 from tokenmark_schemas.local_models import ModelsFile
 from tokenmark_schemas.matrix_object import BenchmarkMatrix
-from tokenmark_schemas.result import RunResult
 from tokenmark_schemas.workload import Warmup
-
-NOW = datetime(2026, 3, 4, 3, 0, 0, tzinfo=UTC)
-IMAGE = "llama-server:1"
-ALLOWED = replace(SETTINGS, allowed_images=(IMAGE,))
-PROFILES = read_profiles(None).profiles
-SMALL = {"name": "small", "files": [{"quantization": "Q8_0", "path": "/s-8.gguf", "sizeBytes": 200, "memory": "2Gi"},
-                                    {"quantization": "Q4_K_M", "path": "/s-4.gguf", "sizeBytes": 100}]}  # fmt: skip
-LARGE = {"name": "large", "files": [{"quantization": "Q4_K_M", "path": "/l-4.gguf", "sizeBytes": 900}]}
-Object = dict[str, Any]
-
-
-def a_matrix(status: Object | None = None, *, name: str = "mx", **spec: Any) -> Object:
-    asked = {
-        "depth": "Quick", "profiles": ["interactive", "quality"], "models": [SMALL],
-        "server": {"execution": {"image": IMAGE}}, **spec,
-    }  # fmt: skip
-    return {
-        "apiVersion": "tokenmark.dev/v1alpha1", "kind": "BenchmarkMatrix",
-        "metadata": {"name": name, "namespace": "n", "uid": "m-1", "generation": 1, "creationTimestamp": "2026-03-04T02:00:00Z"},
-        "spec": asked, "status": status or {},
-    }  # fmt: skip
-
-
-def step(cr: Object, now: datetime = NOW, **known: Any) -> Decision:
-    return decide_matrix(MatrixFacts(cr=cr, now=now, settings=ALLOWED, **{"profiles": PROFILES, **known}))
-
-
-def states(status: Object) -> dict[str, str]:
-    return {row["name"]: row["state"] for row in status["cells"]}
-
-
-class World:
-    """What a cluster makes of decisions; `fate` says what becomes of a server by its arguments."""
-
-    def __init__(self, cr: Object, seed: int = 0, kills: float = 0.0, fate: Any = None) -> None:
-        self.cr, self.random, self.kills, self.now = cr, random.Random(seed), kills, NOW
-        self.fate = fate or (lambda _words: "ready")
-        self.jobs: dict[str, Object] = {}
-        self.pods: dict[str, Object] = {}
-        self.services: set[str] = set()
-        self.runs: dict[str, Object] = {}
-        self.results: dict[str, RunResult] = {}
-        self.served: list[str] = []
-        self.made = 0
-        self.settings, self.profiles = ALLOWED, PROFILES
-        self.speed_s = 10e-3  # between tokens
-        self.refused: Refusal | None = None
-
-    def live(self) -> list[str]:
-        """Pods of servers that run, or could."""
-        return [
-            name for name, pod in self.pods.items() if "server-" in name and not pod["_ended"] and not pod.get("gone")
-        ]
-
-    def until_finished(self, most: int = 600) -> Object:
-        for _ in range(most):
-            self.turn()
-            if any(c["type"] == "Finished" and c["status"] == "True" for c in self.cr["status"].get("conditions", [])):
-                return self.cr["status"]
-        raise AssertionError(yaml.safe_dump(self.cr["status"]))
-
-    def turn(self) -> None:
-        told = {row["run"] for row in self.cr["status"].get("cells", []) if row["state"] in ("Measured", "Failed")}
-        facts = MatrixFacts(
-            cr=copy.deepcopy(self.cr), now=self.now, settings=self.settings, profiles=self.profiles, jobs=dict(self.jobs), pods=dict(self.pods),
-            runs=dict(self.runs), results={name: result for name, result in self.results.items() if name not in told}, refused=self.refused,
-        )  # fmt: skip
-        decision = decide_matrix(facts)
-        self._apply(decision)
-        self.now += timedelta(seconds=2)
-        self._live()
-
-    def _apply(self, decision: Decision) -> None:
-        for manifest in decision.create_first:
-            self._create(manifest)
-            if self.random.random() < self.kills:
-                return
-        self.services -= set(decision.delete_services)
-        if self.random.random() < self.kills:
-            return
-        self.cr["status"] = decision.status
-        if self.random.random() < self.kills:
-            return
-        for name in decision.delete_jobs:
-            self.jobs.pop(name, None)
-
-    def _create(self, manifest: Object) -> None:
-        name = manifest["metadata"]["name"]
-        if manifest["kind"] == "Service":
-            self.services.add(name)
-        elif manifest["kind"] == "Job" and name not in self.jobs:
-            assert name not in self.live(), "a namesake is not gone yet"
-            assert not self.live() or "server-" not in name, f"{name} beside {self.live()}"
-            self.made += 1
-            made = manifest["metadata"] | {"uid": f"job-{self.made}", "creationTimestamp": _stamp(self.now)}
-            self.jobs[name] = {**manifest, "metadata": made, "status": {}}
-        elif manifest["kind"] == "BenchmarkRun" and name not in self.runs:
-            BenchmarkRun.model_validate(manifest)
-            (serving,) = self.live()
-            assert manifest["spec"]["target"]["serviceRef"]["name"] == serving
-            assert serving in self.services
-            self.runs[name] = _run(manifest, None)
-            self.served.append(name)
-
-    def _live(self) -> None:
-        for name, job in self.jobs.items():
-            if name not in self.pods or self.pods[name].get("gone"):
-                if self.random.random() < 0.7:
-                    self.pods[name] = _pod(job, "pending", self.now)
-            elif self.pods[name]["_state"] == "pending" and self.random.random() < 0.7:
-                fetches = name.endswith("-models")
-                fate = "done" if fetches else self.fate(job["spec"]["template"]["spec"]["containers"][0]["args"])
-                self.pods[name] = _pod(job, fate, self.now)
-                if fate == "done":
-                    job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
-        for name in [name for name in self.pods if name not in self.jobs and self.random.random() < 0.6]:
-            ended = [{"state": {"terminated": {"exitCode": 0}}}]  # as the watch saw it last
-            status = {**self.pods[name]["status"], "containerStatuses": ended}
-            self.pods[name] = {**self.pods[name], "status": status, "gone": True}
-        for name, run in self.runs.items():
-            if run["status"] and self.random.random() < 0.6:
-                continue
-            if not any(c["status"] == "True" for c in run["status"]["conditions"]):
-                self.runs[name] = _run(run, "Completed")
-                self.results[name] = a_result(stages=[_paced(self.speed_s)])
-
-
-def _paced(tpot_s: float) -> Any:
-    stage = a_stage(20)
-    return stage.model_copy(
-        update={"metrics": {**stage.metrics, "tpot": stage.metrics["tpot"].model_copy(update={"mean": tpot_s})}}
-    )
-
-
-def _stamp(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _run(manifest: Object, reason: str | None, succeeded: str = "True") -> Object:
-    said = [
-        {"type": "Valid", "status": "True" if reason else "Unknown", "reason": "r"},
-        {"type": "Finished", "status": "True" if reason else "Unknown", "reason": "r"},
-        {
-            "type": "Succeeded",
-            "status": succeeded if reason else "Unknown",
-            "reason": reason or "Running",
-            "message": "said",
-        },
-    ]
-    return {**manifest, "status": {"conditions": said}}
-
-
-def _pod(job: Object, state: str, now: datetime) -> Object:
-    template = job["spec"]["template"]
-    container: Object = {}
-    if state in ("ready", "loading"):
-        container = {"state": {"running": {"startedAt": _stamp(now - timedelta(seconds=4))}}}
-    elif state != "pending":
-        exits = {"oom": {"exitCode": 137, "reason": "OOMKilled"}, "done": {"exitCode": 0}}
-        ended = exits.get(state, {"exitCode": 1, "message": "llama_model_load: invalid magic"})
-        container = {"state": {"terminated": ended}}
-    said = [{"type": "Ready", "status": "True" if state == "ready" else "False", "lastTransitionTime": _stamp(now)}]
-    if state == "drained":
-        said.append(
-            {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "gone"}
-        )
-    return {
-        "metadata": {"name": f"{job['metadata']['name']}-x", "uid": "p", "labels": {**template["metadata"]["labels"], "batch.kubernetes.io/controller-uid": job["metadata"].get("uid")}},
-        "spec": {**template["spec"], "nodeName": "node1"},
-        "status": {"phase": "Running", "conditions": said, **({"containerStatuses": [container]} if container else {})},
-        "_state": state, "_ended": state in ("oom", "crash", "done", "drained"),
-    }  # fmt: skip
-
 
 # --- from its beginning to its end --------------------------------------------------------------------------------------
 
@@ -329,8 +164,8 @@ def test_a_server_that_dies_under_a_run_is_started_anew_for_the_rest() -> None:
         world.turn()
     (run,) = world.runs
     (name,) = world.jobs
-    world.pods[name] = _pod(world.jobs[name], "oom", world.now)
-    world.runs[run] = _run(world.runs[run], "TargetFailed", "False")
+    world.pods[name] = a_pod(world.jobs[name], "oom", world.now)
+    world.runs[run] = a_run(world.runs[run], "TargetFailed", "False")
     world.results[run] = a_result(stages=[])
     status = world.until_finished()
     assert states(status) == {"large-q4-k-m-interactive": "Failed", "large-q4-k-m-quality": "Measured"}
@@ -472,7 +307,7 @@ def test_a_fetch_that_cannot_start_is_told_and_given_up() -> None:
     cr = a_matrix(**HUB)
     first = step(cr)
     made = first.create_first[1]
-    job = {**made, "metadata": {**made["metadata"], "uid": "j-1", "creationTimestamp": _stamp(NOW)}, "status": {}}
+    job = {**made, "metadata": {**made["metadata"], "uid": "j-1", "creationTimestamp": stamp(NOW)}, "status": {}}
     known = {"jobs": {"mx-models": job}, "unmade": {"mx-models": "exceeded quota"}}
     waits = step({**cr, "status": first.status}, **known)
     assert conditions(waits)["Succeeded"] == ("Unknown", "FetchingModels")
@@ -491,7 +326,7 @@ def test_models_that_cannot_be_had_end_it_with_the_reason() -> None:
         "metadata": {**made["metadata"], "uid": "j-1"},
         "status": {"conditions": [{"type": "Failed", "status": "True", "message": "BackoffLimitExceeded"}]},
     }
-    pod = _pod(job, "crash", NOW)
+    pod = a_pod(job, "crash", NOW)
     pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = (
         "tokenmark: o/r: there is no such repository"
     )
@@ -528,7 +363,6 @@ def test_what_makes_no_sense_is_said(spec: Object, said: str) -> None:
     ("spec", "said"),
     [
         ({"profiles": ["nonsense"]}, "there is no nonsense; there are interactive"),
-        ({"profiles": ["code"]}, "judged apart from its server"),
         ({"models": [{"name": f"m{n}", "files": [{"quantization": f"Q{q}_0", "path": f"/{n}-{q}"} for q in range(9)]} for n in range(30)]}, "256 are the most"),
     ],
 )  # fmt: skip
@@ -555,8 +389,8 @@ def test_its_cells_are_counted_by_state() -> None:
 
 def seen(state: str, after_s: float = 1, **pod: Any) -> Any:
     (_, job) = step(a_matrix()).create_first
-    job["metadata"]["creationTimestamp"] = _stamp(NOW)
-    body = _pod(job, state, NOW)
+    job["metadata"]["creationTimestamp"] = stamp(NOW)
+    body = a_pod(job, state, NOW)
     body["status"] |= pod
     return view_server(job, body, NOW + timedelta(seconds=after_s), load_s=30, startup_s=60)
 

@@ -61,7 +61,15 @@ NODES = Resource("v1", "nodes")
 EVENTS = Resource("v1", "events")
 TOKEN_REVIEWS = Resource("authentication.k8s.io/v1", "tokenreviews")
 ACCESS_REVIEWS = Resource("authorization.k8s.io/v1", "subjectaccessreviews")
-BY_KIND = {"Job": JOBS, "ConfigMap": CONFIG_MAPS, "Service": SERVICES, "NetProbe": PROBES, "BenchmarkRun": RUNS}
+NETWORK_POLICIES = Resource("networking.k8s.io/v1", "networkpolicies")
+BY_KIND = {
+    "NetworkPolicy": NETWORK_POLICIES,
+    "Job": JOBS,
+    "ConfigMap": CONFIG_MAPS,
+    "Service": SERVICES,
+    "NetProbe": PROBES,
+    "BenchmarkRun": RUNS,
+}
 
 
 class Kube:

@@ -19,15 +19,17 @@ from tokenmark_schemas.matrix_object import (
 )
 
 from ..observe.attempt import is_over
-from ..observe.server import ServerView, is_gone, view_fetch
+from ..observe.server import ServerView, is_gone, view_task
 from ..plan import names
+from ..plan.code_jobs import plan_ask
 from ..plan.matrix_models import fetch_name, plan_fetch
 from ..plan.matrix_run import plan_cell_run
 from ..plan.matrix_server import ROLE, plan_server
 from ..plan.support import forbidden
 from ..shared.facts import Decision, KubeEvent, MatrixFacts
 from ..shared.status import read_object, unknown_in
-from .matrix_cells import OVER, UP, CellsStep
+from .matrix_cells import OVER, UP
+from .matrix_code import CodeStep
 
 LATER_S, SOON_S = 15.0, 5.0
 STARTS = 3  # of a server that is taken away before it has served
@@ -38,7 +40,7 @@ def decide_matrix(facts: MatrixFacts) -> Decision:
     return _MatrixStep(facts).decide()
 
 
-class _MatrixStep(CellsStep):
+class _MatrixStep(CodeStep):
     def decide(self) -> Decision:
         if self.conditions.is_true("Finished"):
             self.outlive()
@@ -74,6 +76,12 @@ class _MatrixStep(CellsStep):
             self.cells = asked_cells(matrix.spec, self.facts.profiles)
         except InvalidInput as exc:
             self._refuse("InvalidSpec", str(exc))
+            return
+        if not self.facts.settings.quality_image and any(cell.profile.kind == "code" for cell in self.cells):
+            self._refuse(
+                "InvalidSpec",
+                "profiles: code is judged by an image that this installation does not name: images.quality of its chart",
+            )
             return
         identity = object_id(matrix.metadata.name, self.cells)
         if self.status.setdefault("matrixID", identity) != identity:
@@ -124,9 +132,9 @@ class _MatrixStep(CellsStep):
         return False
 
     def _fetched(self, name: str, job: dict[str, Any]) -> bool:
-        view = view_fetch(
+        view = view_task(
             job, self.facts.pods.get(name), self.facts.now, unmade=self.facts.unmade.get(name, ""),
-            startup_s=self.matrix.spec.runs.execution.startup_deadline_seconds,
+            startup_s=self.matrix.spec.runs.execution.startup_deadline_seconds, does="it fetches what is missing",
         )  # fmt: skip
         if view.state == "Ready":
             self.status["modelsFetched"] = True
@@ -218,10 +226,16 @@ class _MatrixStep(CellsStep):
     def _make(self, server: MatrixServerStatus, cell: Cell) -> None:
         row = self.rows[cell.name]
         service, _ = plan_server(self.matrix, cell, server.number, self.facts.settings)  # it may have been taken away
-        self.decision.create_first += [service, plan_cell_run(self.matrix, cell, server.number)]
+        asks_code = cell.profile.kind == "code"
+        load = (
+            plan_ask(self.matrix, cell, server.number, self.facts.settings)
+            if asks_code
+            else plan_cell_run(self.matrix, cell, server.number)
+        )
+        self.decision.create_first += [service, load]
         self.rows[cell.name] = row.model_copy(update={"state": "Running", "server": server.number})
         self.says("Running", f"cell {cell.name}")
-        self.events.append(KubeEvent("Normal", "RunCreated", f"run {row.run}"))
+        self.events.append(KubeEvent("Normal", f"{'Job' if asks_code else 'Run'}Created", load["metadata"]["name"]))
 
     def _refused(self, cells: list[Cell]) -> None:
         """What the API server would not make: later, or never."""
@@ -244,9 +258,9 @@ class _MatrixStep(CellsStep):
 
     def _left_over(self) -> list[str]:
         """Servers of which something runs still, and of which none should: what is not being taken away yet is."""
-        found = [name for name, job in self.facts.jobs.items() if _role(job) == ROLE]
+        found = [name for name, job in self.facts.jobs.items() if names.role_of(job) == ROLE]
         self.decision.delete_jobs += [name for name in found if name not in self.decision.delete_jobs]
-        found += [name for name, pod in self.facts.pods.items() if _role(pod) == ROLE and name not in found]
+        found += [name for name, pod in self.facts.pods.items() if names.role_of(pod) == ROLE and name not in found]
         jobs, pods = self.facts.jobs, self.facts.pods
         return [name for name in found if not is_gone(jobs.get(name), pods.get(name), self.facts.now)]
 
@@ -265,8 +279,3 @@ class _MatrixStep(CellsStep):
 
 def _key(server: MatrixServerStatus) -> Server:
     return server.model, server.quantization, server.context, server.streams, server.way
-
-
-def _role(body: dict[str, Any]) -> str | None:
-    role: str | None = (body["metadata"].get("labels") or {}).get(names.ROLE_LABEL)
-    return role

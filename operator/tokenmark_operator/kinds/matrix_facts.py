@@ -11,12 +11,14 @@ from tokenmark_schemas.documents import parse_profiles, read_profiles
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.profiles import Profile
 
+from ..plan.code_jobs import ASK, JUDGE
+from ..plan.names import role_of
 from ..shared.admission import is_finished
 from ..shared.facts import Key, MatrixFacts
-from .sources import Sources
+from .sources import Logs, Sources
 
 
-async def gather_matrix(sources: Sources, cr: dict[str, Any], _key: Key) -> MatrixFacts:
+async def gather_matrix(sources: Sources, cr: dict[str, Any], key: Key) -> MatrixFacts:
     """Raises ApiError, ClusterUnavailable."""
     meta = cr["metadata"]
     namespace, uid = meta["namespace"], meta["uid"]
@@ -27,6 +29,8 @@ async def gather_matrix(sources: Sources, cr: dict[str, Any], _key: Key) -> Matr
     pods, _ = await sources.pods_of(namespace, uid)
     runs, results = await sources.runs_of(namespace, uid, told)
     finished = is_finished(cr)
+    told_by = {name: pod for name, pod in pods.items() if role_of(pod) in (ASK, JUDGE)}
+    logs = Logs() if finished else sources.logs(told_by, key)
     return MatrixFacts(
         cr=cr,
         now=datetime.now(UTC),
@@ -37,6 +41,8 @@ async def gather_matrix(sources: Sources, cr: dict[str, Any], _key: Key) -> Matr
         runs=runs,
         results=results,
         profiles=() if finished else await _profiles(sources, cr),
+        blocks=logs.blocks,
+        log_read=logs.read,
         refused=sources.refusals.pop(uid, None),
     )
 

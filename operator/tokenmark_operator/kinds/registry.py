@@ -39,5 +39,5 @@ KINDS: tuple[Kind, ...] = (
     Kind("BenchmarkSweep", SWEEPS.plural, names.SWEEP_LABEL, gather_sweep, decide_sweep, lambda _one, _other: False,
          (*MAKES_RUNS, Right("", "configmaps", ("get",)))),
     Kind("BenchmarkMatrix", MATRICES.plural, names.MATRIX_LABEL, gather_matrix, decide_matrix, lambda _one, _other: False,
-         (*MAKES_RUNS, *AGENTS, MEETING)),
+         (*MAKES_RUNS, *AGENTS, MEETING, Right("networking.k8s.io", "networkpolicies", ("get", "create")))),
 )  # fmt: skip

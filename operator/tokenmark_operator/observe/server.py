@@ -52,10 +52,10 @@ def view_server(
     return ServerView("Starting", "it loads its model")
 
 
-def view_fetch(
-    job: dict[str, Any], pod: dict[str, Any] | None, now: datetime, *, startup_s: int, unmade: str = ""
+def view_task(
+    job: dict[str, Any], pod: dict[str, Any] | None, now: datetime, *, startup_s: int, does: str, unmade: str = ""
 ) -> ServerView:
-    """The Job that fetches models: `Ready` once they are there. It makes a new pod where one broke off."""
+    """A Job that comes to an end by itself: `Ready` once it has done what `does` says."""
     if job_condition(job, "Complete"):
         return ServerView("Ready")
     if is_over(job):
@@ -68,7 +68,7 @@ def view_fetch(
         return _late(
             job, alive(pod, None)[2] if pod else unmade or "the Job controller has not made its pod yet", now, startup_s
         )
-    return ServerView("Starting", "it fetches what is missing")
+    return ServerView("Starting", does)
 
 
 def _is_of(job: dict[str, Any], pod: dict[str, Any] | None) -> bool:

@@ -35,6 +35,12 @@ def server_name(matrix: str, number: int) -> str:
     return f"server-{matrix}-{number}"
 
 
+def role_of(body: dict[str, Any]) -> str | None:
+    """What a Job or a pod is there for; None where it says nothing."""
+    said: str | None = (body["metadata"].get("labels") or {}).get(ROLE_LABEL)
+    return said
+
+
 def index_of(pod: dict[str, Any]) -> int:
     """Which pod of its Job it is; 0 where the Job has one."""
     meta = pod["metadata"]

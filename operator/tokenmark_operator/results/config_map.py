@@ -31,10 +31,18 @@ MAX_RESULT_BYTES = 64 * 2**20
 def unpacked(payload: bytes) -> RunResult | None:
     """gzip JSON -> result; None where it is none. A newer runner's further members are passed over: after a rollback its
     results are still results, and what is stored is its bytes."""
+    text = inflated(payload)
     try:
-        text = zlib.decompressobj(wbits=31).decompress(payload, MAX_RESULT_BYTES)
-        return RunResult.model_validate_json(text, extra="ignore")
-    except (zlib.error, ValidationError):
+        return None if text is None else RunResult.model_validate_json(text, extra="ignore")
+    except ValidationError:
+        return None
+
+
+def inflated(payload: bytes) -> bytes | None:
+    """What was compressed, up to MAX_RESULT_BYTES of it; None where it was not."""
+    try:
+        return zlib.decompressobj(wbits=31).decompress(payload, MAX_RESULT_BYTES)
+    except zlib.error:
         return None
 
 

@@ -33,6 +33,9 @@
 - apiGroups: [tokenmark.dev]
   resources: [benchmarkruns]
   verbs: [create]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, create]
 {{- end }}
 
 {{- define "tokenmark.kinds" -}}

@@ -1,0 +1,159 @@
+"""Cells of a BenchmarkMatrix that ask for code: one Job asks, another judges, and what goes wrong is told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.support.matrix_world import ALLOWED, LARGE, World, a_judgement, a_matrix, a_pod, packed, states
+from tests.support.runs import conditions
+from tokenmark_decisions.matrix_asked import asked_cells
+from tokenmark_operator.shared.facts import Decision, Refusal
+from tokenmark_schemas.matrix_object import CODE_RESULT_KEY, BenchmarkMatrix
+from tokenmark_schemas.quality import CodeAnswers, CodeResult, WrittenCode
+
+BOTH = {"models": [LARGE], "profiles": ["interactive", "code"]}
+CODE, CHAT = "large-q4-k-m-code", "large-q4-k-m-interactive"
+RUN = f"mx-{CODE}"
+
+
+def a_world(**more: Any) -> World:
+    return World(a_matrix(**BOTH), **more)
+
+
+def until(world: World, fact: Any) -> None:
+    for _ in range(200):
+        world.turn()
+        if fact():
+            return
+    raise AssertionError(world.cr["status"])
+
+
+def row(world: World) -> dict[str, Any]:
+    return next(each for each in world.cr["status"]["cells"] if each["name"] == CODE)
+
+
+def test_code_is_asked_by_one_job_and_judged_by_another_and_its_result_is_kept() -> None:
+    world = a_world()
+    status = world.until_finished()
+    assert states(status) == {CHAT: "Measured", CODE: "Measured"}
+    assert conditions(Decision(status=status))["Succeeded"] == ("True", "Completed")
+    assert world.served == [f"mx-{CHAT}", f"{RUN}-ask", f"{RUN}-judge"]
+    kept = CodeResult.model_validate_json(world.kept[f"{RUN}-code"]["data"][CODE_RESULT_KEY])
+    spec = BenchmarkMatrix.model_validate(a_matrix(**BOTH) | {"status": None}).spec
+    (cell,) = [each for each in asked_cells(spec, world.profiles) if each.name == CODE]
+    assert (kept.mean, kept.cell) == (7.5, cell.hash)
+
+
+def test_the_pod_that_judges_has_no_network_no_account_and_nothing_to_write_to() -> None:
+    execution = {
+        "serviceAccountName": "someone",
+        "resources": {"limits": {"memory": "9Gi"}},
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    }
+    world = World(a_matrix(**BOTH, runs={"execution": execution}))
+    world.settings = replace(ALLOWED, allowed_service_accounts=("someone",))
+    until(world, lambda: f"{RUN}-judge" in world.jobs)
+    template = world.jobs[f"{RUN}-judge"]["spec"]["template"]
+    pod, policy = template["spec"], world.kept["mx-judge"]
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert not {"ingress", "egress"} & policy["spec"].keys()
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    asking = world.jobs[f"{RUN}-ask"]["spec"]["template"]
+    assert not policy["spec"]["podSelector"]["matchLabels"].items() <= asking["metadata"]["labels"].items()
+    assert asking["spec"]["serviceAccountName"] == "someone"
+    assert "serviceAccountName" not in pod
+    assert pod["automountServiceAccountToken"] is False
+    assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["runAsNonRoot"]) == (65533, True)
+    (container,) = pod["containers"]
+    assert container["image"] == "quality:1"
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert container["resources"]["limits"]["memory"] == "3Gi"
+    assert [each["name"] for each in container["volumeMounts"] if not each.get("readOnly")] == ["tmp"]
+    assert pod["volumes"][0]["emptyDir"] == {"medium": "Memory", "sizeLimit": "256Mi"}
+    assert any(each.get("key") == "gpu" for each in pod["tolerations"]), "where runs may go it may go too"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_an_operator_killed_anywhere_asks_once_and_judges_once(seed: int) -> None:
+    world = a_world(seed=seed, kills=0.25)
+    status = world.until_finished()
+    assert set(states(status).values()) == {"Measured"}
+    assert sorted(world.served) == sorted([f"mx-{CHAT}", f"{RUN}-ask", f"{RUN}-judge"])
+    assert f"{RUN}-code" in world.kept
+
+
+def test_a_judge_that_ends_is_told_in_its_own_words_and_the_rest_goes_on() -> None:
+    world = a_world(fate=lambda words: "crash" if "--pod" in words and words[0] != "code" else "ready")
+    status = world.until_finished()
+    assert states(status) == {CHAT: "Measured", CODE: "Failed"}
+    assert row(world)["message"] == f"Job {RUN}-judge: llama_model_load: invalid magic"
+    assert conditions(Decision(status=status))["Succeeded"] == ("False", "CellsFailed")
+
+
+def test_an_asker_without_a_log_is_no_answer() -> None:
+    world = a_world()
+    until(world, lambda: f"{RUN}-ask" in world.pods and world.pods[f"{RUN}-ask"]["_state"] == "done")
+    world.logs.clear()
+    world.until_finished()
+    assert (row(world)["state"], row(world)["message"]) == ("Failed", f"Job {RUN}-ask: it ended, and its log is gone")
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (b"no gzip", "is no gzip, or larger"),
+        (packed(a_judgement()), "is none of our documents"),
+        (
+            packed(CodeAnswers(model="m", started_at="now", answers=[WrittenCode(fixture="x", run=n, component="y" * 50_000) for n in range(30)])),
+            "larger than a ConfigMap holds",
+        ),
+    ],
+)  # fmt: skip
+def test_what_an_asker_says_is_looked_at_before_it_is_kept(said: bytes, why: str) -> None:
+    world = a_world()
+    world.says["ask"] = said
+    world.until_finished()
+    assert why in row(world)["message"]
+    assert f"{RUN}-judge" not in world.jobs
+
+
+def test_a_server_that_dies_is_why_nothing_was_answered() -> None:
+    world = a_world(fate=lambda words: "crash" if words[0] == "code" else "ready")
+    until(world, lambda: f"{RUN}-ask" in world.jobs)
+    (server,) = world.live()
+    world.pods[server] = a_pod(world.jobs[server], "oom", world.now)
+    world.until_finished()
+    assert row(world)["message"] == "it was OOMKilled; give its file or server.execution more memory"
+
+
+def test_a_judge_that_a_quota_keeps_out_comes_later_and_one_that_is_refused_never() -> None:
+    world = a_world()
+    until(world, lambda: world.logs)
+    world.refused = Refusal("Job", f"{RUN}-judge", "QuotaExceeded", "exceeded quota", passing=True)
+    world.turn()
+    assert (row(world)["state"], row(world)["message"]) == ("Running", "exceeded quota")
+    assert f"{RUN}-judge" not in world.jobs
+    world.refused = Refusal("NetworkPolicy", "mx-judge", "CreateRefused", "forbidden")
+    world.turn()
+    assert (row(world)["state"], row(world)["message"]) == ("Failed", "forbidden")
+
+
+def test_a_judge_that_somebody_deletes_is_made_again() -> None:
+    world = a_world()
+    until(world, lambda: f"{RUN}-judge" in world.jobs)
+    del world.jobs[f"{RUN}-judge"]
+    world.pods.pop(f"{RUN}-judge", None)
+    assert set(states(world.until_finished()).values()) == {"Measured"}
+    assert world.served.count(f"{RUN}-judge") == 2
+
+
+def test_an_installation_without_the_image_says_so() -> None:
+    world = a_world()
+    world.settings = replace(ALLOWED, quality_image="")
+    status = world.until_finished()
+    assert conditions(Decision(status=status))["Succeeded"] == ("False", "InvalidSpec")
+    assert "images.quality of its chart" in json.dumps(status["conditions"])
