@@ -139,7 +139,7 @@ RULES: tuple[Rule, ...] = (
          "the server's usage counts something else; look at token_source",
          lambda s: _share(s.tokens.mismatches, s.requests.succeeded)),
     Rule("cancelled", "requests cut off at the end of the stage, as a share of those due", "", 0.01, 0.20,
-         "latency leaves them out and is too good; lower the load, lengthen the stage, or name a requestCount: then all are waited for",
+         "latency leaves them out and is too good; lower the load, lengthen the stage, or name a requestCount in place of its duration: then all are waited for",
          lambda s: _share(s.requests.cancelled, s.requests.due)),
     Rule("errors", "requests that failed, as a share of those that ended", "", 0.01, 0.50,
          "see requests.errors; latency covers the successful ones only",

@@ -127,7 +127,7 @@ def _with_model(manifest: Path | None, flags: Flags, out: Path, format: str, qui
     from dataclasses import replace
 
     from ..local.gguf_file import read_model_file
-    from ..local.launch import WHERE, ServerKind, Settings, launch
+    from ..local.launch import WHERE, ServerKind, Settings, launch, model_name
     from ..local.memory import must_fit
     from ..local.server import serving
 
@@ -135,7 +135,7 @@ def _with_model(manifest: Path | None, flags: Flags, out: Path, format: str, qui
     if flags.engine not in (None, *WHERE):
         raise InvalidInput(f"--engine {flags.engine} with a model file: {' or '.join(WHERE)} is started with one")
     kind = cast("ServerKind", flags.engine or "llamacpp")
-    asked = replace(flags, target="http://127.0.0.1:1", engine=kind, model=flags.model or model.path.stem)
+    asked = replace(flags, target="http://127.0.0.1:1", engine=kind, model=flags.model or model_name(kind, model.path))
     config = load(manifest, asked)
     closed = config.search is None and all(stage.concurrency for stage in config.stages)
     streams = max(stage.concurrency or 1 for stage in config.stages) if closed else PLACES

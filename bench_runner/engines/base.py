@@ -87,6 +87,7 @@ class Dialect:
     read: Callable[[list[Any]], Answer]
     text: Callable[[list[Any]], str]  # the visible text of the events
     whole_path: str | None = None  # where answers that are not streamed come from, if elsewhere
+    without_end: str = ""  # what it may mean, with this engine, that a stream has none
     tells_steps: bool = False  # steps may stand in the header Server-Timing too
 
     def path_for(self, streaming: bool) -> str:

@@ -89,5 +89,6 @@ OLLAMA = Dialect(
     events=EVENTS,
     read=read,
     text=text,
+    without_end="Ollama ends so where an answer says one token thirty times in a row",
 )
 OLLAMA_GENERATE = dataclasses.replace(OLLAMA, path="/api/generate", with_prompt=with_text)

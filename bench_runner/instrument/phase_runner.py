@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from tokenmark_schemas.run import RunConfig, stage_drain_s, warmup_drain_s
+from tokenmark_schemas.run import RunConfig
+from tokenmark_schemas.run_length import stage_drain_s, warmup_drain_s
 from tokenmark_schemas.workload import Stage
 
 from ..analysis.objectives import latency_limits

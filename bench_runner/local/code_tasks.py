@@ -29,6 +29,7 @@ from .matrix import CODE
 
 ANSWERS = "answers.json"
 BEHIND = " behind "  # fixture, this, tokens of other text before it
+GIVE_UP = 2
 USED = 0.8  # of a GPU, below which something else holds it up
 BEFORE = "The following is background. It has nothing to do with the task, which comes after it.\n\n{words}\n\nNow the task.\n\n{prompt}"
 Tell = Callable[[str], None]
@@ -62,7 +63,7 @@ def ask(
     target: RunTarget, token: str | None, fixtures: Sequence[Fixture], runs: int, most_tokens: int, tell: Tell, came: Callable[[Asked], None]
 ) -> tuple[list[Asked], float | None]:  # fmt: skip
     """Every fixture `runs` times, at temperature 0, each given to `came` as it comes; and the mean use of the GPUs behind the target meanwhile. Raises
-    RunFailed where no answer came at all."""
+    RunFailed where GIVE_UP in a row do not come, or none at all."""
     found = []
     with _gpus_while(target) as used:
         for run in range(runs):
@@ -70,6 +71,10 @@ def ask(
                 tell(f"{fixture.name}, {run + 1} of {runs}")
                 found.append(_ask(target, token, fixture, run, most_tokens))
                 came(found[-1])
+                if len(found) >= GIVE_UP and all(each.failure for each in found[-GIVE_UP:]):
+                    raise RunFailed(
+                        f"{GIVE_UP} answers in a row did not come: {found[-1].fixture.name}: {found[-1].failure}"
+                    )
     if all(each.failure for each in found):
         raise RunFailed(f"{found[0].fixture.name}: {found[0].failure}")
     return found, used.mean if used.count else None

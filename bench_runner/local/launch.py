@@ -9,16 +9,18 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from tokenmark_decisions.llama_options import llama_options
+from tokenmark_decisions.sweep_cells import as_name
 from tokenmark_schemas.errors import InvalidInput, RunFailed
 
 ServerKind = Literal["llamacpp", "ollama"]
-STORE = "ollama-models"  # below the folder of a server's log, for as long as it lives
+STORE = "ollama-models-"  # and our number, below the folder of a server's log
 SPARE_BYTES = 10**9
 NO_MEMORY = re.compile(
     rb"(failed|unable) to allocate|out of memory|cannot allocate memory|bad_alloc|requires more system memory", re.IGNORECASE
@@ -59,19 +61,24 @@ class Launch:
 
 
 def launch(kind: ServerKind, model: Path, name: str, settings: Settings, folder: Path) -> Launch:
-    """`name` is what it calls the model, `folder` where it may keep what it needs. Raises InvalidInput where the program is not on PATH."""
-    return llama_server(model, name, settings) if kind == "llamacpp" else ollama(model, name, settings, folder)
+    """`name` is what it is asked for, `folder` where it may keep what it needs. Raises InvalidInput where the program is not on PATH."""
+    return llama_server(model, settings) if kind == "llamacpp" else ollama(model, name, settings, folder)
 
 
-def llama_server(model: Path, name: str, settings: Settings) -> Launch:
-    """Raises InvalidInput where the program is not on PATH."""
+def model_name(kind: ServerKind, model: Path) -> str:
+    """As it is called where nobody says how: Ollama takes no name but a simple one."""
+    return model.stem if kind == "llamacpp" else as_name(model.stem) or "model"
+
+
+def llama_server(model: Path, settings: Settings) -> Launch:
+    """It answers whatever it is asked for, and calls its model as the file is called. Raises InvalidInput where the program is not on PATH."""
     program = program_of("llamacpp")
     return Launch(
         program,
         lambda port: [
             program,
             *llama_options(
-                str(model), name, context=settings.context, streams=settings.parallel, threads=settings.threads_used,
+                str(model), model.stem, context=settings.context, streams=settings.parallel, threads=settings.threads_used,
                 gpu_layers=settings.gpu_layers, batch=settings.batch, host="127.0.0.1", port=port,
             ),
         ],
@@ -81,7 +88,7 @@ def llama_server(model: Path, name: str, settings: Settings) -> Launch:
 
 def ollama(model: Path, name: str, settings: Settings, folder: Path) -> Launch:
     """It works on a copy of the file, in a store of its own: the one that a person has is left alone. Raises InvalidInput where the program is not on PATH."""
-    program, store = program_of("ollama"), folder.absolute() / STORE
+    program, store = program_of("ollama"), folder.absolute() / f"{STORE}{os.getpid()}"
 
     def environment(port: int) -> dict[str, str]:
         return {
@@ -91,6 +98,7 @@ def ollama(model: Path, name: str, settings: Settings, folder: Path) -> Launch:
         }  # fmt: skip
 
     def load(port: int, limit_s: float) -> None:
+        until = time.monotonic() + limit_s
         _must_have_room(model, store)
         file = store / "Modelfile"
         file.write_text(_modelfile(model, settings))
@@ -103,7 +111,7 @@ def ollama(model: Path, name: str, settings: Settings, folder: Path) -> Launch:
             raise Beyond(f"ollama did not take {model.name} in within {limit_s:.0f} s") from exc
         if done.returncode:
             raise RunFailed(f"ollama does not take {model.name}: {_last_words(done.stderr)}")
-        _warm(port, name, limit_s)
+        _warm(port, name, max(1.0, until - time.monotonic()))
 
     return Launch(program, lambda _port: [program, "serve"], "/api/version", environment, load, store)
 
@@ -138,8 +146,15 @@ def _warm(port: int, name: str, limit_s: float) -> None:
     finally:
         connection.close()
     if answer.status != 200:
-        words = f"ollama cannot load the model: {_last_words(said)}"
+        words = f"ollama cannot load the model: {_error(said)}"
         raise Beyond(words) if NO_MEMORY.search(said) or b"signal: killed" in said else RunFailed(words)
+
+
+def _error(said: bytes) -> str:
+    try:
+        return str(json.loads(said)["error"])[:300]
+    except (ValueError, KeyError, TypeError):
+        return _last_words(said)
 
 
 def _last_words(said: bytes) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tokenmark_schemas.errors import RunFailed
 
-from .launch import NO_MEMORY, Beyond, Launch
+from .launch import NO_MEMORY, STORE, Beyond, Launch
 
 KEEPER = Path(__file__).with_name("keeper.py")
 GRACE_S = 10.0
@@ -82,12 +82,14 @@ def serving(launch: Launch, folder: Path, ready_s: float = 300) -> Iterator[Runn
 
 @contextmanager
 def _stored(store: Path | None) -> Iterator[None]:
-    """A folder that is empty at first, and gone with its server; of one that was killed with us the next one takes it away."""
+    """A folder that is empty at first, and gone with its server; those of such as were killed with us are taken away by the next one."""
     if store is None:
         yield
         return
-    shutil.rmtree(store, ignore_errors=True)
-    store.mkdir(parents=True)
+    for each in store.parent.glob(f"{STORE}*"):
+        if not Path("/proc", each.name.removeprefix(STORE)).exists():
+            shutil.rmtree(each, ignore_errors=True)
+    store.mkdir(parents=True, exist_ok=True)
     try:
         yield
     finally:
@@ -98,7 +100,7 @@ def _started(launch: Launch, folder: Path, ready_s: float) -> Running:
     name = Path(launch.program).name
     log = folder / f"{name}-{os.getpid()}.log"
     for chance in range(PORTS):
-        port = free_port()
+        port, until = free_port(), time.monotonic() + ready_s
         with log.open("wb") as out:
             keeper = subprocess.Popen(
                 [sys.executable, "-I", str(KEEPER), str(GRACE_S), *launch.words(port)], stdin=subprocess.PIPE, stdout=out, stderr=out,
@@ -106,7 +108,7 @@ def _started(launch: Launch, folder: Path, ready_s: float) -> Running:
             )  # fmt: skip
         try:
             if _comes(keeper, port, launch.ready, ready_s):
-                launch.load(port, ready_s)
+                launch.load(port, max(1.0, until - time.monotonic()))
                 return Running(name, f"http://127.0.0.1:{port}", log, keeper)
         except BaseException:
             _end(keeper)
@@ -183,10 +185,14 @@ def _last_line(log: Path, pattern: re.Pattern[bytes] | None = None) -> str:
 
 
 def _children(pid: int) -> list[int]:
-    try:
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    """Whichever of its threads started them."""
+    found = list[int]()
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += map(int, path.read_text().split())
+        except OSError:
+            continue
+    return found
 
 
 def free_port() -> int:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from tokenmark_schemas.documents import builtin_folder
 from tokenmark_schemas.errors import InvalidInput, RunFailed
-from tokenmark_schemas.quality import MOST_COMPONENT, CodeFinding, TestsPassed
+from tokenmark_schemas.quality import MOST_COMPONENT, MOST_PROBLEM, MOST_PROBLEMS, CodeFinding, TestsPassed
 
 from . import enclosed
 from .sandbox import Walls, sandboxed
@@ -86,9 +86,10 @@ def checked(
     if said is None:
         return None, ended
     try:
-        finding = CodeFinding.model_validate_json(said, extra="ignore")
+        whole = CodeFinding.model_validate_json(said, extra="ignore")
     except ValidationError:
         return None, "the checks said nothing that can be read"
+    finding = whole.model_copy(update={"problems": _few(whole.problems), "type_errors": _few(whole.type_errors)})
     if fixture.tests is None:
         return finding, None
     return finding.model_copy(update={"tests": _behaviour(fixture.tests, finding, files, tools, walls)}), None
@@ -102,9 +103,15 @@ def _behaviour(tests: bytes, finding: CodeFinding, files: dict[str, bytes], tool
         "behave.mjs", ["Answer.vue", "component.test.ts"], {**files, "component.test.ts": tests}, tools, walls
     )
     try:
-        return TestsPassed.model_validate_json(said or "", extra="ignore")
+        found = TestsPassed.model_validate_json(said or "", extra="ignore")
+        return found.model_copy(update={"problems": _few(found.problems)})
     except ValidationError:
         return TestsPassed(passed=0, total=0, problems=[ended or "the tests did not report"])
+
+
+def _few(said: list[str]) -> list[str]:
+    """What a component has to say may be long."""
+    return [each[:MOST_PROBLEM] for each in said[:MOST_PROBLEMS]]
 
 
 def _script(

@@ -100,7 +100,7 @@ def _read(sample: Sample, exchange: Exchange, dialect: Dialect, stream: bool) ->
         sample.status, sample.failure = exc.body.head.status, refused(exc.body)
         return
     sample.status, sample.unstreamed = 200, stream and events.whole
-    _fill(sample, dialect.read(events.decoded), events, exchange)
+    _fill(sample, dialect.read(events.decoded), events, exchange, dialect.without_end)
     if dialect.tells_steps and sample.steps_s is None:
         sample.steps_s = server_timing(exchange.data)
 
@@ -121,7 +121,7 @@ def _server_words(payload: bytes) -> str:
     return error_text(words) if isinstance(words, dict) else shown(payload)
 
 
-def _fill(sample: Sample, answer: Answer, events: Events, exchange: Exchange) -> None:
+def _fill(sample: Sample, answer: Answer, events: Events, exchange: Exchange, without_end: str) -> None:
     stamps, kinds = exchange.stamps_ns, answer.kinds
     content = [event for event, kind in enumerate(kinds) if kind]
     reads = [events.reads[event] for event in content]
@@ -141,7 +141,7 @@ def _fill(sample: Sample, answer: Answer, events: Events, exchange: Exchange) ->
     if reads:
         _uncertainty(sample, content, reads, events, exchange)
     if sample.failure is None:
-        sample.failure = _judge(answer, events.done, len(reads))
+        sample.failure = _judge(answer, events.done, len(reads), without_end)
 
 
 def server_timing(data: bytes) -> dict[str, float] | None:
@@ -195,11 +195,12 @@ def _since(exchange: Exchange, read: int) -> int:
     return min(max(before, since) if since <= stamp else before, stamp)
 
 
-def _judge(answer: Answer, done: bool, chunks: int) -> Failure | None:
+def _judge(answer: Answer, done: bool, chunks: int, without_end: str) -> Failure | None:
     if answer.error is not None:
         return Failure("server_error", f"an error inside the stream: {answer.error}")
     if not answer.finished and not done:
-        return Failure("truncated", "the stream ended without a finish reason or end mark")
+        said = "the stream ended without a finish reason or end mark"
+        return Failure("truncated", f"{said}; {without_end}" if without_end else said)
     if not chunks:
         return Failure("empty", "the answer holds no text")
     return None

@@ -11,6 +11,7 @@ from .recipe import EachLevel
 from .workload import Warmup, WorkloadSpec
 
 Depth = Literal["quick", "standard", "full"]
+MOST_RUNS = 100  # of a task of code
 DEPTHS: tuple[Depth, ...] = ("quick", "standard", "full")
 
 
@@ -62,7 +63,13 @@ class Profile(Contract):
             raise ValueError("parts: maxOutputTokens is for kind code; of others it stands in their workload")
         if self.kind == "code" and any(getattr(self.each, depth).request_count is None for depth in DEPTHS):
             raise ValueError("each: kind code takes requestCount, how often each fixture is asked")
+        if self.kind == "code" and any(not _is_for_code(getattr(self.each, depth)) for depth in DEPTHS):
+            raise ValueError(f"each: kind code is asked by count alone, {MOST_RUNS} times at the most")
         return self
+
+
+def _is_for_code(effort: EachLevel) -> bool:
+    return effort.duration_seconds is None and (effort.request_count or 0) <= MOST_RUNS
 
 
 class ProfilesFile(Contract):

@@ -107,6 +107,7 @@ class StageQuality(Share):
 
 # --- code ---------------------------------------------------------------------------------------------------------------
 
+MOST_PROBLEMS, MOST_PROBLEM = 20, 300  # of a component that are kept; characters of one
 MOST_COMPONENT = 50_000  # characters that are looked at
 ANSWERS_BLOCK, RESULT_BLOCK = "answers", "code"  # of the logs of a matrix's Jobs
 
@@ -120,9 +121,15 @@ class TestsPassed(Contract):
     """Of a fixture's own tests; `total` 0 where none could be run."""
 
     __test__ = False
-    passed: int
-    total: int
+    passed: Annotated[int, Field(ge=0, le=10_000)]
+    total: Annotated[int, Field(ge=0, le=10_000)]
     problems: list[str] = []
+
+    @model_validator(mode="after")
+    def _no_more_than_there_are(self) -> TestsPassed:
+        if self.passed > self.total:
+            raise ValueError("passed: more than there are")
+        return self
 
 
 class CodeFinding(Contract):
@@ -141,7 +148,7 @@ class CodeAnswer(Contract):
 
     fixture: str
     run: int
-    score: float | None
+    score: Annotated[float, Field(ge=0, le=10)] | None
     seconds: float | None = None
     output_tokens: int | None = None
     finding: CodeFinding | None = None
@@ -174,7 +181,7 @@ class FixtureScore(Contract):
 
     fixture: str
     runs: int
-    mean: float
+    mean: Annotated[float, Field(ge=0, le=10)]
     stddev: float | None
     same: float
 
@@ -187,7 +194,7 @@ class CodeResult(Contract):
     model: str
     started_at: str
     ended_at: str
-    mean: float
+    mean: Annotated[float, Field(ge=0, le=10)]
     stddev: float | None
     fixtures: list[FixtureScore]
     answers: list[CodeAnswer]

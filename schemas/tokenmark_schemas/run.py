@@ -15,19 +15,17 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from .base import Contract, Text63, Text253
-from .benchmarkrun import BenchmarkRunSpec, EngineName, Objective, Target
+from .benchmarkrun import BenchmarkRunSpec, EngineName, Objective
 from .cost import CostFile, Price
 from .database import DATABASES, DatabaseSpec
 from .kube import Environment
 from .network import RunNetwork, WayToMeasure
 from .rag import Retrieval
+from .run_length import plan_seconds
 from .stopping import Search, StopRules
 from .store import StoreSink, store_sinks
 from .workload import Stage, Warmup, Workload, WorkloadSpec, canonical_json
 
-DRAIN_LIMIT_S = 30
-STAGE_OVERHEAD_S = 3
-START_MARGIN_S = 120
 GATHER_S = 300  # how long the pods of a team wait for each other
 
 
@@ -129,66 +127,6 @@ class RunConfig(Contract):
         return hashlib.sha256(canonical_json(self.fingerprint_fields)).hexdigest()
 
 
-def plan_seconds(
-    stages: list[Stage], warmup: Warmup, repetitions: int, cooldown_s: int, target: Target, think_s: int = 0
-) -> int:
-    """How long the load can take, in seconds: an upper estimate that a deadline is set from.
-
-    On average a request is taken to last no longer than its first token may.
-    """
-    longest_s = target.request_timeout_seconds
-    a_request_s = min(longest_s, max(60, target.first_token_timeout_seconds)) + think_s
-    per_stage = sum(
-        _stage_seconds(stage, a_request_s) + stage_drain_s(stage, longest_s) + STAGE_OVERHEAD_S + cooldown_s
-        for stage in stages
-    )
-    warm = max(warmup.duration_seconds, a_request_s * warmup.request_count // _lanes(stages[0]))
-    return warm + warmup_drain_s(warmup, longest_s) + repetitions * per_stage + START_MARGIN_S
-
-
-def stage_drain_s(stage: Stage, request_timeout_s: int) -> int:
-    """How long a stage waits for its last answers, in seconds.
-
-    A stage by count waits for every request as long as any may take: the requests are what was asked for, and to cut
-    the slowest off would make the target look faster than it is. A stage by time ends soon after its time.
-    """
-    by_time = stage.duration_seconds is not None or stage.trace is not None
-    return DRAIN_LIMIT_S if by_time else max(DRAIN_LIMIT_S, request_timeout_s)
-
-
-def warmup_drain_s(warmup: Warmup, request_timeout_s: int) -> int:
-    """The same for the warm-up, which is by count as soon as it names one."""
-    return max(DRAIN_LIMIT_S, request_timeout_s) if warmup.request_count else DRAIN_LIMIT_S
-
-
-def _fill_s(workload: WorkloadSpec) -> int:
-    """What filling and indexing a database may take, and working out what is nearest: an upper estimate."""
-    records = workload.dataset.records
-    if records is None:
-        return 0
-    return 60 + records.count // 500 + records.count * records.queries * records.dimensions // 300_000_000
-
-
-def _think_s(workload: WorkloadSpec) -> int:
-    """The longest pause between two turns, nearly."""
-    think = workload.conversation.think_milliseconds if workload.conversation else None
-    return -(-(think.max or think.mean + 3 * (think.stddev or 0)) // 1000) if think else 0
-
-
-def _stage_seconds(stage: Stage, a_request_s: int) -> int:
-    if stage.duration_seconds is not None:
-        return stage.duration_seconds
-    count = stage.request_count or 0
-    if stage.trace is not None:
-        return stage.trace.span_seconds
-    return int(min(86_400, count / _lanes(stage) * a_request_s))
-
-
-def _lanes(stage: Stage) -> int:
-    """How many requests are under way at once, about."""
-    return stage.concurrency or max(1, int(stage.rate_per_s or 1))
-
-
 def inline_prices(spec: BenchmarkRunSpec, dated: date) -> CostFile | None:
     """`cost.inline` as the file that it stands for."""
     said = spec.cost.inline if spec.cost else None
@@ -228,8 +166,8 @@ def resolve(
     in_cluster = extra.get("vantage", "local") != "local"
     deadline_s = spec.execution.active_deadline_seconds or plan_seconds(
         stages[:1] if spec.search else stages, warmup, spec.search.max_steps if spec.search else spec.repetitions + spec.rerun_outliers,
-        spec.cooldown_seconds, target, _think_s(base),
-    ) + _fill_s(base) + (GATHER_S if in_cluster and spec.execution.workers > 1 else 0)  # fmt: skip
+        spec.cooldown_seconds, target, base,
+    ) + (GATHER_S if in_cluster and spec.execution.workers > 1 else 0)  # fmt: skip
     return RunConfig(
         run=run,
         target=RunTarget(

@@ -129,7 +129,7 @@ def test_an_open_loop_keeps_its_schedule_while_the_server_is_slow(tmp_path: Path
 IMPATIENT = [
     sys.executable,
     "-c",
-    "import tokenmark_schemas.run as run, bench_runner.cli as cli; run.DRAIN_LIMIT_S = 1; cli.entry()",
+    "import tokenmark_schemas.run_length as run, bench_runner.cli as cli; run.DRAIN_LIMIT_S = 1; cli.entry()",
 ]
 
 
@@ -139,10 +139,8 @@ def test_what_is_asked_for_by_count_is_waited_for_and_what_is_by_time_is_cut_off
         load = ("--concurrency", "2", "--max-output-tokens", "4", "--warmup-requests", "2")
         counted = run(url, tmp_path / "count", *load, "--requests", "4", cli=IMPATIENT)["stages"][0]["requests"]
         timed = run(url, tmp_path / "time", *load, "--duration", "4", cli=IMPATIENT, code=4)["stages"][0]["requests"]
-        soon = run(url, tmp_path / "soon", *load, "--requests", "4", "--timeout", "2", cli=IMPATIENT, code=5)
     assert (counted["sent"], counted["succeeded"], counted["cancelled"]) == (4, 4, 0)
     assert (timed["sent"], timed["succeeded"], timed["cancelled"]) == (4, 2, 2)
-    assert soon == {}, "it waits no longer than a request may take"
 
 
 def test_a_stall_is_in_the_gaps_and_not_in_ttft(tmp_path: Path) -> None:

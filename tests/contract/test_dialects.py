@@ -252,6 +252,7 @@ def test_a_stream_without_an_end_is_truncated_and_one_without_text_is_empty(dial
     cut = read(dialect, *reads_of(dialect, said.visible))
     assert cut.failure is not None
     assert cut.failure.kind == "truncated"
+    assert cut.failure.message.endswith(dialect.without_end or "end mark")
     if dialect.path != "/generate_stream":  # there the last event repeats the whole text
         empty = read(dialect, *reads_of(dialect, *said.bare_stop))
         assert empty.failure is not None

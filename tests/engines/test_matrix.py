@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.accuracy.test_truth import CLI
-from tests.cluster import llama
+from tests.cluster import llama, ollama
 from tests.engines.test_local import living
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="llama.cpp's programs run in a root of their own")
@@ -183,3 +183,18 @@ def test_two_ways_to_start_the_server_are_compared(models: Path, tmp_path: Path)
     fastest = max(measured, key=lambda way: measured[way]["tokens_per_s"])
     assert settings["why"].startswith(f"{fastest}: ")
     assert len(list(tmp_path.glob("*/servers/*/llama-server-*.log"))) == 2, "each keeps its own"
+
+
+def test_an_ollama_serves_a_matrix_too_and_leaves_no_copy_of_a_model(models: Path, tmp_path: Path) -> None:
+    words = command(models, tmp_path, "--engine", "ollama", "--quants", "Q8_0", "--profiles", "short", "--log-level", "warning")  # fmt: skip
+    env = environment() | {"PATH": f"{ollama.program().parent}:{os.environ['PATH']}"}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(next(tmp_path.glob("*_results.json")).read_text())
+    assert result["settings"]["server"] == "ollama"
+    assert result["machine"]["engine_version"] == ollama.VERSION
+    (row, beyond) = result["rows"]
+    assert (row["state"], row["requests"], beyond["state"]) == ("done", 14, "skipped")
+    assert row["held_bytes"] > 2 * 10**8, "with the process that Ollama started"
+    assert list(tmp_path.glob("*/servers/*/ollama-*.log"))
+    assert list(tmp_path.glob("*/servers/*/ollama-models-*")) == []

@@ -69,6 +69,7 @@ class World:
         self.settings, self.profiles = ALLOWED, PROFILES
         self.speed_s = 10e-3  # between tokens
         self.refused: Refusal | None = None
+        self.refuses: dict[str, Refusal] = {}  # by name, for as long as it stands there
         self.kept: dict[str, Object] = {}  # ConfigMaps and NetworkPolicies
         self.logs: dict[str, dict[str, bytes]] = {}  # frames by pod
         self.says: dict[str, bytes] = {
@@ -96,13 +97,16 @@ class World:
             runs=dict(self.runs), results={name: result for name, result in self.results.items() if name not in told}, refused=self.refused,
             blocks=dict(self.logs), log_read=frozenset(pod["metadata"]["uid"] for pod in self.pods.values() if pod["_ended"]),
         )  # fmt: skip
-        decision = decide_matrix(facts)
-        self._apply(decision)
+        self.refused = None
+        self._apply(decide_matrix(facts))
         self.now += timedelta(seconds=2)
         self._live()
 
     def _apply(self, decision: Decision) -> None:
         for manifest in decision.create_first:
+            if (refusal := self.refuses.get(manifest["metadata"]["name"])) is not None:
+                self.refused = refusal
+                return
             self._create(manifest)
             if self.random.random() < self.kills:
                 return
@@ -153,7 +157,7 @@ class World:
         """A pod of a Job starts, and what is no server's is over at once."""
         role = name.rpartition("-")[2]
         fate = "done" if role == "models" else self.fate(job["spec"]["template"]["spec"]["containers"][0]["args"])
-        if role in self.says:
+        if role in self.says and fate not in ("pending", "loading"):
             fate = "done" if fate == "ready" else fate
             job["status"] = {"conditions": [{"type": "Complete" if fate == "done" else "Failed", "status": "True"}]}
         pod = self.pods[name] = a_pod(job, fate, self.now)
@@ -237,6 +241,6 @@ def a_pod(job: Object, state: str, now: datetime) -> Object:
     return {
         "metadata": {"name": f"{job['metadata']['name']}-x", "uid": f"pod-{job['metadata'].get('uid')}", "labels": {**template["metadata"]["labels"], "batch.kubernetes.io/controller-uid": job["metadata"].get("uid")}},
         "spec": {**template["spec"], "nodeName": "node1"},
-        "status": {"phase": "Running", "conditions": said, **({"containerStatuses": [container]} if container else {})},
+        "status": {"phase": {"done": "Succeeded", "oom": "Failed", "crash": "Failed", "drained": "Failed"}.get(state, "Running"), "conditions": said, **({"containerStatuses": [container]} if container else {})},
         "_state": state, "_ended": state in ("oom", "crash", "done", "drained"),
     }  # fmt: skip

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from tests.support.matrix_world import ALLOWED, LARGE, World, a_judgement, a_matrix, a_pod, packed, states
+from bench_runner.quality.code_checks import fixtures
+from tests.support.matrix_world import (
+    ALLOWED,
+    LARGE,
+    World,
+    a_judgement,
+    a_matrix,
+    a_pod,
+    an_answer,
+    packed,
+    stamp,
+    states,
+)
 from tests.support.runs import conditions
 from tokenmark_decisions.matrix_asked import asked_cells
+from tokenmark_operator.plan.code_jobs import TASKS, user_of
 from tokenmark_operator.shared.facts import Decision, Refusal
 from tokenmark_schemas.matrix_object import CODE_RESULT_KEY, BenchmarkMatrix
-from tokenmark_schemas.quality import CodeAnswers, CodeResult, WrittenCode
+from tokenmark_schemas.quality import CodeAnswers, CodeResult, TestsPassed, WrittenCode
 
 BOTH = {"models": [LARGE], "profiles": ["interactive", "code"]}
 CODE, CHAT = "large-q4-k-m-code", "large-q4-k-m-interactive"
@@ -30,6 +45,12 @@ def until(world: World, fact: Any) -> None:
         if fact():
             return
     raise AssertionError(world.cr["status"])
+
+
+def judge_of(uid: str) -> int:
+    """The user that judges for a matrix."""
+    matrix = BenchmarkMatrix.model_validate(a_matrix(**BOTH) | {"status": None})
+    return user_of(matrix.model_copy(update={"metadata": matrix.metadata.model_copy(update={"uid": uid})}))
 
 
 def row(world: World) -> dict[str, Any]:
@@ -67,9 +88,10 @@ def test_the_pod_that_judges_has_no_network_no_account_and_nothing_to_write_to()
     assert asking["spec"]["serviceAccountName"] == "someone"
     assert "serviceAccountName" not in pod
     assert pod["automountServiceAccountToken"] is False
-    assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["runAsNonRoot"]) == (65533, True)
+    assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["runAsNonRoot"]) == (judge_of("m-1"), True)
     (container,) = pod["containers"]
     assert container["image"] == "quality:1"
+    assert judge_of("m-1") != judge_of("m-2"), "processes are counted by user over a whole node"
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert container["resources"]["limits"]["memory"] == "3Gi"
     assert [each["name"] for each in container["volumeMounts"] if not each.get("readOnly")] == ["tmp"]
@@ -90,7 +112,7 @@ def test_a_judge_that_ends_is_told_in_its_own_words_and_the_rest_goes_on() -> No
     world = a_world(fate=lambda words: "crash" if "--pod" in words and words[0] != "code" else "ready")
     status = world.until_finished()
     assert states(status) == {CHAT: "Measured", CODE: "Failed"}
-    assert row(world)["message"] == f"Job {RUN}-judge: llama_model_load: invalid magic"
+    assert row(world)["message"] == f"Job {RUN}-judge: it ended with exit code 1: llama_model_load: invalid magic"
     assert conditions(Decision(status=status))["Succeeded"] == ("False", "CellsFailed")
 
 
@@ -105,7 +127,7 @@ def test_an_asker_without_a_log_is_no_answer() -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (b"no gzip", "is no gzip, or larger"),
+        (b"no gzip", "is no gzip"),
         (packed(a_judgement()), "is none of our documents"),
         (
             packed(CodeAnswers(model="m", started_at="now", answers=[WrittenCode(fixture="x", run=n, component="y" * 50_000) for n in range(30)])),
@@ -130,16 +152,92 @@ def test_a_server_that_dies_is_why_nothing_was_answered() -> None:
     assert row(world)["message"] == "it was OOMKilled; give its file or server.execution more memory"
 
 
-def test_a_judge_that_a_quota_keeps_out_comes_later_and_one_that_is_refused_never() -> None:
+@pytest.mark.parametrize("name", [f"{RUN}-judge", f"{RUN}-code"])
+def test_what_a_quota_keeps_out_comes_later_and_what_is_refused_never(name: str) -> None:
+    world = World(a_matrix(models=[LARGE], profiles=["code", "interactive"]))
+    world.refuses[name] = Refusal("ConfigMap", name, "QuotaExceeded", "exceeded quota", passing=True)
+    until(world, lambda: row(world).get("message") == "exceeded quota")
+    assert row(world)["state"] == "Running"
+    del world.refuses[name]
+    assert set(states(world.until_finished()).values()) == {"Measured"}
+    world = World(a_matrix(models=[LARGE], profiles=["code", "interactive"]))
+    world.refuses[name] = Refusal("ConfigMap", name, "NameConflict", "belongs to somebody else")
+    assert states(world.until_finished()) == {CODE: "Failed", CHAT: "Measured"}, "and it is nobody else's fault"
+    assert row(world)["message"] == "belongs to somebody else"
+
+
+def test_a_job_on_a_lost_node_is_given_up_and_taken_away() -> None:
+    world = World(
+        a_matrix(models=[LARGE], profiles=["code", "interactive"]),
+        fate=lambda words: "loading" if words[0] == "code" else "ready",
+    )
+    until(world, lambda: world.pods.get(f"{RUN}-ask", {}).get("_state") == "loading")
+    world.pods[f"{RUN}-ask"]["metadata"]["deletionTimestamp"] = stamp(world.now - timedelta(days=3))
+    assert states(world.until_finished()) == {CODE: "Failed", CHAT: "Measured"}
+    assert "node node1 does not answer" in row(world)["message"]
+    assert f"{RUN}-ask" not in world.jobs
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_is_measured_beside_a_job_that_was_given_up(seed: int) -> None:
+    """Its pod starts when it is too late; the operator may be killed before it has taken the Job away."""
+    world = World(
+        a_matrix(models=[LARGE], profiles=["code", "interactive"]),
+        seed=seed,
+        kills=0.4,
+        fate=lambda words: "pending" if words[0] == "code" else "ready",
+    )
+    until(world, lambda: f"{RUN}-ask" in world.jobs)
+    world.now += timedelta(seconds=601)
+    until(world, lambda: world.runs)
+    assert "startupDeadlineSeconds" in row(world)["message"]
+    assert f"{RUN}-ask" not in world.jobs
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        ({"reason": "OOMKilled", "exitCode": 137, "message": "checking counter, 1"}, "it was OOMKilled"),
+        ({"reason": "DeadlineExceeded", "exitCode": 137, "message": "I am innocent"}, "its own deadline has passed"),
+        ({"reason": "Error", "exitCode": 5, "message": "no answer could be judged"}, "it ended with exit code 5: no answer could be judged"),
+    ],
+)  # fmt: skip
+def test_what_kubernetes_knows_goes_before_what_the_container_said(ended: dict[str, Any], said: str) -> None:
+    world = World(
+        a_matrix(models=[LARGE], profiles=["code"]),
+        fate=lambda words: "crash" if words[-1] == "--pod" and words[0] != "code" else "ready",
+    )
+    until(world, lambda: world.pods.get(f"{RUN}-judge", {}).get("_ended"))
+    world.pods[f"{RUN}-judge"]["status"]["containerStatuses"] = [{"state": {"terminated": ended}}]
+    world.until_finished()
+    assert row(world)["message"] == f"Job {RUN}-judge: {said}"
+
+
+def test_answers_that_a_dying_server_left_out_make_no_result() -> None:
+    half = an_answer()
+    lost = half.answers[0].model_copy(update={"run": 1, "component": "", "failure": "connection refused"})
     world = a_world()
-    until(world, lambda: world.logs)
-    world.refused = Refusal("Job", f"{RUN}-judge", "QuotaExceeded", "exceeded quota", passing=True)
-    world.turn()
-    assert (row(world)["state"], row(world)["message"]) == ("Running", "exceeded quota")
-    assert f"{RUN}-judge" not in world.jobs
-    world.refused = Refusal("NetworkPolicy", "mx-judge", "CreateRefused", "forbidden")
-    world.turn()
-    assert (row(world)["state"], row(world)["message"]) == ("Failed", "forbidden")
+    world.says["ask"] = packed(half.model_copy(update={"answers": [*half.answers, lost]}))
+    until(world, lambda: f"{RUN}-ask" in world.jobs)
+    (server,) = world.live()
+    world.pods[server] = a_pod(world.jobs[server], "oom", world.now)
+    world.until_finished()
+    assert row(world)["message"] == "it was OOMKilled; give its file or server.execution more memory"
+    world = a_world()
+    world.says["judge"] = packed(a_judgement().model_copy(update={"warnings": ["counter, 2: it counts nowhere"]}))
+    world.until_finished()
+    assert (row(world)["state"], row(world)["message"]) == ("Measured", "counter, 2: it counts nowhere")
+
+
+def test_a_score_is_between_nought_and_ten() -> None:
+    with pytest.raises(ValidationError, match="less than or equal to 10"):
+        CodeResult.model_validate({**a_judgement().model_dump(), "mean": 10.5})
+    with pytest.raises(ValidationError, match="more than there are"):
+        TestsPassed.model_validate({"passed": 2, "total": 1})
+
+
+def test_deadlines_are_for_all_tasks_there_are() -> None:
+    assert len(fixtures()) <= TASKS
 
 
 def test_a_judge_that_somebody_deletes_is_made_again() -> None:

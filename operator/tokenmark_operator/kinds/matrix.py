@@ -58,7 +58,7 @@ class _MatrixStep(CodeStep):
         """Once nothing of it runs any more: an object that is over is not looked at again."""
         for server in [each for each in self.servers.values() if each.state in UP]:
             self._stop(server, "Stopped")
-        if left := self._left_over():
+        if left := [*self._left_over(), *self.code_left(every=True)]:
             self.says("ServerStopping", f"{message}; {', '.join(left)} is being taken away", SOON_S)
         else:
             for row in [row for row in self.rows.values() if row.state not in OVER]:
@@ -77,7 +77,8 @@ class _MatrixStep(CodeStep):
         except InvalidInput as exc:
             self._refuse("InvalidSpec", str(exc))
             return
-        if not self.facts.settings.quality_image and any(cell.profile.kind == "code" for cell in self.cells):
+        judges = self.facts.settings.quality_image or not any(cell.profile.kind == "code" for cell in self.cells)
+        if not judges and not self.servers:
             self._refuse(
                 "InvalidSpec",
                 "profiles: code is judged by an image that this installation does not name: images.quality of its chart",
@@ -117,7 +118,7 @@ class _MatrixStep(CodeStep):
             return True
         name = fetch_name(self.matrix.metadata.name)
         job = self.facts.jobs.get(name)
-        if (refused := self.facts.refused) is not None and refused.passing:
+        if (refused := self.refused) is not None and refused.passing:
             self.says(refused.reason, refused.message, LATER_S)
         elif refused is not None:
             self.finish(succeeded=False, reason=refused.reason, message=refused.message)
@@ -164,8 +165,8 @@ class _MatrixStep(CodeStep):
         if up is not None and (suspended or not waiting or _key(up) != waiting[0].server):
             self._stop(up, "Stopped")
             up = None
-        if up is None and (left := self._left_over()):
-            self.says("ServerStopping", f"{', '.join(left)} is being taken away")
+        if left := [*(self._left_over() if up is None else []), *self.code_left()]:
+            self.says("ServerStopping", f"{', '.join(left)} is not gone yet")
         elif not waiting:
             self._end()
         elif suspended:
@@ -182,7 +183,7 @@ class _MatrixStep(CodeStep):
             self._refuse("NotAllowed", said)
             return
         name = names.server_name(self.matrix.metadata.name, number)
-        if self.facts.refused is not None:
+        if self.refused is not None:
             self.decision.delete_services.append(name)  # which was made before what was refused
             self._refused([each for each in waiting if each.server == cell.server])
             return
@@ -209,7 +210,7 @@ class _MatrixStep(CodeStep):
             self.says("ServerStopping", f"{name}: {view.message}", SOON_S)
         elif view.state == "Starting":
             self.says("ServerStarting", f"{name}: {view.message}", SOON_S)
-        elif self.facts.refused is not None:
+        elif self.refused is not None:
             self._refused(waiting[:1])
         else:
             self.servers[server.number] = server.model_copy(
@@ -239,7 +240,7 @@ class _MatrixStep(CodeStep):
 
     def _refused(self, cells: list[Cell]) -> None:
         """What the API server would not make: later, or never."""
-        refused = self.facts.refused
+        refused = self.refused
         assert refused is not None
         if refused.passing:
             self.says(refused.reason, refused.message, LATER_S)

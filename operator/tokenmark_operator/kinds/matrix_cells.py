@@ -28,7 +28,7 @@ class CellsStep(Step):
     def __init__(self, facts: MatrixFacts) -> None:
         self.existing = read_status(MatrixStatus, facts.cr.get("status"))
         super().__init__(facts, self.existing.conditions, CONDITIONS)
-        self.facts = facts
+        self.facts, self.refused = facts, facts.refused
         self.rows = {row.name: row for row in self.existing.cells}
         self.servers = {server.number: server for server in self.existing.servers}
         self.cells: list[Cell] = []

@@ -15,13 +15,15 @@ from tokenmark_schemas.matrix_object import MatrixCell
 from tokenmark_schemas.quality import ANSWERS_BLOCK, RESULT_BLOCK, CodeAnswers, CodeResult
 
 from ..observe.attempt import is_over
-from ..observe.server import view_task
+from ..observe.server import ServerView, is_gone, view_task
 from ..plan.code_jobs import ASK, JUDGE, plan_code_result, plan_judge, task_name
 from ..plan.matrix_run import cell_run_name
+from ..plan.names import role_of
 from ..results.config_map import CONFIG_MAP_BYTES, inflated
 from ..shared.facts import KubeEvent
 from .matrix_cells import OVER, UP, CellsStep
 
+AGAIN_S = 15.0
 DOES = {ASK: "it asks", JUDGE: "it judges"}
 Told = TypeVar("Told", bound=Contract)
 
@@ -45,21 +47,47 @@ class CodeStep(CellsStep):
 
     def _judged(self, cell: Cell, known: MatrixCell) -> MatrixCell:
         """By its judge, where there is one; else by whether it is asked."""
-        if task_name(known.run, JUDGE) in self.facts.jobs:
-            found = self._told(known.run, JUDGE, RESULT_BLOCK, CodeResult)
-            if isinstance(found, CodeResult):
-                self.decision.create_first.append(plan_code_result(self.matrix, cell, found))
-                return known.model_copy(update={"state": "Measured", "reason": "Judged", "message": None})
-            return self._as_it_stands(known, JUDGE, found)
-        answers = self._told(known.run, ASK, ANSWERS_BLOCK, CodeAnswers)
-        refused = self.facts.refused
-        if isinstance(answers, CodeAnswers) and refused is not None:
-            said = {"message": refused.message[:1024], "reason": refused.reason}
-            return known.model_copy(update=said if refused.passing else {**said, "state": "Failed"})
-        if isinstance(answers, CodeAnswers):
-            self.decision.create_first += plan_judge(self.matrix, cell, answers, self.facts.settings)
-            return known.model_copy(update={"reason": "Judging", "message": None})
-        return self._as_it_stands(known, ASK, answers)
+        judging = task_name(known.run, JUDGE) in self.facts.jobs
+        role = JUDGE if judging else ASK
+        found = (
+            self._told(known.run, JUDGE, RESULT_BLOCK, CodeResult)
+            if judging
+            else self._told(known.run, ASK, ANSWERS_BLOCK, CodeAnswers)
+        )
+        if found is None or isinstance(found, str):
+            return self._as_it_stands(known, role, found)
+        if self.refused is not None:
+            return self._refused_of(known)
+        if isinstance(found, CodeResult):
+            self.decision.create_first.append(plan_code_result(self.matrix, cell, found))
+            lost = "; ".join(found.warnings)[:1024] or None
+            return known.model_copy(update={"state": "Measured", "reason": "Judged", "message": lost})
+        if any(each.failure for each in found.answers) and (died := self._died(known)) is not None:
+            return self._failed(known, died.message)
+        self.decision.create_first += plan_judge(self.matrix, cell, found, self.facts.settings)
+        return known.model_copy(update={"reason": "Judging", "message": None})
+
+    def _refused_of(self, known: MatrixCell) -> MatrixCell:
+        """What the API server would not make of it: later, or never. Nobody else is to take it for theirs."""
+        refused, self.refused = self.refused, None
+        assert refused is not None
+        said = {"message": refused.message[:1024], "reason": refused.reason}
+        self.wait(AGAIN_S)
+        return known.model_copy(update=said if refused.passing else {**said, "state": "Failed"})
+
+    def code_left(self, *, every: bool = False) -> list[str]:
+        """Jobs of cells that are over, or `every` one, of which something runs still: what should have ended is taken away."""
+        over = {row.run for row in self.rows.values() if row.state in OVER}
+        lost = {row.run for row in self.rows.values() if row.state == "Failed"}
+        jobs, pods = self.facts.jobs, self.facts.pods
+        found = []
+        for name in [name for name, body in {**pods, **jobs}.items() if role_of(body) in DOES]:
+            run, job = name.rpartition("-")[0], jobs.get(name)
+            if (every or run in over) and not is_gone(job, pods.get(name), self.facts.now):
+                found.append(name)
+                if (every or run in lost) and job is not None and not is_over(job):
+                    self.decision.delete_jobs.append(name)
+        return found
 
     def _as_it_stands(self, known: MatrixCell, role: str, wrong: str | None) -> MatrixCell:
         """Of a Job that has not said what it is there for."""
@@ -73,23 +101,22 @@ class CodeStep(CellsStep):
         )  # fmt: skip
         read = pod is not None and pod["metadata"]["uid"] in self.facts.log_read
         if view.state == "Failed":
-            if not is_over(job):
-                self.decision.delete_jobs.append(name)
             return self._failed(known, f"Job {name}: {view.message}")
         if wrong or (view.state == "Ready" and (read or pod is None)):
             return self._failed(known, f"Job {name}: {wrong or 'it ended, and its log is gone'}")
         reason = "Judging" if role == JUDGE else "Asking"
-        return known.model_copy(update={"reason": reason, "message": view.message or None})
+        return known.model_copy(update={"reason": reason, "message": view.message[:1024] or None})
 
     def _failed(self, known: MatrixCell, message: str) -> MatrixCell:
         """By its server's end, where that is why."""
-        died = self.view(self.servers[known.server]) if known.server in self.servers else None
-        if died is not None and died.state == "Failed" and known.reason != "Judging":
-            message = died.message
-        beyond = bool(died and died.beyond and known.reason != "Judging")
-        return known.model_copy(
-            update={"state": "Failed", "reason": "CodeFailed", "message": message[:1024], "beyond": beyond}
-        )
+        died = self._died(known) if known.reason != "Judging" else None
+        said = {"message": (died.message if died else message)[:1024], "beyond": bool(died and died.beyond)}
+        return known.model_copy(update={"state": "Failed", "reason": "CodeFailed", **said})
+
+    def _died(self, known: MatrixCell) -> ServerView | None:
+        """Of the server that it asks: how it ended."""
+        view = self.view(self.servers[known.server]) if known.server in self.servers else None
+        return view if view is not None and view.state == "Failed" else None
 
     def _told(self, run: str, role: str, block: str, kind: type[Told]) -> Told | str | None:
         """What its log holds; a sentence where that is nothing that can be kept, None where it holds nothing yet."""
@@ -98,8 +125,10 @@ class CodeStep(CellsStep):
         if payload is None:
             return None
         text = inflated(payload)
-        if text is None or len(text) > CONFIG_MAP_BYTES:
-            return f"what it says is no gzip, or larger than a ConfigMap holds ({CONFIG_MAP_BYTES} bytes)"
+        if text is None:
+            return "what it says is no gzip"
+        if len(text) > CONFIG_MAP_BYTES:
+            return f"what it says is larger than a ConfigMap holds: {len(text):,} of {CONFIG_MAP_BYTES:,} bytes"
         try:
             return kind.model_validate_json(text, extra="ignore")
         except ValidationError as exc:

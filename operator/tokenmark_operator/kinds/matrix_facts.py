@@ -30,6 +30,10 @@ async def gather_matrix(sources: Sources, cr: dict[str, Any], key: Key) -> Matri
     runs, results = await sources.runs_of(namespace, uid, told)
     finished = is_finished(cr)
     told_by = {name: pod for name, pod in pods.items() if role_of(pod) in (ASK, JUDGE)}
+    for name in [name for name in told_by if name.rpartition("-")[0] in told]:
+        sources.followers.forget(
+            told_by.pop(name)["metadata"]["uid"]
+        )  # megabytes that a model wrote, and nobody asks for any more
     logs = Logs() if finished else sources.logs(told_by, key)
     return MatrixFacts(
         cr=cr,

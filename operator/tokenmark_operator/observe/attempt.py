@@ -164,12 +164,12 @@ def _first_lost(
 ) -> tuple[str, str | None] | None:
     """(message, node) of the first pod whose node does not answer."""
     for pod in pods:
-        if pod is not None and (lost := _node_lost(job, pod, now)):
+        if pod is not None and (lost := node_lost(job, pod, now)):
             return lost, pod["spec"].get("nodeName")
     return None
 
 
-def _node_lost(job: dict[str, Any], pod: dict[str, Any] | None, now: datetime) -> str | None:
+def node_lost(job: dict[str, Any], pod: dict[str, Any] | None, now: datetime) -> str | None:
     """The kubelet does not answer: the pod was told to end and nothing happened."""
     if pod is None or pod_is_gone(pod) or termination_of(pod):
         return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from .attempt import alive, is_over, job_condition, pod_is_gone, termination_of
+from .attempt import alive, is_over, job_condition, node_lost, pod_is_gone, termination_of
 from .conditions import condition
 from .times import parse_time
 
@@ -58,13 +58,16 @@ def view_task(
     """A Job that comes to an end by itself: `Ready` once it has done what `does` says."""
     if job_condition(job, "Complete"):
         return ServerView("Ready")
+    ended = termination_of(pod) if pod else None
+    if is_over(job) and pod is not None and ended is not None:
+        return _ended(job, pod, ended, memory="it was OOMKilled", deadline="its own deadline has passed")
     if is_over(job):
-        last = ((termination_of(pod) if pod else None) or {}).get("message") or ""
-        said = last.strip() or (job_condition(job, "Failed") or {}).get("message", "")
-        return ServerView("Failed", said[-1000:])
+        return ServerView("Failed", f"its pod is gone: {(job_condition(job, 'Failed') or {}).get('message', '')}")
+    if (lost := node_lost(job, pod, now)) is not None:
+        return ServerView("Failed", lost)
     if job["spec"].get("suspend"):
         return ServerView("Starting", "its Job is suspended, by a queue such as Kueue")
-    if pod is None or (_started_at(pod) is None and termination_of(pod) is None):
+    if pod is None or (_started_at(pod) is None and ended is None):
         return _late(
             job, alive(pod, None)[2] if pod else unmade or "the Job controller has not made its pod yet", now, startup_s
         )
@@ -112,18 +115,23 @@ def _late(job: dict[str, Any], why: str, now: datetime, startup_s: int) -> Serve
     return ServerView("Starting", why)
 
 
-def _ended(job: dict[str, Any], pod: dict[str, Any], ended: dict[str, Any]) -> ServerView:
+def _ended(
+    job: dict[str, Any], pod: dict[str, Any], ended: dict[str, Any],
+    memory: str = "it was OOMKilled; give its file or server.execution more memory",
+    deadline: str = "its own deadline has passed (server.execution.activeDeadlineSeconds)",
+) -> ServerView:  # fmt: skip
+    """What Kubernetes knows goes before what the container said: that may be anybody's words."""
     status = pod.get("status", {})
     failed = job_condition(job, "Failed") or job_condition(job, "FailureTarget") or {}
     if ended.get("reason") == "OOMKilled":
-        return ServerView("Failed", "it was OOMKilled; give its file or server.execution more memory", beyond=True)
+        return ServerView("Failed", memory, beyond=True)
     if status.get("reason") == "Evicted":
         return ServerView("Failed", f"it was evicted: {status.get('message', '').strip()}", disrupted=True)
     if condition(pod, "DisruptionTarget").get("status") == "True":
         said = condition(pod, "DisruptionTarget")
         return ServerView("Failed", f"{said.get('reason')}: {said.get('message', '').strip()}", disrupted=True)
     if "DeadlineExceeded" in (ended.get("reason"), failed.get("reason")):
-        return ServerView("Failed", "its own deadline has passed (server.execution.activeDeadlineSeconds)")
+        return ServerView("Failed", deadline)
     last = (ended.get("message") or "").strip()[-600:]
     return ServerView("Failed", f"it ended with exit code {ended.get('exitCode')}" + (f": {last}" if last else ""))
 

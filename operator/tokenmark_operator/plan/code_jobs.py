@@ -5,6 +5,7 @@ Two, for asking needs a network and judging shall have none: what a model wrote 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -22,7 +23,7 @@ TASKS = 8  # more than are asked; a deadline, no plan
 JUDGING_S, AN_ANSWER_S = 600, 360  # a hostile component may take that long
 DAY_S = 86_400
 ANSWERS_KEY = "answers.json"
-JUDGE_USER = 65533  # no other pod's: processes are counted by user, over all pods of a node
+FIRST_USER, USERS = 100_000, 900_000
 COMPILES = {
     "requests": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "64Mi"},
     "limits": {"memory": "3Gi", "ephemeral-storage": "64Mi"},
@@ -62,8 +63,9 @@ def plan_judge(matrix: BenchmarkMatrix, cell: Cell, answers: CodeAnswers, settin
         labels=labels, config_map=config_name,
     )  # fmt: skip
     pod = template["spec"]
-    pod["securityContext"] |= {"runAsUser": JUDGE_USER, "runAsGroup": JUDGE_USER, "fsGroup": JUDGE_USER}
-    pod["containers"][0] |= {"resources": COMPILES, "terminationMessagePolicy": "FallbackToLogsOnError"}
+    user = user_of(matrix)
+    pod["securityContext"] |= {"runAsUser": user, "runAsGroup": user, "fsGroup": user}
+    pod["containers"][0]["resources"] = COMPILES
     pod["volumes"][0] = {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}}
     limit_s = JUDGING_S + AN_ANSWER_S * len(answers.answers)
     return [_no_network(matrix, labels), config_map, _job(matrix, cell, JUDGE, template, min(DAY_S, limit_s))]
@@ -73,6 +75,11 @@ def plan_code_result(matrix: BenchmarkMatrix, cell: Cell, result: CodeResult) ->
     """It lies beside the runs' results, and goes with the matrix."""
     name = code_result_name(cell_run_name(matrix.metadata.name, cell))
     return _config_map(matrix, name, CODE_RESULT_KEY, json.dumps(result.model_copy(update={"cell": cell.hash}).snake()))
+
+
+def user_of(matrix: BenchmarkMatrix) -> int:
+    """A matrix judges one cell at a time, and processes are counted by user over all pods of a node: two judges of one user could starve each other."""
+    return FIRST_USER + int(hashlib.sha256(matrix.metadata.uid.encode()).hexdigest(), 16) % USERS
 
 
 def _labels(matrix: BenchmarkMatrix, role: str) -> dict[str, str]:
