@@ -29,6 +29,7 @@ class Request(NamedTuple):
 
 
 NOTHING = Request(-1, 0, 0)
+SAYING = b"{"  # stands in every event of every engine
 
 
 class Connection:
@@ -39,7 +40,7 @@ class Connection:
     """
 
     __slots__ = (
-        "attempt", "carries", "connect", "fd", "first", "framing", "kept", "log", "out", "reads", "ready", "recvmsg", "request", "resending", "sent",
+        "attempt", "carries", "connect", "fd", "first", "framing", "kept", "log", "out", "reads", "ready", "recvmsg", "request", "resending", "said", "sent",
         "sent_bytes", "served", "size_bytes", "sock", "state", "tail", "tls", "touched",
     )  # fmt: skip
 
@@ -63,11 +64,12 @@ class Connection:
         self.resending = Resending()
         self.reads = self.ready = self.sent = self.touched = 0
         self.tail = b""  # the last bytes of what was already handed over
+        self.said = 0  # when the last read came that said anything, of those that were handed over
 
     def begin(self, request: bytes) -> None:
         """A new request; forgets the one before."""
         self.state, self.log, self.kept, self.framing = BUSY, [], [], Framing()
-        self.sent, self.reads, self.size_bytes, self.tail, self.touched = 0, 0, 0, b"", self.ready
+        self.sent, self.reads, self.size_bytes, self.tail, self.touched, self.said = 0, 0, 0, b"", self.ready, 0
         self.out = memoryview(self.tls.encrypt(request) if self.tls else request)
         self.sent_bytes = len(self.out)
         if not self.served:
@@ -78,11 +80,20 @@ class Connection:
         """When anything was last read for this request; when it began, if nothing was."""
         return self.log[-3] if self.log else self.touched  # type: ignore[return-value]
 
+    def last_said(self) -> int:
+        """When anything last came that holds more than a head or a comment, by which some servers keep a line alive while they read a prompt; 0 if nothing did."""
+        log = self.log
+        for at in range(len(log) - 1, 0, -4):
+            if SAYING in log[at]:  # type: ignore[operator]
+                return log[at - 2]  # type: ignore[return-value]
+        return self.said
+
     def take_log(self, *, keep: bool) -> list[int | bytes]:
         """The reads so far; they are forgotten here, but for their bytes where the answer is to be read once more."""
         log = self.log
         if keep:
             self.kept += log[3::4]  # type: ignore[arg-type]
+        self.said = self.last_said()
         self.reads += len(log) // 4
         self.size_bytes += sum(map(len, log[3::4]))  # type: ignore[arg-type]
         self.touched, self.tail, self.log = self.last_read, self.tail_with_last()[-TAIL_BYTES:], []
@@ -103,9 +114,10 @@ class Connection:
         if self.state == BUSY:
             if now - self.ready > limits.request_ns:
                 return "request_timeout"
-            if self.reads + len(self.log) // 4 < 2:  # nothing but a head yet: waiting is no silence inside an answer
+            said = self.last_said()
+            if not said or self.reads + len(self.log) // 4 < 2:  # waiting is no silence inside an answer
                 return "first_token_timeout" if now - self.ready > limits.first_token_ns else None
-            return "idle_timeout" if now - self.last_read > limits.idle_ns else None
+            return "idle_timeout" if now - said > limits.idle_ns else None
         if self.state < IDLE and now - self.touched > min(limits.first_token_ns, WAY_LIMIT_NS):
             return {TUNNELING: "proxy", HANDSHAKING: "tls"}.get(self.state, "connect")
         return None

@@ -145,25 +145,43 @@ def test_a_board_is_read_as_it_was_written() -> None:
     assert board.read() == tick
 
 
+HEAD, PING = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"3\r\n:\n\n\r\n"
+EVENT = b'd\r\ndata: {"a":1}\n\n\r\n'
+
 # --- what a connection waits for ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("reads", "waited_s", "want"),
     [
-        pytest.param(0, 61, None, id="before the first token, silence is waiting"),
-        pytest.param(0, 121, "first_token_timeout", id="which has its own limit"),
-        pytest.param(1, 61, None, id="a head alone is no token"),
-        pytest.param(3, 61, "idle_timeout", id="inside an answer it is silence"),
-        pytest.param(3, 601, "request_timeout", id="and nothing takes longer than a request may"),
+        pytest.param([], 61, None, id="before the first token, silence is waiting"),
+        pytest.param([], 121, "first_token_timeout", id="which has its own limit"),
+        pytest.param([HEAD], 61, None, id="a head alone is no token"),
+        pytest.param([HEAD, PING, PING], 61, None, id="nor is what keeps a line alive"),
+        pytest.param([HEAD, PING, PING], 121, "first_token_timeout", id="which is waited for no longer for it"),
+        pytest.param([HEAD, EVENT, EVENT], 61, "idle_timeout", id="inside an answer it is silence"),
+        pytest.param([HEAD, EVENT, 50, PING], 61, "idle_timeout", id="which a comment does not break"),
+        pytest.param([HEAD, EVENT, 50, EVENT], 61, None, id="and an event does"),
+        pytest.param([HEAD, EVENT, EVENT], 601, "request_timeout", id="and nothing takes longer than a request may"),
     ],
 )
-def test_a_limit_is_named_by_what_was_waited_for(reads: int, waited_s: int, want: str | None) -> None:
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_a_limit_is_named_by_what_was_waited_for(
+    reads: list[bytes | int], waited_s: int, want: str | None, handed_over: bool
+) -> None:
+    """A number among the reads: so many seconds after the request's beginning the rest comes."""
     ours, theirs = socket.socketpair()
     conn = Connection(ours)
     conn.ready = conn.touched = 1_000
     conn.begin(b"")
-    conn.log = [1_000, 1_000, b"x"] * reads
+    at = 1_000
+    for read in reads:
+        if isinstance(read, int):
+            at = 1_000 + read * NS
+        else:
+            conn.log += [at, at, at, read]
+    if handed_over:
+        conn.take_log(keep=False)
     limits = Limits(request_ns=600 * NS, first_token_ns=120 * NS, idle_ns=60 * NS, drain_ns=NS)
     assert conn.overdue(1_000 + waited_s * NS, limits) == want
     ours.close()
