@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenmark_decisions.matrix_compared import CellChange
+from tokenmark_decisions.rating import in_a_matrix
 from tokenmark_decisions.recommend import verdict_of_means
 from tokenmark_schemas.matrix import MatrixResult, MatrixRow
 from tokenmark_schemas.result import RunResult
@@ -54,7 +55,7 @@ def matrix_table(rows: Sequence[MatrixRow]) -> Table:
             else ""
         )
         rated = row.rating if row.state == "done" else None
-        word = "unusable" if rated == "failed" else rated or row.state
+        word = in_a_matrix(rated) if rated else row.state
         style = STYLES[rated] if rated else STATE_STYLES.get(row.state, "")
         table.add_row(
             "" if again else row.model, "" if again else row.quantization, called(row), seconds(row.ttft_mean_s) if row.ttft_mean_s else "",

@@ -35,6 +35,11 @@ def _value(stage: StageResult, line: RatingLine) -> tuple[float | None, str]:
     return (None, "s") if stat is None else (getattr(stat, line.statistic), stat.unit)
 
 
+def in_a_matrix(word: Word) -> str:
+    """There `failed` is said of cells that were not measured."""
+    return "unusable" if word == "failed" else word
+
+
 def word_of(value: float, limits: list[float]) -> Word:
     """The limit itself belongs to the better word."""
     rising = limits[0] <= limits[-1]

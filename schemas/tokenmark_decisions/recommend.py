@@ -17,6 +17,7 @@ from tokenmark_schemas.result import Verdict
 
 from .matrix_cells import by_likelihood
 from .quality import Against, against, against_many, quality_of, ranked
+from .rating import in_a_matrix
 
 Key = tuple[str, str]  # model, quantisation
 REFERENCE = "Q8_0"
@@ -166,7 +167,7 @@ def _fastest(
     of = f" at {heaviest}" if heaviest and len(parts) > 1 else ""
     parts_said = [
         f"{said.format(getattr(best, member))}{of}",
-        best.rating,
+        in_a_matrix(best.rating) if best.rating else None,
         best.way,
         f"{best.failed} requests failed" if best.failed else None,
     ]

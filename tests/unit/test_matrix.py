@@ -339,6 +339,13 @@ def test_the_fastest_of_those_that_answer_no_worse_is_chosen() -> None:
     ]
 
 
+def test_a_measured_row_that_is_rated_lowest_is_called_unusable_and_not_failed() -> None:
+    rows = [row("m", "Q8_0", "interactive", e2e_mean_s=99.0, rating="failed")]
+    (found,) = [each for each in recommendations(rows, {}) if each.use == "interactive"]
+    assert "unusable" in found.why
+    assert "failed" not in found.why
+
+
 def test_of_several_ways_the_fastest_is_proposed_by_what_all_were_measured_at() -> None:
     rows = [
         row("m", "Q8_0", use, way=way, tokens_per_s=pace)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from tokenmark_decisions.rating import in_a_matrix
 from tokenmark_decisions.recommend import Key, lost
 from tokenmark_schemas.matrix import MatrixResult, MatrixRow
 from tokenmark_schemas.quality import StageQuality
@@ -121,7 +122,7 @@ def _cells(rows: Sequence[MatrixRow]) -> Section:
             _figure(row.prefill_tokens_per_s, "rate"), _figure(row.tokens_per_s, "rate"), _figure(row.per_hour, "count"), _figure(row.kept, "share"),
             _figure(row.accuracy, "share"), *(_figure(end, "share") for end in row.accuracy_ci95 or (None, None)), _figure(row.held_bytes, "bytes"),
             _figure(row.needed_bytes, "bytes"), _figure(row.load_s, "seconds"), _figure(row.joules_per_token, "rate"),
-            money(row.per_million_output_tokens, row.currency or ""), row.rating or "–", row.verdict or row.state,
+            money(row.per_million_output_tokens, row.currency or ""), in_a_matrix(row.rating) if row.rating else "–", row.verdict or row.state,
         )
         for row in rows
     ]  # fmt: skip
