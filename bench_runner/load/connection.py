@@ -32,6 +32,11 @@ NOTHING = Request(-1, 0, 0)
 SAYING = b"{"  # stands in every event of every engine
 
 
+def _says(read: bytes) -> bool:
+    """Whether it holds an event, or a part of one. A head may name addresses in braces."""
+    return SAYING in (read.partition(b"\r\n\r\n")[2] if read.startswith(b"HTTP/") else read)
+
+
 class Connection:
     """Times are nanoseconds of the monotonic clock; 0 where something did not happen yet.
 
@@ -84,7 +89,7 @@ class Connection:
         """When anything last came that holds more than a head or a comment, by which some servers keep a line alive while they read a prompt; 0 if nothing did."""
         log = self.log
         for at in range(len(log) - 1, 0, -4):
-            if SAYING in log[at]:  # type: ignore[operator]
+            if _says(log[at]):  # type: ignore[arg-type]
                 return log[at - 2]  # type: ignore[return-value]
         return self.said
 

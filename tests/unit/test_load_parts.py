@@ -146,6 +146,7 @@ def test_a_board_is_read_as_it_was_written() -> None:
 
 
 HEAD, PING = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"3\r\n:\n\n\r\n"
+PROXY_HEAD = b'HTTP/1.1 200 OK\r\nReport-To: {"group":"x"}\r\n\r\n'
 EVENT = b'd\r\ndata: {"a":1}\n\n\r\n'
 
 # --- what a connection waits for ------------------------------------------------------------------------------------
@@ -158,6 +159,8 @@ EVENT = b'd\r\ndata: {"a":1}\n\n\r\n'
         pytest.param([], 121, "first_token_timeout", id="which has its own limit"),
         pytest.param([HEAD], 61, None, id="a head alone is no token"),
         pytest.param([HEAD, PING, PING], 61, None, id="nor is what keeps a line alive"),
+        pytest.param([PROXY_HEAD, PING, PING], 61, None, id="whatever stands in a head"),
+        pytest.param([HEAD + EVENT, EVENT], 61, "idle_timeout", id="an event may come with its head"),
         pytest.param([HEAD, PING, PING], 121, "first_token_timeout", id="which is waited for no longer for it"),
         pytest.param([HEAD, EVENT, EVENT], 61, "idle_timeout", id="inside an answer it is silence"),
         pytest.param([HEAD, EVENT, 50, PING], 61, "idle_timeout", id="which a comment does not break"),
