@@ -50,8 +50,7 @@ def ask(
     from tokenmark_decisions.sweep_cells import as_name
     from tokenmark_schemas.quality import ANSWERS_BLOCK
 
-    from ..load.clock import iso_now
-    from ..local.code_tasks import ANSWERS, keep, keep_answer, with_context, written
+    from ..local.code_tasks import ANSWERS, keep, keep_answer, with_context
     from ..local.code_tasks import ask as asked_of
     from ..local.code_tasks import judge as judged
     from ..quality.code_checks import fixtures, tools
@@ -65,8 +64,8 @@ def ask(
         tools()
     connection, token = connection_of(engine, kind, file)
     name = model or connection.model or first_model(connection, token)
-    place, said, began = out / f"code-{as_name(name)}", f"--out {out}", iso_now()
-    answers, used = asked_of(
+    place, said = out / f"code-{as_name(name)}", f"--out {out}"
+    answers = asked_of(
         target_of(connection, name, timeout),
         token,
         tasks,
@@ -75,7 +74,7 @@ def ask(
         _tell,
         lambda each: None if pod else keep_answer(place, each, said),
     )
-    kept = json.dumps(written(name, began, answers, used).snake(), indent=1)
+    kept = json.dumps(answers.snake(), indent=1)
     if pod:
         _tell_operator(ANSWERS_BLOCK, kept)
         return
@@ -83,7 +82,7 @@ def ask(
     if ask_only:
         print(place / ANSWERS)
         return
-    result = judged(name, began, answers, used, tools(), _tell)
+    result = judged(answers, tasks, tools(), _tell)
     keep(place, result, said)
     _show(result)
     print(f"\n{place}/code_result.json", file=sys.stderr)
@@ -105,15 +104,13 @@ def judge(
     from tokenmark_schemas.documents import read_model
     from tokenmark_schemas.quality import RESULT_BLOCK, CodeAnswers
 
-    from ..local.code_tasks import asked_of
     from ..local.code_tasks import judge as judged
     from ..quality.code_checks import fixtures, tools
 
     kept = read_model(answers, CodeAnswers, "answers to code tasks", "code-answers/v1")
-    asked = asked_of(kept, fixtures(own))
     _must_have_walls()
     tell = _tell if output == "table" else lambda _said: None
-    result = judged(kept.model, kept.started_at, asked, kept.gpu_utilization_avg, tools(), tell)
+    result = judged(kept, fixtures(own), tools(), tell)
     if pod:
         _tell_operator(RESULT_BLOCK, json.dumps(result.snake()))
     elif output == "json":

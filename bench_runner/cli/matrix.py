@@ -148,12 +148,11 @@ def _measure_code(whole: Matrix, cell: Cell, url: str, *, quiet: bool) -> Outcom
     """Asked first, and judged when the asking is over."""
     from tokenmark_schemas.run import RunTarget
 
-    from ..load.clock import iso_now
     from ..local.code_tasks import ask, judge, keep, keep_answer
     from ..local.matrix import Outcome
     from ..quality.code_checks import fixtures, tools
 
-    asked, began = cell.spec["code"], iso_now()
+    asked, tasks = cell.spec["code"], fixtures()
     target = RunTarget(
         engine=whole.engine,
         model=cell.candidate.model,
@@ -164,16 +163,16 @@ def _measure_code(whole: Matrix, cell: Cell, url: str, *, quiet: bool) -> Outcom
     tell = (lambda _said: None) if quiet else (lambda said: print(f"    {said}", file=sys.stderr))
     try:
         place, said = whole.runs / cell.name, f"--output-dir {whole.folder.parent}"
-        answers, used = ask(
+        answers = ask(
             target,
             None,
-            fixtures(),
+            tasks,
             asked["runs"],
             asked["maxOutputTokens"],
             tell,
             lambda each: keep_answer(place, each, said),
         )
-        result = judge(cell.candidate.model, began, answers, used, tools(), tell).model_copy(update={"cell": cell.hash})
+        result = judge(answers, tasks, tools(), tell).model_copy(update={"cell": cell.hash})
         keep(place, result, said)
     except TokenmarkError as exc:
         return Outcome(exc.exit_code, str(exc))

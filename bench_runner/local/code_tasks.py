@@ -7,7 +7,8 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -35,18 +36,6 @@ BEFORE = "The following is background. It has nothing to do with the task, which
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Asked:
-    """An answer as it came; `failure` says why none did."""
-
-    fixture: Fixture
-    run: int
-    component: str
-    seconds: float | None
-    output_tokens: int | None
-    failure: str | None = None
-
-
 def with_context(fixtures: Sequence[Fixture], tokens: Sequence[int]) -> list[Fixture]:
     """Each behind so many tokens of other text: does a model still do its task with a full window? 0 is the task alone."""
     return [fixture if not size else _behind(fixture, size) for size in tokens for fixture in fixtures]
@@ -60,34 +49,34 @@ def _behind(fixture: Fixture, tokens: int) -> Fixture:
 
 
 def ask(
-    target: RunTarget, token: str | None, fixtures: Sequence[Fixture], runs: int, most_tokens: int, tell: Tell, came: Callable[[Asked], None]
-) -> tuple[list[Asked], float | None]:  # fmt: skip
-    """Every fixture `runs` times, at temperature 0, each given to `came` as it comes; and the mean use of the GPUs behind the target meanwhile. Raises
-    RunFailed where GIVE_UP in a row do not come, or none at all."""
-    found = []
+    target: RunTarget, token: str | None, fixtures: Sequence[Fixture], runs: int, most_tokens: int, tell: Tell, came: Callable[[WrittenCode], None]
+) -> CodeAnswers:  # fmt: skip
+    """Every fixture `runs` times, at temperature 0, each answer given to `came` as it comes. Raises RunFailed where GIVE_UP in a row do not come, or none at all."""
+    found, began = list[WrittenCode](), iso_now()
     with _gpus_while(target) as used:
-        for run in range(runs):
-            for fixture in fixtures:
-                tell(f"{fixture.name}, {run + 1} of {runs}")
-                found.append(_ask(target, token, fixture, run, most_tokens))
-                came(found[-1])
-                if len(found) >= GIVE_UP and all(each.failure for each in found[-GIVE_UP:]):
-                    raise RunFailed(
-                        f"{GIVE_UP} answers in a row did not come: {found[-1].fixture.name}: {found[-1].failure}"
-                    )
-    if all(each.failure for each in found):
-        raise RunFailed(f"{found[0].fixture.name}: {found[0].failure}")
-    return found, used.mean if used.count else None
+        for run, fixture in product(range(runs), fixtures):
+            tell(f"{fixture.name}, {run + 1} of {runs}")
+            found.append(_ask(target, token, fixture, run, most_tokens))
+            came(found[-1])
+            if all(each.failure for each in found[-GIVE_UP:]) and len(found) >= min(GIVE_UP, runs * len(fixtures)):
+                raise RunFailed(
+                    f"{len(found[-GIVE_UP:])} answers in a row did not come: {fixture.name}: {found[-1].failure}"
+                )
+    return CodeAnswers(
+        model=target.model, started_at=began, gpu_utilization_avg=used.mean if used.count else None, answers=found
+    )
 
 
-def _ask(target: RunTarget, token: str | None, fixture: Fixture, run: int, most_tokens: int) -> Asked:
+def _ask(target: RunTarget, token: str | None, fixture: Fixture, run: int, most_tokens: int) -> WrittenCode:
     workload = WorkloadSpec.model_validate({"dataset": {"prompts": [fixture.prompt]}, "max_output_tokens": most_tokens})
     single = ask_once(target, workload, token)
     sample = single.sample
     if sample.failure is not None and sample.failure.kind != "empty":
-        return Asked(fixture, run, "", None, None, sample.failure.message)
+        return WrittenCode(fixture=fixture.name, run=run, component="", failure=sample.failure.message)
     took_s = (sample.end_ns - (sample.sent_ns or sample.end_ns)) / NS
-    return Asked(fixture, run, component_of(single.text), took_s, sample.output_tokens)
+    return WrittenCode(
+        fixture=fixture.name, run=run, component=component_of(single.text), seconds=took_s, output_tokens=sample.output_tokens
+    )  # fmt: skip
 
 
 @contextmanager
@@ -112,69 +101,57 @@ def _gpus_while(target: RunTarget) -> Iterator[Gauge]:
         looking.join()
 
 
-def judge(model: str, began: str, asked: Sequence[Asked], used: float | None, tools: Path, tell: Tell) -> CodeResult:
-    """Answers that are alike are checked once. Raises RunFailed where none could be."""
-    known: dict[tuple[str, str], CodeAnswer] = {}
-    answers = [_judged(each, tools, tell, known) for each in asked]
+def judge(kept: CodeAnswers, fixtures: Sequence[Fixture], tools: Path, tell: Tell) -> CodeResult:
+    """Answers that are alike are checked once. Raises InvalidInput for one to a fixture that is not here, RunFailed where none could be judged."""
+    tasks, known = _tasks_of(kept, fixtures), dict[tuple[str, str], CodeAnswer]()
+    answers = [_judged(each, tasks[each.fixture], tools, tell, known) for each in kept.answers]
     scores = [each.score for each in answers if each.score is not None]
     if not scores:
         raise RunFailed(f"no answer could be judged: {answers[0].ended}")
     doubts = [
         f"{each.fixture}, {each.run + 1}: {each.ended}; it counts nowhere" for each in answers if each.score is None
     ]
-    if used is not None and used < USED:
+    if (used := kept.gpu_utilization_avg) is not None and used < USED:
         doubts.append(f"the GPUs were used at {100 * used:.0f} % on average: something else held the model up")
     return CodeResult(
-        model=model, started_at=began, ended_at=iso_now(), mean=fmean(scores), stddev=stdev(scores) if len(scores) > 1 else None,
-        fixtures=by_fixture(answers, [each.component for each in asked]), answers=answers, gpu_utilization_avg=used, warnings=doubts,
+        model=kept.model, started_at=kept.started_at, ended_at=iso_now(), mean=fmean(scores), stddev=stdev(scores) if len(scores) > 1 else None,
+        fixtures=by_fixture(answers, [each.component for each in kept.answers]), answers=answers, gpu_utilization_avg=used, warnings=doubts,
     )  # fmt: skip
 
 
-def _judged(asked: Asked, tools: Path, tell: Tell, known: dict[tuple[str, str], CodeAnswer]) -> CodeAnswer:
-    if asked.failure is not None:
-        return CodeAnswer(fixture=asked.fixture.name, run=asked.run, score=None, ended=asked.failure)
-    key = asked.fixture.name, asked.component
+def _tasks_of(kept: CodeAnswers, fixtures: Sequence[Fixture]) -> dict[str, Fixture]:
+    """What each was asked, by the name that answers have for it. Raises InvalidInput."""
+    known = {each.name: each for each in fixtures}
+    names = {
+        each.fixture: each.fixture if each.fixture in known else each.fixture.partition(BEHIND)[0]
+        for each in kept.answers
+    }
+    if unknown := sorted(name for name, task in names.items() if task not in known):
+        raise InvalidInput(f"there is no fixture {', '.join(unknown)}; there are {', '.join(known)} (--own-fixtures)")
+    return {name: known[task] for name, task in names.items()}
+
+
+def _judged(
+    written: WrittenCode, task: Fixture, tools: Path, tell: Tell, known: dict[tuple[str, str], CodeAnswer]
+) -> CodeAnswer:
+    if written.failure is not None:
+        return CodeAnswer(fixture=written.fixture, run=written.run, score=None, ended=written.failure)
+    key = written.fixture, written.component
     if key not in known:
-        tell(f"checking {asked.fixture.name}, {asked.run + 1}")
-        finding, ended = checked(asked.fixture, asked.component, tools)
+        tell(f"checking {written.fixture}, {written.run + 1}")
+        finding, ended = checked(task, written.component, tools)
         known[key] = CodeAnswer(
-            fixture=asked.fixture.name, run=asked.run, score=score_of(finding), finding=finding, ended=ended
+            fixture=written.fixture, run=written.run, score=score_of(finding), finding=finding, ended=ended
         )
     return known[key].model_copy(
-        update={"run": asked.run, "seconds": asked.seconds, "output_tokens": asked.output_tokens}
+        update={"run": written.run, "seconds": written.seconds, "output_tokens": written.output_tokens}
     )
 
 
-def written(model: str, began: str, asked: Sequence[Asked], used: float | None) -> CodeAnswers:
-    """As it is kept, to be judged now or elsewhere."""
-    answers = [
-        WrittenCode(
-            fixture=each.fixture.name, run=each.run, component=each.component, seconds=each.seconds, output_tokens=each.output_tokens,
-            failure=each.failure,
-        )
-        for each in asked
-    ]  # fmt: skip
-    return CodeAnswers(model=model, started_at=began, gpu_utilization_avg=used, answers=answers)
-
-
-def asked_of(kept: CodeAnswers, fixtures: Sequence[Fixture]) -> list[Asked]:
-    """Raises InvalidInput for an answer to a fixture that is not here."""
-    known = {each.name: each for each in fixtures}
-    if unknown := sorted({each.fixture for each in kept.answers if each.fixture.partition(BEHIND)[0] not in known}):
-        raise InvalidInput(f"there is no fixture {', '.join(unknown)}; there are {', '.join(known)} (--own-fixtures)")
-    return [
-        Asked(
-            replace(known[each.fixture.partition(BEHIND)[0]], name=each.fixture), each.run, each.component, each.seconds,
-            each.output_tokens, each.failure,
-        )
-        for each in kept.answers
-    ]  # fmt: skip
-
-
-def keep_answer(place: Path, asked: Asked, said: str) -> None:
+def keep_answer(place: Path, written: WrittenCode, said: str) -> None:
     """As it came. Raises InvalidInput where it cannot be written; `said` is what the person wrote."""
-    if asked.failure is None:
-        write_text(place / "answers" / f"{as_name(asked.fixture.name)}-{asked.run}.vue", asked.component, said)
+    if written.failure is None:
+        write_text(place / "answers" / f"{as_name(written.fixture)}-{written.run}.vue", written.component, said)
 
 
 def keep(place: Path, result: CodeResult, said: str) -> None:
