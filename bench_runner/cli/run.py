@@ -127,7 +127,7 @@ def _with_model(manifest: Path | None, flags: Flags, out: Path, format: str, qui
     from dataclasses import replace
 
     from ..local.gguf_file import read_model_file
-    from ..local.launch import WHERE, ServerKind, Settings, launch, model_name
+    from ..local.launch import WHERE, ServerKind, Settings, launch, load_limit_s, model_name
     from ..local.memory import must_fit
     from ..local.server import serving
 
@@ -147,6 +147,7 @@ def _with_model(manifest: Path | None, flags: Flags, out: Path, format: str, qui
             file=sys.stderr,
         )
     folder = out / "server"
-    with serving(launch(kind, model.path, str(asked.model), settings, folder), folder) as running:
+    how = launch(kind, model.path, str(asked.model), settings, folder)
+    with serving(how, folder, load_limit_s(kind, model.path)) as running:
         asked.target = running.url
         return _execute(manifest, asked, out, format, quiet)

@@ -45,7 +45,7 @@ class Connection:
     """
 
     __slots__ = (
-        "attempt", "carries", "connect", "fd", "first", "framing", "kept", "log", "out", "reads", "ready", "recvmsg", "request", "resending", "said", "sent",
+        "answered", "attempt", "carries", "connect", "fd", "first", "framing", "kept", "log", "out", "reads", "ready", "recvmsg", "request", "resending", "said", "sent",
         "sent_bytes", "served", "size_bytes", "sock", "state", "tail", "tls", "touched",
     )  # fmt: skip
 
@@ -70,11 +70,13 @@ class Connection:
         self.reads = self.ready = self.sent = self.touched = 0
         self.tail = b""  # the last bytes of what was already handed over
         self.said = 0  # when the last read came that said anything, of those that were handed over
+        self.answered = False  # whether anything was said after the first read, which is a head and may be more
 
     def begin(self, request: bytes) -> None:
         """A new request; forgets the one before."""
         self.state, self.log, self.kept, self.framing = BUSY, [], [], Framing()
         self.sent, self.reads, self.size_bytes, self.tail, self.touched, self.said = 0, 0, 0, b"", self.ready, 0
+        self.answered = False
         self.out = memoryview(self.tls.encrypt(request) if self.tls else request)
         self.sent_bytes = len(self.out)
         if not self.served:
@@ -84,6 +86,13 @@ class Connection:
     def last_read(self) -> int:
         """When anything was last read for this request; when it began, if nothing was."""
         return self.log[-3] if self.log else self.touched  # type: ignore[return-value]
+
+    def answers(self) -> bool:
+        """Whether more than a head has come, and more than came with it: some servers say whose turn it is before they read the prompt."""
+        if not self.answered:
+            later = range(3 if self.reads else 7, len(self.log), 4)
+            self.answered = any(_says(self.log[at]) for at in later)  # type: ignore[arg-type]
+        return self.answered
 
     def last_said(self) -> int:
         """When anything last came that holds more than a head or a comment, by which some servers keep a line alive while they read a prompt; 0 if nothing did."""
@@ -98,7 +107,7 @@ class Connection:
         log = self.log
         if keep:
             self.kept += log[3::4]  # type: ignore[arg-type]
-        self.said = self.last_said()
+        self.said, self.answered = self.last_said(), self.answers()
         self.reads += len(log) // 4
         self.size_bytes += sum(map(len, log[3::4]))  # type: ignore[arg-type]
         self.touched, self.tail, self.log = self.last_read, self.tail_with_last()[-TAIL_BYTES:], []
@@ -119,10 +128,9 @@ class Connection:
         if self.state == BUSY:
             if now - self.ready > limits.request_ns:
                 return "request_timeout"
-            said = self.last_said()
-            if not said or self.reads + len(self.log) // 4 < 2:  # waiting is no silence inside an answer
+            if not self.answers():  # waiting is no silence inside an answer
                 return "first_token_timeout" if now - self.ready > limits.first_token_ns else None
-            return "idle_timeout" if now - said > limits.idle_ns else None
+            return "idle_timeout" if now - self.last_said() > limits.idle_ns else None
         if self.state < IDLE and now - self.touched > min(limits.first_token_ns, WAY_LIMIT_NS):
             return {TUNNELING: "proxy", HANDSHAKING: "tls"}.get(self.state, "connect")
         return None

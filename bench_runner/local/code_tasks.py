@@ -30,7 +30,7 @@ from .matrix import CODE
 
 ANSWERS = "answers.json"
 BEHIND = " behind "  # fixture, this, tokens of other text before it
-GIVE_UP = 2
+GIVE_UP, SILENT = 2, ("connect", "disconnected", "timeout")
 USED = 0.8  # of a GPU, below which something else holds it up
 BEFORE = "The following is background. It has nothing to do with the task, which comes after it.\n\n{words}\n\nNow the task.\n\n{prompt}"
 Tell = Callable[[str], None]
@@ -51,32 +51,40 @@ def _behind(fixture: Fixture, tokens: int) -> Fixture:
 def ask(
     target: RunTarget, token: str | None, fixtures: Sequence[Fixture], runs: int, most_tokens: int, tell: Tell, came: Callable[[WrittenCode], None]
 ) -> CodeAnswers:  # fmt: skip
-    """Every fixture `runs` times, at temperature 0, each answer given to `came` as it comes. Raises RunFailed where GIVE_UP in a row do not come, or none at all."""
-    found, began = list[WrittenCode](), iso_now()
+    """Every fixture `runs` times, at temperature 0, each answer given to `came` as it comes. Raises RunFailed where the server is silent GIVE_UP times in a row, or no answer came
+    at all."""
+    found, began, silent = list[WrittenCode](), iso_now(), 0
     with _gpus_while(target) as used:
         for run, fixture in product(range(runs), fixtures):
             tell(f"{fixture.name}, {run + 1} of {runs}")
-            found.append(_ask(target, token, fixture, run, most_tokens))
-            came(found[-1])
-            if all(each.failure for each in found[-GIVE_UP:]) and len(found) >= min(GIVE_UP, runs * len(fixtures)):
-                raise RunFailed(
-                    f"{len(found[-GIVE_UP:])} answers in a row did not come: {fixture.name}: {found[-1].failure}"
-                )
+            written, is_silent = _ask(target, token, fixture, run, most_tokens)
+            found.append(written)
+            came(written)
+            silent = silent + 1 if is_silent else 0
+            if silent == GIVE_UP:
+                raise RunFailed(f"the server was silent {GIVE_UP} times in a row: {fixture.name}: {written.failure}")
+    if all(each.failure for each in found):
+        raise RunFailed(f"{found[0].fixture}: {found[0].failure}")
     return CodeAnswers(
         model=target.model, started_at=began, gpu_utilization_avg=used.mean if used.count else None, answers=found
     )
 
 
-def _ask(target: RunTarget, token: str | None, fixture: Fixture, run: int, most_tokens: int) -> WrittenCode:
+def _ask(
+    target: RunTarget, token: str | None, fixture: Fixture, run: int, most_tokens: int
+) -> tuple[WrittenCode, bool]:
+    """And whether the server was silent: what it refuses says nothing of the next answer."""
     workload = WorkloadSpec.model_validate({"dataset": {"prompts": [fixture.prompt]}, "max_output_tokens": most_tokens})
     single = ask_once(target, workload, token)
     sample = single.sample
     if sample.failure is not None and sample.failure.kind != "empty":
-        return WrittenCode(fixture=fixture.name, run=run, component="", failure=sample.failure.message)
+        failed = WrittenCode(fixture=fixture.name, run=run, component="", failure=sample.failure.message)
+        return failed, sample.failure.kind in SILENT
     took_s = (sample.end_ns - (sample.sent_ns or sample.end_ns)) / NS
+    component = component_of(single.text)
     return WrittenCode(
-        fixture=fixture.name, run=run, component=component_of(single.text), seconds=took_s, output_tokens=sample.output_tokens
-    )  # fmt: skip
+        fixture=fixture.name, run=run, component=component, seconds=took_s, output_tokens=sample.output_tokens
+    ), False
 
 
 @contextmanager

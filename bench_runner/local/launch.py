@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import time
@@ -20,8 +21,9 @@ from tokenmark_decisions.sweep_cells import as_name
 from tokenmark_schemas.errors import InvalidInput, RunFailed
 
 ServerKind = Literal["llamacpp", "ollama"]
-STORE = "ollama-models-"  # and our number, below the folder of a server's log
+STORE = "ollama-models-"  # and a word of its own, below the folder of a server's log
 SPARE_BYTES = 10**9
+LOAD_S, SLOW_DISK_BYTES_S = 300.0, 20e6
 NO_MEMORY = re.compile(
     rb"(failed|unable) to allocate|out of memory|cannot allocate memory|bad_alloc|requires more system memory", re.IGNORECASE
 )  # fmt: skip
@@ -65,6 +67,11 @@ def launch(kind: ServerKind, model: Path, name: str, settings: Settings, folder:
     return llama_server(model, settings) if kind == "llamacpp" else ollama(model, name, settings, folder)
 
 
+def load_limit_s(kind: ServerKind, model: Path) -> float:
+    """How long a server may take to come where nobody says: one that copies its model gets the time that a slow disk needs."""
+    return LOAD_S + (model.stat().st_size / SLOW_DISK_BYTES_S if kind == "ollama" else 0.0)
+
+
 def model_name(kind: ServerKind, model: Path) -> str:
     """As it is called where nobody says how: Ollama takes no name but a simple one."""
     return model.stem if kind == "llamacpp" else as_name(model.stem) or "model"
@@ -88,7 +95,7 @@ def llama_server(model: Path, settings: Settings) -> Launch:
 
 def ollama(model: Path, name: str, settings: Settings, folder: Path) -> Launch:
     """It works on a copy of the file, in a store of its own: the one that a person has is left alone. Raises InvalidInput where the program is not on PATH."""
-    program, store = program_of("ollama"), folder.absolute() / f"{STORE}{os.getpid()}"
+    program, store = program_of("ollama"), folder.absolute() / f"{STORE}{secrets.token_hex(4)}"
 
     def environment(port: int) -> dict[str, str]:
         return {
@@ -108,10 +115,10 @@ def ollama(model: Path, name: str, settings: Settings, folder: Path) -> Launch:
                 words, env={**os.environ, **environment(port)}, capture_output=True, check=False, timeout=limit_s, stdin=subprocess.DEVNULL
             )  # fmt: skip
         except subprocess.TimeoutExpired as exc:
-            raise Beyond(f"ollama did not take {model.name} in within {limit_s:.0f} s") from exc
+            raise Beyond(f"ollama had not copied {model.name} within {limit_s:.0f} s") from exc
         if done.returncode:
             raise RunFailed(f"ollama does not take {model.name}: {_last_words(done.stderr)}")
-        _warm(port, name, max(1.0, until - time.monotonic()))
+        _warm(port, name, max(1.0, until - time.monotonic()), limit_s)
 
     return Launch(program, lambda _port: [program, "serve"], "/api/version", environment, load, store)
 
@@ -132,15 +139,15 @@ def _must_have_room(model: Path, store: Path) -> None:
         )
 
 
-def _warm(port: int, name: str, limit_s: float) -> None:
+def _warm(port: int, name: str, left_s: float, limit_s: float) -> None:
     """It reads a model when it is first asked for it: nobody's first token is to wait for that. Raises RunFailed."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit_s)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=left_s)
     try:
         connection.request("POST", "/api/generate", json.dumps({"model": name, "stream": False, "keep_alive": -1}))
         answer = connection.getresponse()
         said = answer.read(65536)
     except TimeoutError as exc:
-        raise Beyond(f"ollama did not load the model within {limit_s:.0f} s") from exc
+        raise Beyond(f"ollama had not copied and loaded the model within {limit_s:.0f} s") from exc
     except (OSError, http.client.HTTPException) as exc:
         raise RunFailed(f"ollama ended while it loaded the model: {exc}") from exc
     finally:

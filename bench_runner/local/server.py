@@ -6,6 +6,7 @@ Why it did not come or did not stay is told from its own last words and from how
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import re
@@ -18,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from tokenmark_schemas.errors import RunFailed
 
@@ -28,6 +30,7 @@ GRACE_S = 10.0
 PORTS = 3  # that are tried: between looking and listening somebody else may take one
 LOOK_S = 0.1
 LAST_BYTES = 4096
+LOCK = ".lock"
 BOUND = re.compile(rb"address already in use|couldn't bind|failed to bind|bind: ", re.IGNORECASE)
 NO_MODEL = re.compile(
     rb"(error loading model|failed to load model|invalid magic|unknown model architecture)[^\n]*", re.IGNORECASE
@@ -82,18 +85,34 @@ def serving(launch: Launch, folder: Path, ready_s: float = 300) -> Iterator[Runn
 
 @contextmanager
 def _stored(store: Path | None) -> Iterator[None]:
-    """A folder that is empty at first, and gone with its server; those of such as were killed with us are taken away by the next one."""
+    """A folder of its own, gone with its server. Whoever uses one holds a lock beside it, which ends with him however he ends: what is left of others the next one takes
+    away."""
     if store is None:
         yield
         return
-    for each in store.parent.glob(f"{STORE}*"):
-        if not Path("/proc", each.name.removeprefix(STORE)).exists():
-            shutil.rmtree(each, ignore_errors=True)
-    store.mkdir(parents=True, exist_ok=True)
+    for lock in store.parent.glob(f"{STORE}*{LOCK}"):
+        with lock.open("rb") as file:
+            if _locked(file):
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                lock.unlink(missing_ok=True)
+    own = store.with_name(f"{store.name}{LOCK}")
+    with own.open("wb") as file:
+        _locked(file)
+        store.mkdir()
+        try:
+            yield
+        finally:
+            shutil.rmtree(store, ignore_errors=True)
+            own.unlink(missing_ok=True)
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Whether it is ours now."""
     try:
-        yield
-    finally:
-        shutil.rmtree(store, ignore_errors=True)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _started(launch: Launch, folder: Path, ready_s: float) -> Running:

@@ -118,7 +118,8 @@ def test_an_ollama_of_ours_has_its_model_and_leaves_nothing(
     files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_ollama(monkeypatch)
-    (tmp_path / "ollama-models-999999999").mkdir()  # of one that was killed
+    (tmp_path / "ollama-models-0").mkdir()  # of one that was killed
+    (tmp_path / "ollama-models-0.lock").touch()
     how = ollama(files["Q8_0"], "gemma", Settings(context=1024, parallel=2, threads=1), tmp_path)
     with serving(how, tmp_path) as running:
         with urllib.request.urlopen(f"{running.url}/api/ps", timeout=5) as answer:
@@ -131,7 +132,20 @@ def test_an_ollama_of_ours_has_its_model_and_leaves_nothing(
         pids = running.pids()
         assert running.resident_bytes() > 2 * 10**8, "with what it started for the model"
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
-    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [], "its copy of the model"
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".log"] == [], "no copy of a model, and no lock"
+
+
+def test_two_ollamas_leave_each_others_models_alone(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_ollama(monkeypatch)
+    how = [ollama(files["Q8_0"], name, Settings(context=512, threads=1), tmp_path) for name in ("one", "two")]
+    with serving(how[0], tmp_path) as first:
+        with serving(how[1], tmp_path):
+            pass
+        with urllib.request.urlopen(f"{first.url}/api/tags", timeout=5) as answer:
+            assert [each["name"] for each in json.load(answer)["models"]] == ["one:latest"]
+        assert len(list(tmp_path.glob("ollama-models-*/blobs"))) == 1
 
 
 def test_a_run_brings_an_ollama(files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

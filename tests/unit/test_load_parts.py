@@ -30,6 +30,8 @@ from bench_runner.load.timer import Timer
 from tests.support.builders import MS
 from tokenmark_schemas.benchmarkrun import BenchmarkRunSpec
 from tokenmark_schemas.run import RunIdentity, resolve
+from tokenmark_schemas.run_length import stage_drain_s, warmup_drain_s
+from tokenmark_schemas.workload import Stage, Warmup
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=30), st.integers(1, 400))
@@ -160,6 +162,12 @@ EVENT = b'd\r\ndata: {"a":1}\n\n\r\n'
         pytest.param([HEAD], 61, None, id="a head alone is no token"),
         pytest.param([HEAD, PING, PING], 61, None, id="nor is what keeps a line alive"),
         pytest.param([PROXY_HEAD, PING, PING], 61, None, id="whatever stands in a head"),
+        pytest.param(
+            [HEAD + EVENT, 15, PING, 30, PING], 61, None, id="whose turn it is may be said before a prompt is read"
+        ),
+        pytest.param(
+            [HEAD + EVENT, 15, PING, 30, PING], 121, "first_token_timeout", id="for as long as a first token may take"
+        ),
         pytest.param([HEAD + EVENT, EVENT], 61, "idle_timeout", id="an event may come with its head"),
         pytest.param([HEAD, PING, PING], 121, "first_token_timeout", id="which is waited for no longer for it"),
         pytest.param([HEAD, EVENT, EVENT], 61, "idle_timeout", id="inside an answer it is silence"),
@@ -263,3 +271,11 @@ def test_a_deadline_leaves_slow_prompts_the_time_that_the_target_gives_them() ->
 
     assert deadline(firstTokenTimeoutSeconds=600, requestTimeoutSeconds=1200) > 10 * 600 + 2 * 1200
     assert deadline(firstTokenTimeoutSeconds=5, requestTimeoutSeconds=10) < 10 * 10 + 2 * 30 + 200
+
+
+def test_a_phase_waits_for_its_last_answers_by_what_ends_it() -> None:
+    counted = Stage(name="a", concurrency=1, request_count=8)
+    timed = Stage(name="a", concurrency=1, request_count=8, duration_seconds=60)
+    assert [stage_drain_s(stage, 600) for stage in (counted, timed)] == [600, 30]
+    assert stage_drain_s(counted, 5) == 30, "what waits for a connection has its time too"
+    assert [warmup_drain_s(Warmup(request_count=count), 600) for count in (1, 0)] == [600, 30]

@@ -180,7 +180,7 @@ def test_a_job_on_a_lost_node_is_given_up_and_taken_away() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_nothing_is_measured_beside_a_job_that_was_given_up(seed: int) -> None:
-    """Its pod starts when it is too late; the operator may be killed before it has taken the Job away."""
+    """It came too late; the operator may be killed before it has taken the Job away."""
     world = World(
         a_matrix(models=[LARGE], profiles=["code", "interactive"]),
         seed=seed,
@@ -194,11 +194,25 @@ def test_nothing_is_measured_beside_a_job_that_was_given_up(seed: int) -> None:
     assert f"{RUN}-ask" not in world.jobs
 
 
+def test_a_job_that_has_told_all_and_never_ends_holds_nothing_up() -> None:
+    """Its node was lost between its last word and its end."""
+    world = World(a_matrix(models=[LARGE], profiles=["code", "interactive"]))
+    until(world, lambda: f"{RUN}-judge" in world.jobs)
+    for _ in range(3):
+        world.jobs[f"{RUN}-ask"]["status"] = {}
+        world.pods[f"{RUN}-ask"] |= {"_ended": False, "status": {"phase": "Running"}}
+        world.pods[f"{RUN}-ask"]["metadata"]["deletionTimestamp"] = stamp(world.now - timedelta(days=3))
+        world.turn()
+    assert set(states(world.until_finished()).values()) == {"Measured"}
+    assert f"{RUN}-ask" not in world.jobs
+
+
 @pytest.mark.parametrize(
     ("ended", "said"),
     [
         ({"reason": "OOMKilled", "exitCode": 137, "message": "checking counter, 1"}, "it was OOMKilled"),
         ({"reason": "DeadlineExceeded", "exitCode": 137, "message": "I am innocent"}, "its own deadline has passed"),
+        ({"reason": "Unknown"}, "its pod failed: None: nobody says why"),
         ({"reason": "Error", "exitCode": 5, "message": "no answer could be judged"}, "it ended with exit code 5: no answer could be judged"),
     ],
 )  # fmt: skip

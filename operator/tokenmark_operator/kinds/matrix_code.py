@@ -14,7 +14,7 @@ from tokenmark_schemas.base import Contract
 from tokenmark_schemas.matrix_object import MatrixCell
 from tokenmark_schemas.quality import ANSWERS_BLOCK, RESULT_BLOCK, CodeAnswers, CodeResult
 
-from ..observe.attempt import is_over
+from ..observe.attempt import is_over, node_lost
 from ..observe.server import ServerView, is_gone, view_task
 from ..plan.code_jobs import ASK, JUDGE, plan_code_result, plan_judge, task_name
 from ..plan.matrix_run import cell_run_name
@@ -63,7 +63,7 @@ class CodeStep(CellsStep):
             lost = "; ".join(found.warnings)[:1024] or None
             return known.model_copy(update={"state": "Measured", "reason": "Judged", "message": lost})
         if any(each.failure for each in found.answers) and (died := self._died(known)) is not None:
-            return self._failed(known, died.message)
+            return self._failed(known, died.message, ASK)
         self.decision.create_first += plan_judge(self.matrix, cell, found, self.facts.settings)
         return known.model_copy(update={"reason": "Judging", "message": None})
 
@@ -78,14 +78,13 @@ class CodeStep(CellsStep):
     def code_left(self, *, every: bool = False) -> list[str]:
         """Jobs of cells that are over, or `every` one, of which something runs still: what should have ended is taken away."""
         over = {row.run for row in self.rows.values() if row.state in OVER}
-        lost = {row.run for row in self.rows.values() if row.state == "Failed"}
         jobs, pods = self.facts.jobs, self.facts.pods
         found = []
         for name in [name for name, body in {**pods, **jobs}.items() if role_of(body) in DOES]:
             run, job = name.rpartition("-")[0], jobs.get(name)
             if (every or run in over) and not is_gone(job, pods.get(name), self.facts.now):
                 found.append(name)
-                if (every or run in lost) and job is not None and not is_over(job):
+                if job is not None and not is_over(job):  # it has told all, and its log is all that is lost
                     self.decision.delete_jobs.append(name)
         return found
 
@@ -93,23 +92,23 @@ class CodeStep(CellsStep):
         """Of a Job that has not said what it is there for."""
         name = task_name(known.run, role)
         if (job := self.facts.jobs.get(name)) is None:
-            return self._failed(known, f"Job {name} was deleted by somebody")
+            return self._failed(known, f"Job {name} was deleted by somebody", role)
         pod = self.facts.pods.get(name)
         view = view_task(
             job, pod, self.facts.now, startup_s=self.matrix.spec.runs.execution.startup_deadline_seconds,
             unmade=self.facts.unmade.get(name, ""), does=DOES[role],
         )  # fmt: skip
-        read = pod is not None and pod["metadata"]["uid"] in self.facts.log_read
-        if view.state == "Failed":
-            return self._failed(known, f"Job {name}: {view.message}")
-        if wrong or (view.state == "Ready" and (read or pod is None)):
-            return self._failed(known, f"Job {name}: {wrong or 'it ended, and its log is gone'}")
+        read = pod is None or pod["metadata"]["uid"] in self.facts.log_read
+        lost = node_lost(job, pod, self.facts.now) or (view.message if view.state == "Failed" else None)
+        gone = "it ended, and its log is gone" if view.state == "Ready" and read else None
+        if (why := lost or wrong or gone) is not None:
+            return self._failed(known, f"Job {name}: {why}", role)
         reason = "Judging" if role == JUDGE else "Asking"
         return known.model_copy(update={"reason": reason, "message": view.message[:1024] or None})
 
-    def _failed(self, known: MatrixCell, message: str) -> MatrixCell:
+    def _failed(self, known: MatrixCell, message: str, role: str) -> MatrixCell:
         """By its server's end, where that is why."""
-        died = self._died(known) if known.reason != "Judging" else None
+        died = self._died(known) if role == ASK else None
         said = {"message": (died.message if died else message)[:1024], "beyond": bool(died and died.beyond)}
         return known.model_copy(update={"state": "Failed", "reason": "CodeFailed", **said})
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from .attempt import alive, is_over, job_condition, node_lost, pod_is_gone, termination_of
+from .attempt import alive, is_over, job_condition, pod_is_gone, termination_of
 from .conditions import condition
 from .times import parse_time
 
@@ -63,8 +63,6 @@ def view_task(
         return _ended(job, pod, ended, memory="it was OOMKilled", deadline="its own deadline has passed")
     if is_over(job):
         return ServerView("Failed", f"its pod is gone: {(job_condition(job, 'Failed') or {}).get('message', '')}")
-    if (lost := node_lost(job, pod, now)) is not None:
-        return ServerView("Failed", lost)
     if job["spec"].get("suspend"):
         return ServerView("Starting", "its Job is suspended, by a queue such as Kueue")
     if pod is None or (_started_at(pod) is None and ended is None):
@@ -132,6 +130,9 @@ def _ended(
         return ServerView("Failed", f"{said.get('reason')}: {said.get('message', '').strip()}", disrupted=True)
     if "DeadlineExceeded" in (ended.get("reason"), failed.get("reason")):
         return ServerView("Failed", deadline)
+    if ended.get("exitCode") is None:  # no container of it ever told
+        said = status.get("message") or failed.get("message") or "nobody says why"
+        return ServerView("Failed", f"its pod failed: {status.get('reason') or failed.get('reason')}: {said}"[:900])
     last = (ended.get("message") or "").strip()[-600:]
     return ServerView("Failed", f"it ended with exit code {ended.get('exitCode')}" + (f": {last}" if last else ""))
 
