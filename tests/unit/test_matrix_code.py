@@ -108,6 +108,15 @@ def test_an_operator_killed_anywhere_asks_once_and_judges_once(seed: int) -> Non
     assert f"{RUN}-code" in world.kept
 
 
+def test_a_job_that_the_status_does_not_know_of_yet_is_no_reason_to_take_its_server_away() -> None:
+    """The operator was killed before it wrote down that it asks, and a person suspends the matrix meanwhile."""
+    world = a_world()
+    until(world, lambda: f"{RUN}-ask" in world.jobs)
+    row(world)["state"] = "Waiting"
+    world.cr["spec"]["suspend"] = True
+    until(world, lambda: row(world)["state"] == "Measured")
+
+
 def test_a_judge_that_ends_is_told_in_its_own_words_and_the_rest_goes_on() -> None:
     world = a_world(fate=lambda words: "crash" if "--pod" in words and words[0] != "code" else "ready")
     status = world.until_finished()
@@ -212,7 +221,7 @@ def test_a_job_that_has_told_all_and_never_ends_holds_nothing_up() -> None:
     [
         ({"reason": "OOMKilled", "exitCode": 137, "message": "checking counter, 1"}, "it was OOMKilled"),
         ({"reason": "DeadlineExceeded", "exitCode": 137, "message": "I am innocent"}, "its own deadline has passed"),
-        ({"reason": "Unknown"}, "its pod failed: None: nobody says why"),
+        ({"reason": "Unknown"}, "its pod failed: no reason: nobody says why"),
         ({"reason": "Error", "exitCode": 5, "message": "no answer could be judged"}, "it ended with exit code 5: no answer could be judged"),
     ],
 )  # fmt: skip

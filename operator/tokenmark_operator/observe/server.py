@@ -131,8 +131,9 @@ def _ended(
     if "DeadlineExceeded" in (ended.get("reason"), failed.get("reason")):
         return ServerView("Failed", deadline)
     if ended.get("exitCode") is None:  # no container of it ever told
-        said = status.get("message") or failed.get("message") or "nobody says why"
-        return ServerView("Failed", f"its pod failed: {status.get('reason') or failed.get('reason')}: {said}"[:900])
+        reason = status.get("reason") or failed.get("reason") or "no reason"
+        why = status.get("message") or failed.get("message") or "nobody says why"
+        return ServerView("Failed", f"its pod failed: {reason}: {why}"[:900])
     last = (ended.get("message") or "").strip()[-600:]
     return ServerView("Failed", f"it ended with exit code {ended.get('exitCode')}" + (f": {last}" if last else ""))
 
