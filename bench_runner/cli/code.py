@@ -15,6 +15,7 @@ from ..config.flags import words_of
 from .engines import FILE
 
 if TYPE_CHECKING:
+    from tokenmark_schemas.base import Contract
     from tokenmark_schemas.quality import CodeResult
 
 code = typer.Typer(
@@ -74,11 +75,10 @@ def ask(
         _tell,
         lambda each: None if pod else keep_answer(place, each, said),
     )
-    kept = json.dumps(answers.snake(), indent=1)
     if pod:
-        _tell_operator(ANSWERS_BLOCK, kept)
+        _tell_operator(ANSWERS_BLOCK, answers)
         return
-    write_text(place / ANSWERS, kept + "\n", said)
+    write_text(place / ANSWERS, json.dumps(answers.snake(), indent=1) + "\n", said)
     if ask_only:
         print(place / ANSWERS)
         return
@@ -112,7 +112,7 @@ def judge(
     tell = _tell if output == "table" else lambda _said: None
     result = judged(kept, fixtures(own), tools(), tell)
     if pod:
-        _tell_operator(RESULT_BLOCK, json.dumps(result.snake()))
+        _tell_operator(RESULT_BLOCK, result)
     elif output == "json":
         print(json.dumps(result.snake(), indent=1))
     else:
@@ -183,13 +183,11 @@ def _sizes(said: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def _tell_operator(block: str, text: str) -> None:
+def _tell_operator(block: str, document: Contract) -> None:
     """In the log, where it follows it."""
-    import gzip
+    from ..storage.pod_frames import compressed, write_frames
 
-    from ..storage.pod_frames import write_frames
-
-    write_frames(block, gzip.compress(text.encode(), mtime=0))
+    write_frames(block, compressed(document))
 
 
 def _tell(said: str) -> None:

@@ -23,7 +23,7 @@ from typing import IO
 
 from tokenmark_schemas.errors import RunFailed
 
-from .launch import NO_MEMORY, STORE, Beyond, Launch
+from .launch import LOAD_S, NO_MEMORY, STORE, Beyond, Launch
 
 KEEPER = Path(__file__).with_name("keeper.py")
 GRACE_S = 10.0
@@ -72,7 +72,7 @@ class Running:
 
 
 @contextmanager
-def serving(launch: Launch, folder: Path, ready_s: float = 300) -> Iterator[Running]:
+def serving(launch: Launch, folder: Path, ready_s: float = LOAD_S) -> Iterator[Running]:
     """Raises RunFailed where it does not come within `ready_s`; its words are in `folder`/NAME-PID.log, ours the number."""
     folder.mkdir(parents=True, exist_ok=True)
     with _stored(launch.store):

@@ -12,15 +12,16 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from tokenmark_schemas.base import Contract
 from tokenmark_schemas.frames import MAX_BLOCK_BYTES, frame, progress_line
-from tokenmark_schemas.result import RunResult, StageResult, TerminationStage, TerminationSummary
+from tokenmark_schemas.result import StageResult, TerminationStage, TerminationSummary
 
 TERMINATION_BYTES = 4096
 
 
-def compressed(result: RunResult) -> bytes:
-    """The bytes of a result as they travel: JSON, gzip, the same for the same result."""
-    return gzip.compress(json.dumps(result.snake()).encode(), compresslevel=9, mtime=0)
+def compressed(document: Contract) -> bytes:
+    """The bytes of a result, or what else a pod tells, as they travel: JSON, gzip, the same for the same document."""
+    return gzip.compress(json.dumps(document.snake()).encode(), compresslevel=9, mtime=0)
 
 
 def write_frames(name: str, payload: bytes, out: TextIO | None = None) -> None:

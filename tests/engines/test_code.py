@@ -180,25 +180,12 @@ def engine() -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.server_port}"
 
 
+def asking(engine: str, out: Path, *more: str) -> list[str]:
+    return [*CLI, "code", "ask", engine, "--kind", "openai", "--model", "known", "--out", str(out), *more]
+
+
 def test_a_model_is_asked_and_scored(engine: str, tmp_path: Path) -> None:
-    words = [
-        *CLI,
-        "code",
-        "ask",
-        engine,
-        "--kind",
-        "openai",
-        "--model",
-        "known",
-        "--runs",
-        "2",
-        "--fixtures",
-        "counter,user-card",
-        "--context",
-        "0,300",
-        "--out",
-        str(tmp_path),
-    ]
+    words = asking(engine, tmp_path, "--runs", "2", "--fixtures", "counter,user-card", "--context", "0,300")
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads((tmp_path / "code-known" / "code_result.json").read_text())
@@ -213,8 +200,7 @@ def test_a_model_is_asked_and_scored(engine: str, tmp_path: Path) -> None:
 
 
 def test_what_is_asked_here_is_judged_elsewhere_alike(engine: str, tmp_path: Path) -> None:
-    words = [*CLI, "code", "ask", engine, "--kind", "openai", "--model", "known", "--runs", "1", "--ask-only"]
-    asked = [*words, "--fixtures", "counter", "--context", "0,300", "--out", str(tmp_path)]
+    asked = asking(engine, tmp_path, "--runs", "1", "--ask-only", "--fixtures", "counter", "--context", "0,300")
     done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     answers = Path(done.stdout.strip())
@@ -232,32 +218,20 @@ def test_what_is_asked_here_is_judged_elsewhere_alike(engine: str, tmp_path: Pat
 
 
 def test_what_a_job_asks_and_judges_stands_in_its_log_and_nowhere_else(engine: str, tmp_path: Path) -> None:
-    ask = [
-        "ask",
-        engine,
-        "--kind",
-        "openai",
-        "--model",
-        "known",
-        "--runs",
-        "1",
-        "--fixtures",
-        "counter",
-        "--out",
-        str(tmp_path),
-        "--pod",
-    ]
+    ask = asking(engine, tmp_path, "--runs", "1", "--fixtures", "counter", "--pod")
     answers = _logged(ask)["answers"]
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "answers.json").write_bytes(answers)
     assert CodeAnswers.model_validate_json(answers).answers[0].component
-    result = CodeResult.model_validate_json(_logged(["judge", str(tmp_path / "answers.json"), "--pod"])["code"])
+    result = CodeResult.model_validate_json(
+        _logged([*CLI, "code", "judge", str(tmp_path / "answers.json"), "--pod"])["code"]
+    )
     assert result.answers[0].score == result.mean > 5
 
 
 def _logged(words: list[str]) -> dict[str, bytes]:
     """The documents in what a Job writes."""
-    done = subprocess.run([*CLI, "code", *words], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     reader = FrameReader()
     for line in done.stdout.splitlines():

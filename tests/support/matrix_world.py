@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gzip
-import json
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,11 +10,11 @@ from typing import Any
 
 import yaml
 
+from bench_runner.storage.pod_frames import compressed
 from tests.support.results import a_result, a_stage
 from tests.support.runs import SETTINGS
 from tokenmark_operator.kinds.matrix import decide_matrix
 from tokenmark_operator.shared.facts import Decision, MatrixFacts, Refusal
-from tokenmark_schemas.base import Contract
 from tokenmark_schemas.benchmarkrun import BenchmarkRun
 from tokenmark_schemas.documents import read_profiles
 from tokenmark_schemas.quality import ANSWERS_BLOCK, RESULT_BLOCK, CodeAnswers, CodeResult, WrittenCode
@@ -73,8 +71,8 @@ class World:
         self.kept: dict[str, Object] = {}  # ConfigMaps and NetworkPolicies
         self.logs: dict[str, dict[str, bytes]] = {}  # frames by pod
         self.says: dict[str, bytes] = {
-            "ask": packed(an_answer()),
-            "judge": packed(a_judgement()),
+            "ask": compressed(an_answer()),
+            "judge": compressed(a_judgement()),
         }  # of Jobs that ask for code, and judge it
 
     def live(self) -> list[str]:
@@ -183,10 +181,6 @@ class World:
             if not any(c["status"] == "True" for c in run["status"]["conditions"]):
                 self.runs[name] = a_run(run, "Completed")
                 self.results[name] = a_result(stages=[paced(self.speed_s)])
-
-
-def packed(document: Contract) -> bytes:
-    return gzip.compress(json.dumps(document.snake()).encode(), mtime=0)
 
 
 def an_answer() -> CodeAnswers:

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from bench_runner.quality.code_checks import fixtures
+from bench_runner.storage.pod_frames import compressed
 from tests.support.matrix_world import (
     ALLOWED,
     LARGE,
@@ -19,7 +20,6 @@ from tests.support.matrix_world import (
     a_matrix,
     a_pod,
     an_answer,
-    packed,
     stamp,
     states,
 )
@@ -137,9 +137,9 @@ def test_an_asker_without_a_log_is_no_answer() -> None:
     ("said", "why"),
     [
         (b"no gzip", "is no gzip"),
-        (packed(a_judgement()), "is none of our documents"),
+        (compressed(a_judgement()), "is none of our documents"),
         (
-            packed(CodeAnswers(model="m", started_at="now", answers=[WrittenCode(fixture="x", run=n, component="y" * 50_000) for n in range(30)])),
+            compressed(CodeAnswers(model="m", started_at="now", answers=[WrittenCode(fixture="x", run=n, component="y" * 50_000) for n in range(30)])),
             "larger than a ConfigMap holds",
         ),
     ],
@@ -240,14 +240,14 @@ def test_answers_that_a_dying_server_left_out_make_no_result() -> None:
     half = an_answer()
     lost = half.answers[0].model_copy(update={"run": 1, "component": "", "failure": "connection refused"})
     world = a_world()
-    world.says["ask"] = packed(half.model_copy(update={"answers": [*half.answers, lost]}))
+    world.says["ask"] = compressed(half.model_copy(update={"answers": [*half.answers, lost]}))
     until(world, lambda: f"{RUN}-ask" in world.jobs)
     (server,) = world.live()
     world.pods[server] = a_pod(world.jobs[server], "oom", world.now)
     world.until_finished()
     assert row(world)["message"] == "it was OOMKilled; give its file or server.execution more memory"
     world = a_world()
-    world.says["judge"] = packed(a_judgement().model_copy(update={"warnings": ["counter, 2: it counts nowhere"]}))
+    world.says["judge"] = compressed(a_judgement().model_copy(update={"warnings": ["counter, 2: it counts nowhere"]}))
     world.until_finished()
     assert (row(world)["state"], row(world)["message"]) == ("Measured", "counter, 2: it counts nowhere")
 

@@ -28,10 +28,10 @@ from ..plan.matrix_server import ROLE, plan_server
 from ..plan.support import forbidden
 from ..shared.facts import Decision, KubeEvent, MatrixFacts
 from ..shared.status import read_object, unknown_in
-from .matrix_cells import OVER, UP
+from .matrix_cells import LATER_S, OVER, UP
 from .matrix_code import CodeStep
 
-LATER_S, SOON_S = 15.0, 5.0
+SOON_S = 5.0
 STARTS = 3  # of a server that is taken away before it has served
 
 

@@ -19,7 +19,7 @@ from .made_runs import measured
 CONDITIONS = ("Accepted", "Finished", "Succeeded")
 OVER = ("Measured", "Failed", "Skipped")
 UP = ("Starting", "Serving")
-LOOK_S = 60.0
+LOOK_S, LATER_S = 60.0, 15.0
 
 
 class CellsStep(Step):

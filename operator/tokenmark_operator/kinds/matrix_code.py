@@ -21,9 +21,8 @@ from ..plan.matrix_run import cell_run_name
 from ..plan.names import role_of
 from ..results.config_map import CONFIG_MAP_BYTES, inflated
 from ..shared.facts import KubeEvent
-from .matrix_cells import OVER, UP, CellsStep
+from .matrix_cells import LATER_S, OVER, UP, CellsStep
 
-AGAIN_S = 15.0
 DOES = {ASK: "it asks", JUDGE: "it judges"}
 Told = TypeVar("Told", bound=Contract)
 
@@ -72,7 +71,7 @@ class CodeStep(CellsStep):
         refused, self.refused = self.refused, None
         assert refused is not None
         said = {"message": refused.message[:1024], "reason": refused.reason}
-        self.wait(AGAIN_S)
+        self.wait(LATER_S)
         return known.model_copy(update=said if refused.passing else {**said, "state": "Failed"})
 
     def code_left(self, *, every: bool = False) -> list[str]:

@@ -16,12 +16,12 @@ from tokenmark_schemas.quality import CodeAnswers, CodeResult
 from ..settings import Settings
 from . import names
 from .matrix_run import cell_run_name
+from .matrix_server import DAY_S
 from .pod import CONFIG_PATH, job, pod_template, queued
 
 ASK, JUDGE = "ask", "judge"  # roles, and how their Jobs' names end
 TASKS = 8  # more than are asked; a deadline, no plan
 JUDGING_S, AN_ANSWER_S = 600, 360  # a hostile component may take that long
-DAY_S = 86_400
 ANSWERS_KEY = "answers.json"
 FIRST_USER, USERS = 100_000, 900_000
 COMPILES = {
