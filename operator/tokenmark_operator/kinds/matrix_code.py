@@ -16,7 +16,7 @@ from tokenmark_schemas.quality import ANSWERS_BLOCK, RESULT_BLOCK, CodeAnswers, 
 
 from ..observe.attempt import is_over, node_lost
 from ..observe.server import ServerView, is_gone, view_task
-from ..plan.code_jobs import ASK, JUDGE, plan_code_result, plan_judge, task_name
+from ..plan.code_jobs import ASK, JUDGE, plan_code_result, plan_judge, run_of, task_name
 from ..plan.matrix_run import cell_run_name
 from ..plan.names import role_of
 from ..results.config_map import CONFIG_MAP_BYTES, inflated
@@ -80,7 +80,7 @@ class CodeStep(CellsStep):
         jobs, pods = self.facts.jobs, self.facts.pods
         found = []
         for name in [name for name, body in {**pods, **jobs}.items() if role_of(body) in DOES]:
-            run, job = name.rpartition("-")[0], jobs.get(name)
+            run, job = run_of(name), jobs.get(name)
             if (every or run in over) and not is_gone(job, pods.get(name), self.facts.now):
                 found.append(name)
                 if job is not None and not is_over(job):  # it has told all, and its log is all that is lost

@@ -11,7 +11,7 @@ from tokenmark_schemas.documents import parse_profiles, read_profiles
 from tokenmark_schemas.errors import InvalidInput
 from tokenmark_schemas.profiles import Profile
 
-from ..plan.code_jobs import ASK, JUDGE
+from ..plan.code_jobs import ASK, JUDGE, run_of
 from ..plan.names import role_of
 from ..shared.admission import is_finished
 from ..shared.facts import Key, MatrixFacts
@@ -30,10 +30,9 @@ async def gather_matrix(sources: Sources, cr: dict[str, Any], key: Key) -> Matri
     runs, results = await sources.runs_of(namespace, uid, told)
     finished = is_finished(cr)
     told_by = {name: pod for name, pod in pods.items() if role_of(pod) in (ASK, JUDGE)}
-    for name in [name for name in told_by if name.rpartition("-")[0] in told]:
-        sources.followers.forget(
-            told_by.pop(name)["metadata"]["uid"]
-        )  # megabytes that a model wrote, and nobody asks for any more
+    for name in [name for name in told_by if run_of(name) in told]:
+        # megabytes that a model wrote, and nobody asks for any more
+        sources.followers.forget(told_by.pop(name)["metadata"]["uid"])
     logs = Logs() if finished else sources.logs(told_by, key)
     return MatrixFacts(
         cr=cr,

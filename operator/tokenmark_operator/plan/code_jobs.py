@@ -34,6 +34,11 @@ def task_name(run: str, role: str) -> str:
     return f"{run}-{role}"
 
 
+def run_of(task: str) -> str:
+    """The other way round."""
+    return task.rpartition("-")[0]
+
+
 def plan_ask(matrix: BenchmarkMatrix, cell: Cell, number: int, settings: Settings) -> dict[str, Any]:
     """`number` is of the server that is up."""
     meta, asked, target = matrix.metadata, cell.spec["code"], cell.spec["target"]
